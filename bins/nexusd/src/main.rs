@@ -1,0 +1,2 @@
+//! The daemon: arguments, environment, signals; everything else is the `nexus` crate.
+fn main() {}

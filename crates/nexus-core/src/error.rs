@@ -1,0 +1,164 @@
+//! The one error of this crate.
+
+use crate::{Coded, Guard, Kind, PayloadProblem, Record, Source, Topic};
+
+/// What a backend's failure came from.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why something could not be done with the log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A topic, pattern, position or source is not written as one.
+    #[error("{value:?} is not a valid {what}: {why}")]
+    InvalidName {
+        /// What it should have been.
+        what: &'static str,
+        /// What it was, shortened.
+        value: String,
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// The text is not JSON as Nexus reads it.
+    #[error("the text is not valid JSON: line {line}, column {column}")]
+    MalformedJson {
+        /// The line, from 1.
+        line: usize,
+        /// The column, from 1.
+        column: usize,
+        /// What the parser says.
+        source: serde_json::Error,
+    },
+    /// No such event is known or declared.
+    #[error("no event is named {name:?}")]
+    UnknownEvent {
+        /// What was asked for, shortened.
+        name: String,
+        /// The names that exist.
+        valid: Vec<String>,
+    },
+    /// The payload does not fit the event's schema.
+    #[error("the payload does not fit the schema of the event")]
+    InvalidPayload {
+        /// Every place where it does not.
+        problems: Vec<PayloadProblem>,
+    },
+    /// The principal may not publish the topic.
+    #[error("{source_name} may not publish {topic}")]
+    NotPermitted {
+        /// Who asked.
+        source_name: Source,
+        /// What for.
+        topic: Topic,
+    },
+    /// More than a limit allows.
+    #[error("the {what} is larger than {limit} {unit}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// How much is allowed.
+        limit: usize,
+        /// In what.
+        unit: &'static str,
+    },
+    /// The same request key came with another body.
+    #[error("the idempotency key was used for a different request")]
+    IdempotencyMismatch,
+    /// A condition of the request does not hold.
+    #[error("a condition does not hold: {guard:?}")]
+    Refused {
+        /// The condition.
+        guard: Guard,
+        /// The record as it is.
+        found: Option<Box<Record>>,
+    },
+    /// The publish queue is full.
+    #[error("the publish queue is full")]
+    Overloaded,
+    /// The disk is full; reading goes on.
+    #[error("the disk is full: events cannot be stored until space returns")]
+    StorageFull,
+    /// The storage failed before anything was kept.
+    #[error("the event was not stored")]
+    NotStored {
+        /// What the backend says.
+        source: Cause,
+    },
+    /// The storage failed while it committed: the event may be in the log or not.
+    #[error("it is not known whether the event was stored")]
+    OutcomeUnknown,
+    /// Reading from the storage failed.
+    #[error("reading from the log failed")]
+    Read {
+        /// What the backend says.
+        source: Cause,
+    },
+    /// The log is closed.
+    #[error("the log is closed")]
+    Closed,
+    /// What is stored contradicts itself.
+    #[error("the stored log is damaged: {detail}")]
+    Damaged {
+        /// Where and how.
+        detail: String,
+    },
+}
+
+impl Coded for Error {
+    fn kind(&self) -> Kind {
+        match self {
+            Self::InvalidName { .. }
+            | Self::MalformedJson { .. }
+            | Self::UnknownEvent { .. }
+            | Self::InvalidPayload { .. } => Kind::Malformed,
+            Self::NotPermitted { .. } => Kind::Forbidden,
+            Self::TooLarge { .. } => Kind::TooLarge,
+            Self::IdempotencyMismatch => Kind::Unprocessable,
+            Self::Refused { guard, .. } => match guard {
+                Guard::Absent(_) | Guard::AbsentOrDue(_) => Kind::Conflict,
+                Guard::LastSeq(_) | Guard::Revision(..) | Guard::Fence(..) => Kind::Stale,
+            },
+            Self::Overloaded
+            | Self::StorageFull
+            | Self::NotStored { .. }
+            | Self::Read { .. }
+            | Self::Closed => Kind::Unavailable,
+            Self::OutcomeUnknown => Kind::Unknown,
+            Self::Damaged { .. } => Kind::Internal,
+        }
+    }
+
+    fn code(&self) -> &'static str {
+        match self {
+            Self::InvalidName { .. } => "invalid-request",
+            Self::MalformedJson { .. } => "malformed-json",
+            Self::UnknownEvent { .. } => "invalid-event-type",
+            Self::InvalidPayload { .. } => "invalid-payload",
+            Self::NotPermitted { .. } => "not-permitted",
+            Self::TooLarge { .. } => "too-large",
+            Self::IdempotencyMismatch => "idempotency-mismatch",
+            Self::Refused { guard, .. } => match guard {
+                Guard::Absent(_) | Guard::AbsentOrDue(_) => "conflict",
+                Guard::LastSeq(_) | Guard::Revision(..) | Guard::Fence(..) => "stale",
+            },
+            Self::Overloaded | Self::NotStored { .. } | Self::Read { .. } | Self::Closed => {
+                "unavailable"
+            }
+            Self::StorageFull => "storage-full",
+            Self::OutcomeUnknown => "outcome-unknown",
+            Self::Damaged { .. } => "internal",
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::Overloaded
+            | Self::NotStored { .. }
+            | Self::Read { .. }
+            | Self::OutcomeUnknown
+            | Self::Closed => Some(1),
+            Self::StorageFull => Some(5),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! Events: before they are in the log, and after.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ring::digest::{Context, SHA256};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{Error, EventType, Ids, Json, PayloadProblem, Principal, Random, Seq, Source, Topic};
+
+/// What an event follows from. Kept with it, in its commitment, and never changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Causes {
+    /// The first event of the chain; the event's own id if it began one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<Uuid>,
+    /// The event that this one follows from directly.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub causation_id: Option<Uuid>,
+    /// The id that the sender gave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin_id: Option<String>,
+    /// The time that the sender gave, as it was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub occurred_at: Option<String>,
+    /// The request that brought it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The address that the request came from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub remote: Option<String>,
+    /// The W3C trace context of the request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
+    /// How many reactions lie between this event and the one from outside.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub hops: u32,
+}
+
+#[allow(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the shape that serde wants"
+)]
+fn is_zero(hops: &u32) -> bool {
+    *hops == 0
+}
+
+impl Causes {
+    /// The causes of an event that follows from `event`.
+    #[must_use]
+    pub fn following(event: &Event) -> Self {
+        let causes = event.causes();
+        Self {
+            correlation_id: Some(causes.correlation_id.unwrap_or(event.id)),
+            causation_id: Some(event.id),
+            request_id: causes.request_id,
+            traceparent: causes.traceparent,
+            hops: causes.hops + 1,
+            ..Self::default()
+        }
+    }
+}
+
+/// An event that somebody wants to publish.
+#[derive(Debug, Clone)]
+pub struct NewEvent {
+    /// What it is.
+    pub event_type: Arc<EventType>,
+    /// A JSON object, as the sender wrote it.
+    pub payload: Bytes,
+    /// The ordering key; when absent it is taken from the payload.
+    pub key: Option<Arc<str>>,
+    /// What it follows from.
+    pub causes: Causes,
+}
+
+impl NewEvent {
+    /// An event with a payload and nothing else said.
+    #[must_use]
+    pub fn new(event_type: Arc<EventType>, payload: impl Into<Bytes>) -> Self {
+        Self {
+            event_type,
+            payload: payload.into(),
+            key: None,
+            causes: Causes::default(),
+        }
+    }
+}
+
+/// A SHA-256 digest.
+pub type Digest = [u8; 32];
+
+/// An event that passed every check and waits for its number. Only [`crate::Log::submit`] makes one, so a
+/// backend cannot be fed from the side.
+#[derive(Debug, Clone)]
+pub struct Validated {
+    pub(crate) id: Uuid,
+    pub(crate) topic: Topic,
+    pub(crate) source: Source,
+    pub(crate) key: Option<Arc<str>>,
+    pub(crate) causes: Bytes,
+    pub(crate) payload: Bytes,
+    pub(crate) salt: [u8; 16],
+    pub(crate) commitment: Digest,
+    pub(crate) leaf: Digest,
+}
+
+impl Validated {
+    /// Checks an event: permission, payload, size.
+    pub(crate) fn check(
+        new: NewEvent,
+        principal: &Principal,
+        ids: &Ids,
+        random: &Random,
+        payload_bytes_max: usize,
+    ) -> Result<Self, Error> {
+        let NewEvent {
+            event_type,
+            payload,
+            key,
+            mut causes,
+        } = new;
+        if !principal.may_publish(&event_type.topic, event_type.reserved) {
+            let source = principal.source().clone();
+            return Err(Error::NotPermitted {
+                source_name: source,
+                topic: event_type.topic.clone(),
+            });
+        }
+        if payload.len() > payload_bytes_max {
+            return Err(Error::TooLarge {
+                what: "payload",
+                limit: payload_bytes_max,
+                unit: "bytes",
+            });
+        }
+        let json = Json::parse(&payload)?;
+        let mut problems = event_type.check(&json, &payload);
+        if !matches!(json, Json::Object(_)) && problems.is_empty() {
+            problems.push(PayloadProblem {
+                pointer: String::new(),
+                detail: "must be an object".into(),
+            });
+        }
+        if !problems.is_empty() {
+            return Err(Error::InvalidPayload { problems });
+        }
+        let key = key.or_else(|| event_type.key_of(&json));
+        let id = ids.next();
+        causes.correlation_id.get_or_insert(id);
+        let topic = event_type.topic.clone();
+        Ok(Self::seal(
+            id,
+            topic,
+            principal.source().clone(),
+            key,
+            &causes,
+            payload,
+            random.bytes(),
+        ))
+    }
+
+    fn seal(
+        id: Uuid,
+        topic: Topic,
+        source: Source,
+        key: Option<Arc<str>>,
+        causes: &Causes,
+        payload: Bytes,
+        salt: [u8; 16],
+    ) -> Self {
+        // Strings, numbers and UUIDs always serialise.
+        let causes = Bytes::from(serde_json::to_vec(causes).unwrap_or_default());
+        let commitment = commitment(&salt, key.as_deref(), &causes, &payload);
+        let leaf = leaf(id, &topic, &source, &commitment);
+        Self {
+            id,
+            topic,
+            source,
+            key,
+            causes,
+            payload,
+            salt,
+            commitment,
+            leaf,
+        }
+    }
+
+    /// An event made from parts, for the contract tests of backends.
+    #[cfg(any(test, feature = "test-util"))]
+    #[must_use]
+    pub fn for_test(id: Uuid, topic: Topic, source: Source, payload: Bytes) -> Self {
+        Self::seal(
+            id,
+            topic,
+            source,
+            None,
+            &Causes::default(),
+            payload,
+            [7; 16],
+        )
+    }
+
+    /// The identifier it will have.
+    #[must_use]
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// The random bytes that keep the commitment from being guessed.
+    #[must_use]
+    pub fn salt(&self) -> &[u8; 16] {
+        &self.salt
+    }
+
+    /// The hash over salt, key, causes and payload, that outlives them.
+    #[must_use]
+    pub fn commitment(&self) -> &Digest {
+        &self.commitment
+    }
+
+    /// What the event adds to its batch's hash.
+    #[must_use]
+    pub fn leaf(&self) -> &Digest {
+        &self.leaf
+    }
+
+    /// How many bytes it weighs in queues and batches.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const FIXED_BYTES: usize = 160;
+        FIXED_BYTES
+            + self.payload.len()
+            + self.causes.len()
+            + self.key.as_ref().map_or(0, |key| key.len())
+    }
+
+    /// The event as it is in the log under this number.
+    #[must_use]
+    pub fn numbered(&self, seq: Seq, time_us: i64) -> Event {
+        Event {
+            seq,
+            id: self.id,
+            topic: self.topic.clone(),
+            source: self.source.clone(),
+            key: self.key.clone(),
+            time_us,
+            causes: self.causes.clone(),
+            payload: self.payload.clone(),
+        }
+    }
+}
+
+/// An event in the log: numbered, durable, never changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its number.
+    pub seq: Seq,
+    /// Its identifier, a UUIDv7.
+    pub id: Uuid,
+    /// Where it is filed.
+    pub topic: Topic,
+    /// Who it came from.
+    pub source: Source,
+    /// The ordering key.
+    pub key: Option<Arc<str>>,
+    /// When it was committed, in microseconds since 1970; the same for all events of a batch.
+    pub time_us: i64,
+    /// What it follows from, as JSON.
+    pub causes: Bytes,
+    /// The payload, as its sender wrote it; `null` once it was erased.
+    pub payload: Bytes,
+}
+
+impl Event {
+    /// What it follows from.
+    #[must_use]
+    pub fn causes(&self) -> Causes {
+        serde_json::from_slice(&self.causes).unwrap_or_default()
+    }
+
+    /// How many bytes it weighs in the ring.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        const FIXED_BYTES: usize = 160;
+        FIXED_BYTES + self.payload.len() + self.causes.len()
+    }
+}
+
+/// `SHA-256(salt, key, causes, payload)`, each with its length before it, so that no two different
+/// lists of fields are the same bytes.
+#[must_use]
+pub fn commitment(salt: &[u8; 16], key: Option<&str>, causes: &[u8], payload: &[u8]) -> Digest {
+    let mut hash = Context::new(&SHA256);
+    // An absent key differs from an empty one.
+    let key = key.map(|key| key.as_bytes());
+    field(&mut hash, salt);
+    hash.update(&[u8::from(key.is_some())]);
+    field(&mut hash, key.unwrap_or_default());
+    field(&mut hash, causes);
+    field(&mut hash, payload);
+    finish(hash)
+}
+
+/// `SHA-256(id, topic, source, commitment)`, fields length-prefixed.
+#[must_use]
+pub fn leaf(id: Uuid, topic: &Topic, source: &Source, commitment: &Digest) -> Digest {
+    let mut hash = Context::new(&SHA256);
+    field(&mut hash, id.as_bytes());
+    field(&mut hash, topic.as_str().as_bytes());
+    field(&mut hash, source.as_str().as_bytes());
+    field(&mut hash, commitment);
+    finish(hash)
+}
+
+/// `SHA-256(previous, first, last, time, leaves)`: the link of one batch in the chain.
+#[must_use]
+pub fn batch_hash<'a>(
+    previous: &Digest,
+    first: Seq,
+    last: Seq,
+    time_us: i64,
+    leaves: impl IntoIterator<Item = &'a Digest>,
+) -> Digest {
+    let mut hash = Context::new(&SHA256);
+    field(&mut hash, previous);
+    field(&mut hash, &first.get().to_be_bytes());
+    field(&mut hash, &last.get().to_be_bytes());
+    field(&mut hash, &time_us.to_be_bytes());
+    for leaf in leaves {
+        field(&mut hash, leaf);
+    }
+    finish(hash)
+}
+
+/// `SHA-256` of some bytes.
+#[must_use]
+pub fn sha256(bytes: &[u8]) -> Digest {
+    let mut hash = Context::new(&SHA256);
+    hash.update(bytes);
+    finish(hash)
+}
+
+pub(crate) fn field(hash: &mut Context, bytes: &[u8]) {
+    let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+    hash.update(&length.to_be_bytes());
+    hash.update(bytes);
+}
+
+pub(crate) fn finish(hash: Context) -> Digest {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(hash.finish().as_ref());
+    digest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commitment_tells_fields_apart() {
+        let base = commitment(&[0; 16], Some("ab"), b"c", b"d");
+        assert_ne!(base, commitment(&[0; 16], Some("a"), b"bc", b"d"));
+        assert_ne!(base, commitment(&[1; 16], Some("ab"), b"c", b"d"));
+        assert_ne!(
+            commitment(&[0; 16], None, b"", b""),
+            commitment(&[0; 16], Some(""), b"", b"")
+        );
+    }
+
+    #[test]
+    fn causes_are_small_when_there_is_little_to_say() {
+        assert_eq!(serde_json::to_string(&Causes::default()).unwrap(), "{}");
+    }
+}

@@ -1,0 +1,336 @@
+//! What a database has to do to hold a log: two small traits, one to write and one to read.
+
+use std::{collections::HashMap, future::Future, pin::Pin, sync::Arc};
+
+use uuid::Uuid;
+
+use super::{Batch, Plan};
+use crate::{
+    Cause, Digest, Epoch, Event, Family, Key, OnceEntry, OnceKey, PatternSet, Position, Record, Seq,
+};
+
+/// Where the log ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    /// The life of the log.
+    pub epoch: Epoch,
+    /// The newest event; zero in an empty log.
+    pub last: Seq,
+    /// The time of the newest batch, in microseconds since 1970; zero in an empty log.
+    pub time_us: i64,
+    /// The hash of the newest batch; zeros in an empty log.
+    pub hash: Digest,
+}
+
+impl Head {
+    /// The head of an empty log.
+    #[must_use]
+    pub const fn empty(epoch: Epoch) -> Self {
+        Self {
+            epoch,
+            last: Seq::ZERO,
+            time_us: 0,
+            hash: [0; 32],
+        }
+    }
+
+    /// The position of the newest event.
+    #[must_use]
+    pub const fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch,
+            seq: self.last,
+        }
+    }
+}
+
+/// The state that a batch of requests will be decided against.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    /// The records that guards and changes name, each once.
+    pub records: Vec<Key>,
+    /// The idempotency keys, each once.
+    pub once: Vec<OnceKey>,
+}
+
+/// That state, as it is stored. What is not there is absent from the maps.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The records.
+    pub records: HashMap<Key, Record>,
+    /// The idempotency keys.
+    pub once: HashMap<OnceKey, OnceEntry>,
+}
+
+/// Why a write failed.
+#[derive(Debug, thiserror::Error)]
+#[error("the backend could not write ({fault:?}, {outcome:?})")]
+pub struct WriteError {
+    /// Whether anything of the batch may be in the log.
+    pub outcome: Outcome,
+    /// What it says of the storage.
+    pub fault: Fault,
+    /// What the database says.
+    pub source: Cause,
+}
+
+/// What is known of a batch whose write failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// Nothing of it is in the log, now or later.
+    NotStored,
+    /// It may be in the log or not.
+    Unknown,
+}
+
+/// What a failure says of the storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// Trying again may help.
+    Transient,
+    /// No space is left; reading goes on.
+    Full,
+    /// What was written can no longer be trusted to be on the disk: the process has to stop.
+    Fatal,
+}
+
+/// The writing side of a database. One writer owns it and calls `begin`, then `commit` or nothing.
+pub trait Backend: Send + 'static {
+    /// Begins a transaction and loads what a batch will be decided against.
+    fn begin(
+        &mut self,
+        wanted: &Wanted,
+    ) -> impl Future<Output = Result<(Head, Loaded), WriteError>> + Send;
+
+    /// Writes the whole plan and returns after it is synced to disk. A plan with nothing in it ends the
+    /// transaction that `begin` began.
+    fn commit(&mut self, plan: &Plan) -> impl Future<Output = Result<(), WriteError>> + Send;
+
+    /// Throws away the connection after a failure and gets a new one that can write, with the head as
+    /// it is stored. Fails with [`Fault::Full`] as long as there is no space to write.
+    fn reopen(&mut self) -> impl Future<Output = Result<Head, WriteError>> + Send;
+
+    /// Does what is due between batches, such as a checkpoint. Called when a batch is done; cheap when
+    /// nothing is due.
+    fn maintain(&mut self) -> impl Future<Output = Result<(), WriteError>> + Send {
+        async { Ok(()) }
+    }
+
+    /// Ends cleanly; nothing is called after it.
+    fn close(&mut self) -> impl Future<Output = ()> + Send {
+        async {}
+    }
+}
+
+/// In which order events are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Oldest first.
+    Ascending,
+    /// Newest first.
+    Descending,
+}
+
+/// A question for a page of events.
+#[derive(Debug, Clone)]
+pub struct EventQuery {
+    /// Events after this one …
+    pub after: Seq,
+    /// … up to and including this one.
+    pub through: Seq,
+    /// From which end.
+    pub order: Order,
+    /// Whose topic matches.
+    pub patterns: PatternSet,
+    /// At most this many events.
+    pub events_max: usize,
+    /// At most this many bytes of payload, but at least one event.
+    pub bytes_max: usize,
+    /// At most this many rows looked at, so that a rare topic cannot hold the database.
+    pub examined_max: usize,
+}
+
+impl EventQuery {
+    /// Everything that matches in `(after, through]`, oldest first, within the bounds of a page.
+    #[must_use]
+    pub fn page(after: Seq, through: Seq, patterns: PatternSet) -> Self {
+        Self {
+            after,
+            through,
+            order: Order::Ascending,
+            patterns,
+            events_max: PAGE_EVENTS_MAX,
+            bytes_max: PAGE_BYTES_MAX,
+            examined_max: PAGE_EXAMINED_MAX,
+        }
+    }
+}
+
+/// A page has at most this many events.
+pub const PAGE_EVENTS_MAX: usize = 1_000;
+/// A page has at most this many bytes, or one event.
+pub const PAGE_BYTES_MAX: usize = 1 << 20;
+/// A page looks at no more than this many rows.
+pub const PAGE_EXAMINED_MAX: usize = 20_000;
+
+/// A page of events: it may be short or empty and still says where to go on.
+#[derive(Debug, Clone, Default)]
+pub struct EventPage {
+    /// The events, in the order that was asked for.
+    pub events: Vec<Arc<Event>>,
+    /// The last sequence that was looked at, matching or not; the range is done when it has reached
+    /// `through` (ascending) or the first event after `after` (descending).
+    pub reached: Seq,
+    /// Whether the range was looked through to its end.
+    pub done: bool,
+}
+
+/// Which records of a family.
+#[derive(Debug, Clone)]
+pub enum RecordsBy {
+    /// All, by key.
+    All,
+    /// Those of one scope, by key.
+    Scope(Arc<str>),
+    /// Those in one state whose time is at or before this, earliest first; records without a time are
+    /// never due.
+    Due(Arc<str>, i64),
+}
+
+/// A question for a page of records.
+#[derive(Debug, Clone)]
+pub struct RecordQuery {
+    /// What they are.
+    pub family: Family,
+    /// Which of them.
+    pub by: RecordsBy,
+    /// Those with a key after this one (by key), for going on; ignored for `Due`.
+    pub after_key: Option<Arc<str>>,
+    /// At most this many.
+    pub records_max: usize,
+}
+
+/// A failure to read.
+pub type ReadError = Cause;
+
+/// The reading side of a database: whole pages, never a stream that holds a snapshot open.
+pub trait Pages: Send + Sync + 'static {
+    /// A page of events.
+    fn events(
+        &self,
+        query: &EventQuery,
+    ) -> impl Future<Output = Result<EventPage, ReadError>> + Send;
+
+    /// The event with this identifier.
+    fn event_by_id(
+        &self,
+        id: Uuid,
+    ) -> impl Future<Output = Result<Option<Arc<Event>>, ReadError>> + Send;
+
+    /// A page of records.
+    fn records(
+        &self,
+        query: &RecordQuery,
+    ) -> impl Future<Output = Result<Vec<Record>, ReadError>> + Send;
+
+    /// One record.
+    fn record(&self, key: &Key) -> impl Future<Output = Result<Option<Record>, ReadError>> + Send;
+
+    /// What an idempotency key was used for.
+    fn once(
+        &self,
+        key: &OnceKey,
+    ) -> impl Future<Output = Result<Option<OnceEntry>, ReadError>> + Send;
+
+    /// The last event that retention removed; zero if none was.
+    fn pruned_through(&self) -> impl Future<Output = Result<Seq, ReadError>> + Send;
+
+    /// The sequence of the last event at or before a time; zero if there is none. A binary search over
+    /// batches, whose times never go back.
+    fn last_before(&self, time_us: i64) -> impl Future<Output = Result<Seq, ReadError>> + Send;
+}
+
+/// A boxed future, for the traits that live behind `dyn`.
+pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// [`Pages`] behind a pointer, erased once.
+pub(crate) trait ErasedPages: Send + Sync {
+    fn events<'a>(&'a self, query: &'a EventQuery) -> Boxed<'a, Result<EventPage, ReadError>>;
+    fn event_by_id(&self, id: Uuid) -> Boxed<'_, Result<Option<Arc<Event>>, ReadError>>;
+    fn records<'a>(&'a self, query: &'a RecordQuery) -> Boxed<'a, Result<Vec<Record>, ReadError>>;
+    fn record<'a>(&'a self, key: &'a Key) -> Boxed<'a, Result<Option<Record>, ReadError>>;
+    fn once<'a>(&'a self, key: &'a OnceKey) -> Boxed<'a, Result<Option<OnceEntry>, ReadError>>;
+    fn pruned_through(&self) -> Boxed<'_, Result<Seq, ReadError>>;
+    fn last_before(&self, time_us: i64) -> Boxed<'_, Result<Seq, ReadError>>;
+}
+
+impl<P: Pages> ErasedPages for P {
+    fn events<'a>(&'a self, query: &'a EventQuery) -> Boxed<'a, Result<EventPage, ReadError>> {
+        Box::pin(Pages::events(self, query))
+    }
+    fn event_by_id(&self, id: Uuid) -> Boxed<'_, Result<Option<Arc<Event>>, ReadError>> {
+        Box::pin(Pages::event_by_id(self, id))
+    }
+    fn records<'a>(&'a self, query: &'a RecordQuery) -> Boxed<'a, Result<Vec<Record>, ReadError>> {
+        Box::pin(Pages::records(self, query))
+    }
+    fn record<'a>(&'a self, key: &'a Key) -> Boxed<'a, Result<Option<Record>, ReadError>> {
+        Box::pin(Pages::record(self, key))
+    }
+    fn once<'a>(&'a self, key: &'a OnceKey) -> Boxed<'a, Result<Option<OnceEntry>, ReadError>> {
+        Box::pin(Pages::once(self, key))
+    }
+    fn pruned_through(&self) -> Boxed<'_, Result<Seq, ReadError>> {
+        Box::pin(Pages::pruned_through(self))
+    }
+    fn last_before(&self, time_us: i64) -> Boxed<'_, Result<Seq, ReadError>> {
+        Box::pin(Pages::last_before(self, time_us))
+    }
+}
+
+/// [`Backend`] behind a pointer, erased once and called once per batch.
+pub(crate) trait ErasedBackend: Send {
+    fn begin<'a>(&'a mut self, wanted: &'a Wanted)
+    -> Boxed<'a, Result<(Head, Loaded), WriteError>>;
+    fn commit<'a>(&'a mut self, plan: &'a Plan) -> Boxed<'a, Result<(), WriteError>>;
+    fn reopen(&mut self) -> Boxed<'_, Result<Head, WriteError>>;
+    fn maintain(&mut self) -> Boxed<'_, Result<(), WriteError>>;
+    fn close(&mut self) -> Boxed<'_, ()>;
+}
+
+impl<B: Backend> ErasedBackend for B {
+    fn begin<'a>(
+        &'a mut self,
+        wanted: &'a Wanted,
+    ) -> Boxed<'a, Result<(Head, Loaded), WriteError>> {
+        Box::pin(Backend::begin(self, wanted))
+    }
+    fn commit<'a>(&'a mut self, plan: &'a Plan) -> Boxed<'a, Result<(), WriteError>> {
+        Box::pin(Backend::commit(self, plan))
+    }
+    fn reopen(&mut self) -> Boxed<'_, Result<Head, WriteError>> {
+        Box::pin(Backend::reopen(self))
+    }
+    fn maintain(&mut self) -> Boxed<'_, Result<(), WriteError>> {
+        Box::pin(Backend::maintain(self))
+    }
+    fn close(&mut self) -> Boxed<'_, ()> {
+        Box::pin(Backend::close(self))
+    }
+}
+
+/// What a committed plan looks like to readers.
+pub(crate) fn committed(plan: &Plan) -> Option<Arc<Batch>> {
+    let (first, last) = plan.range()?;
+    let events = plan
+        .events
+        .iter()
+        .enumerate()
+        .map(|(n, event)| Arc::new(event.numbered(first.plus(n as u64), plan.head.time_us)))
+        .collect();
+    Some(Arc::new(Batch {
+        first,
+        last,
+        events,
+    }))
+}

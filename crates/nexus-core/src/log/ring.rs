@@ -1,0 +1,169 @@
+//! The ring: recent batches in memory, for readers near the head.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use parking_lot::RwLock;
+use tokio::sync::watch;
+
+use super::{Batch, LogOptions};
+use crate::Seq;
+
+/// Recent batches, shared by every reader. Written by the announcer alone.
+pub(crate) struct Ring {
+    kept: RwLock<Kept>,
+    head: watch::Sender<Seq>,
+    events_max: usize,
+    bytes_max: usize,
+}
+
+struct Kept {
+    batches: VecDeque<(Arc<Batch>, usize)>,
+    /// The event before the oldest batch: who has read less must ask the store.
+    floor: Seq,
+    events: usize,
+    bytes: usize,
+}
+
+impl Ring {
+    pub(crate) fn new(head: Seq, options: &LogOptions) -> Self {
+        let kept = Kept {
+            batches: VecDeque::new(),
+            floor: head,
+            events: 0,
+            bytes: 0,
+        };
+        Self {
+            kept: RwLock::new(kept),
+            head: watch::Sender::new(head),
+            events_max: options.ring_events_max,
+            bytes_max: options.ring_bytes_max,
+        }
+    }
+
+    /// The newest event that readers may see.
+    pub(crate) fn head(&self) -> Seq {
+        *self.head.borrow()
+    }
+
+    /// Tells when the head moves.
+    pub(crate) fn changes(&self) -> watch::Receiver<Seq> {
+        self.head.subscribe()
+    }
+
+    /// Takes the batch that follows, forgets the oldest beyond the bounds, and wakes every reader.
+    pub(crate) fn push(&self, batch: Arc<Batch>) {
+        let bytes = batch.events.iter().map(|event| event.weight()).sum();
+        let last = batch.last;
+        {
+            let mut kept = self.kept.write();
+            kept.events += batch.events.len();
+            kept.bytes += bytes;
+            kept.batches.push_back((batch, bytes));
+            // The newest batch stays, whatever its size.
+            while kept.batches.len() > 1
+                && (kept.events > self.events_max || kept.bytes > self.bytes_max)
+            {
+                if let Some((oldest, bytes)) = kept.batches.pop_front() {
+                    kept.events -= oldest.events.len();
+                    kept.bytes -= bytes;
+                    kept.floor = oldest.last;
+                }
+            }
+        }
+        self.head.send_replace(last);
+    }
+
+    /// The batches that hold what follows `after`, at most about `events_max` events of them; nothing
+    /// when the ring does not go back so far.
+    pub(crate) fn after(&self, after: Seq, events_max: usize) -> Option<Vec<Arc<Batch>>> {
+        let kept = self.kept.read();
+        if after < kept.floor {
+            return None;
+        }
+        let from = kept
+            .batches
+            .partition_point(|(batch, _)| batch.last <= after);
+        let mut events = 0;
+        let found = kept
+            .batches
+            .iter()
+            .skip(from)
+            .take_while(|(batch, _)| {
+                let wanted = events < events_max;
+                events += batch.events.len();
+                wanted
+            })
+            .map(|(batch, _)| batch.clone())
+            .collect();
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::{Source, Topic, Validated};
+
+    fn batch(first: u64, last: u64) -> Arc<Batch> {
+        let event = Validated::for_test(
+            Uuid::nil(),
+            Topic::parse("a.b").unwrap(),
+            Source::nexus(),
+            Bytes::from_static(b"{}"),
+        );
+        let events = (first..=last)
+            .map(|seq| Arc::new(event.numbered(Seq::new(seq), 1)))
+            .collect();
+        Arc::new(Batch {
+            first: Seq::new(first),
+            last: Seq::new(last),
+            events,
+        })
+    }
+
+    #[test]
+    fn keeps_what_is_recent_and_says_when_it_does_not_reach() {
+        let ring = Ring::new(
+            Seq::new(4),
+            &LogOptions {
+                ring_events_max: 5,
+                ..LogOptions::default()
+            },
+        );
+        assert!(ring.after(Seq::new(3), 10).is_none());
+        assert_eq!(ring.after(Seq::new(4), 10).unwrap().len(), 0);
+        ring.push(batch(5, 7));
+        ring.push(batch(8, 9));
+        let found = ring.after(Seq::new(5), 10).unwrap();
+        assert_eq!(found[0].after(Seq::new(5))[0].seq, Seq::new(6));
+        assert_eq!(found.len(), 2);
+        ring.push(batch(10, 10));
+        assert!(
+            ring.after(Seq::new(6), 10).is_none(),
+            "the oldest batch was forgotten"
+        );
+        assert_eq!(ring.after(Seq::new(7), 10).unwrap().len(), 2);
+        assert_eq!(
+            ring.after(Seq::new(7), 1).unwrap().len(),
+            1,
+            "a read is bounded"
+        );
+        assert_eq!(ring.head(), Seq::new(10));
+    }
+
+    #[test]
+    fn a_batch_larger_than_the_ring_is_still_readable() {
+        let ring = Ring::new(
+            Seq::ZERO,
+            &LogOptions {
+                ring_events_max: 2,
+                ..LogOptions::default()
+            },
+        );
+        ring.push(batch(1, 10));
+        assert_eq!(ring.after(Seq::ZERO, 100).unwrap()[0].events.len(), 10);
+    }
+}

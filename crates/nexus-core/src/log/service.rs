@@ -1,0 +1,290 @@
+//! The writer: the one task that holds the write connection. It groups what is queued into commits.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use super::{
+    LogOptions,
+    announcer::Announcements,
+    backend::{ErasedBackend, Fault, Outcome, Wanted, WriteError, committed},
+    decide,
+    handle::Health,
+    plan::{Append, Plan, Verdict},
+};
+use crate::{Clock, Error, Seq};
+
+/// One queued request.
+pub(crate) struct Request {
+    pub(crate) append: Append,
+    pub(crate) weight: usize,
+    pub(crate) answer: oneshot::Sender<Result<Answer, Error>>,
+}
+
+/// What a request that was kept gets back.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Answer {
+    pub(crate) range: Option<(Seq, Seq)>,
+    pub(crate) time_us: i64,
+    pub(crate) replayed: bool,
+}
+
+/// The storage failed in a way that writing on could make worse.
+#[derive(Debug, thiserror::Error)]
+#[error("the storage failed: the log is closed to protect what is in it")]
+pub struct Fatal {
+    /// What the backend says.
+    #[source]
+    pub source: WriteError,
+}
+
+/// What the writer does next.
+enum Next {
+    Request(Box<Request>),
+    /// Tries whether there is space again.
+    Retry,
+    /// Takes no more requests.
+    Close,
+    /// Every request is done.
+    Done,
+}
+
+/// The writer's loop; owns the queue's receiver and the backend.
+pub struct Service {
+    pub(crate) queue: mpsc::Receiver<Request>,
+    pub(crate) queued_bytes: Arc<AtomicUsize>,
+    pub(crate) backend: Box<dyn ErasedBackend>,
+    pub(crate) announcements: Announcements,
+    pub(crate) health: watch::Sender<Health>,
+    pub(crate) closing: watch::Receiver<bool>,
+    pub(crate) clock: Clock,
+    pub(crate) options: LogOptions,
+    /// A request that did not fit into the batch before.
+    pub(crate) carried: Option<Request>,
+}
+
+impl Service {
+    /// Runs until the log is closed and its queue is empty.
+    ///
+    /// # Errors
+    /// [`Fatal`] when the storage can no longer be trusted; the process must then stop.
+    pub async fn run(mut self) -> Result<(), Fatal> {
+        let result = self.work().await;
+        if result.is_err() {
+            self.health.send_replace(Health::Failed);
+        } else {
+            self.backend.close().await;
+        }
+        result
+    }
+
+    async fn work(&mut self) -> Result<(), Fatal> {
+        let mut retry_at = Instant::now();
+        loop {
+            let full = *self.health.borrow() == Health::Full;
+            if full && retry_at <= Instant::now() {
+                self.recover().await?;
+                retry_at = Instant::now() + self.options.full_retry;
+                continue;
+            }
+            match self.next(full.then_some(retry_at)).await {
+                Next::Request(request) => self.take_batch(*request).await?,
+                Next::Retry => {}
+                Next::Close => self.queue.close(),
+                Next::Done => return Ok(()),
+            }
+        }
+    }
+
+    async fn next(&mut self, retry_at: Option<Instant>) -> Next {
+        if let Some(carried) = self.carried.take() {
+            return Next::Request(Box::new(carried));
+        }
+        tokio::select! {
+            biased;
+            request = self.queue.recv() => request.map_or(Next::Done, |request| Next::Request(Box::new(request))),
+            () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => Next::Retry,
+            _ = self.closing.wait_for(|closing| *closing), if !self.queue.is_closed() => Next::Close,
+        }
+    }
+
+    /// Takes what is queued behind the first request, without waiting for more.
+    async fn take_batch(&mut self, first: Request) -> Result<(), Fatal> {
+        let mut events = first.append.events.len();
+        let mut bytes = first.weight;
+        let mut requests = vec![first];
+        while events < self.options.batch_events_max && bytes < self.options.batch_bytes_max {
+            let Ok(request) = self.queue.try_recv() else {
+                break;
+            };
+            events += request.append.events.len();
+            bytes += request.weight;
+            if events > self.options.batch_events_max || bytes > self.options.batch_bytes_max {
+                self.carried = Some(request);
+                break;
+            }
+            requests.push(request);
+        }
+        let taken: usize = requests.iter().map(|request| request.weight).sum();
+        self.queued_bytes.fetch_sub(taken, Ordering::Relaxed);
+        if *self.health.borrow() == Health::Full {
+            // Events wait for space; what needs little, such as giving a claim back, may still go on.
+            let (refused, rest): (Vec<_>, Vec<_>) = requests
+                .into_iter()
+                .partition(|request| !request.append.events.is_empty());
+            for request in refused {
+                let _ = request.answer.send(Err(Error::StorageFull));
+            }
+            requests = rest;
+        }
+        if requests.is_empty() {
+            return Ok(());
+        }
+        self.write(requests).await
+    }
+
+    async fn write(&mut self, requests: Vec<Request>) -> Result<(), Fatal> {
+        let (appends, answers): (Vec<_>, Vec<_>) = requests
+            .into_iter()
+            .map(|request| (request.append, request.answer))
+            .unzip();
+        let (head, loaded) = match self.backend.begin(&wanted(&appends)).await {
+            Ok(begun) => begun,
+            Err(mut error) => {
+                error.outcome = Outcome::NotStored;
+                return self.fail(error, None, answers, Vec::new()).await;
+            }
+        };
+        let (plan, verdicts) = decide(&head, loaded, appends, self.clock.now_us());
+        match self.backend.commit(&plan).await {
+            Ok(()) => {
+                self.announce_and_answer(&plan, answers, verdicts).await;
+                if let Err(error) = self.backend.maintain().await {
+                    self.fail(error, None, Vec::new(), Vec::new()).await?;
+                }
+                Ok(())
+            }
+            Err(error) => self.fail(error, Some(&plan), answers, verdicts).await,
+        }
+    }
+
+    async fn announce_and_answer(
+        &mut self,
+        plan: &Plan,
+        answers: Vec<Answers>,
+        verdicts: Vec<Verdict>,
+    ) {
+        if let Some(batch) = committed(plan) {
+            self.announcements.committed(batch).await;
+        }
+        for (answer, verdict) in answers.into_iter().zip(verdicts) {
+            let time_us = plan.head.time_us;
+            // A caller that went away changes nothing.
+            let _ = answer.send(match verdict {
+                Verdict::Stored { range } => Ok(Answer {
+                    range,
+                    time_us,
+                    replayed: false,
+                }),
+                Verdict::Replayed { range } => Ok(Answer {
+                    range,
+                    time_us,
+                    replayed: true,
+                }),
+                Verdict::Refused(error) => Err(error),
+            });
+        }
+    }
+
+    /// Answers honestly after a failure, and gets a connection that works again.
+    async fn fail(
+        &mut self,
+        error: WriteError,
+        plan: Option<&Plan>,
+        answers: Vec<Answers>,
+        verdicts: Vec<Verdict>,
+    ) -> Result<(), Fatal> {
+        tracing::error!(error = &error as &dyn std::error::Error, fault = ?error.fault, outcome = ?error.outcome, "writing to the log failed");
+        if error.fault == Fault::Fatal {
+            // Readers and callers learn of it before the process stops.
+            self.health.send_replace(Health::Failed);
+            refuse(answers, &error);
+            return Err(Fatal { source: error });
+        }
+        let reopened = self.backend.reopen().await;
+        match (&reopened, plan) {
+            (Ok(head), Some(plan)) if !plan.events.is_empty() && *head == plan.head => {
+                // The commit did happen, although it was reported as failed.
+                self.announce_and_answer(plan, answers, verdicts).await;
+            }
+            _ => refuse(answers, &error),
+        }
+        match reopened {
+            Ok(_) => {
+                self.health.send_replace(Health::Healthy);
+                Ok(())
+            }
+            Err(error) if error.fault == Fault::Fatal => Err(Fatal { source: error }),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the log is read-only until it can be written again"
+                );
+                self.health.send_replace(Health::Full);
+                Ok(())
+            }
+        }
+    }
+
+    /// Tries whether there is space again.
+    async fn recover(&mut self) -> Result<(), Fatal> {
+        match self.backend.reopen().await {
+            Ok(head) => {
+                tracing::info!(%head.last, "the log can be written again");
+                self.announcements.reached(head.last).await;
+                self.health.send_replace(Health::Healthy);
+                Ok(())
+            }
+            Err(error) if error.fault == Fault::Fatal => Err(Fatal { source: error }),
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+type Answers = oneshot::Sender<Result<Answer, Error>>;
+
+/// Says of each request what is known: nothing was kept, or it cannot be said.
+fn refuse(answers: Vec<Answers>, error: &WriteError) {
+    for answer in answers {
+        let _ = answer.send(Err(match (error.outcome, error.fault) {
+            (Outcome::Unknown, _) => Error::OutcomeUnknown,
+            (Outcome::NotStored, Fault::Full) => Error::StorageFull,
+            (Outcome::NotStored, _) => Error::NotStored {
+                source: error.source.to_string().into(),
+            },
+        }));
+    }
+}
+
+fn wanted(appends: &[Append]) -> Wanted {
+    let mut wanted = Wanted::default();
+    for append in appends {
+        let guarded = append.guards.iter().filter_map(|guard| guard.key());
+        let changed = append.changes.iter().map(|change| change.key());
+        wanted.records.extend(guarded.chain(changed).cloned());
+        wanted
+            .once
+            .extend(append.once.as_ref().map(crate::Once::stored_key));
+    }
+    wanted.records.sort();
+    wanted.records.dedup();
+    wanted.once.sort_unstable();
+    wanted.once.dedup();
+    wanted
+}

@@ -1,0 +1,2 @@
+//! What the tests of several crates share: contract suites, oracles, processes, clients.
+#![deny(missing_docs)]

@@ -1,0 +1,2 @@
+//! Live edges: WebSocket readers that share encoded frames.
+#![deny(missing_docs)]

@@ -1,0 +1,2 @@
+//! Nexus composed: configuration, application, draining, and the one list of routes.
+#![deny(missing_docs)]

@@ -1,0 +1,2 @@
+//! What a developer of Nexus runs.
+fn main() {}
