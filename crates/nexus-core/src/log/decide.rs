@@ -451,9 +451,8 @@ mod tests {
                 let mut appends = Vec::new();
                 let mut expected = Vec::new();
                 for step in steps {
-                    match *step {
-                        Step::Wait { us } => now_us += us,
-                        _ => {}
+                    if let Step::Wait { us } = step {
+                        now_us += us;
                     }
                 }
                 for step in steps {

@@ -1,0 +1,14 @@
+//! The log as a whole: the writer under faults, cursors under load.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    unreachable_pub,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "it/faulty.rs"]
+mod faulty;
+#[path = "it/reading.rs"]
+mod reading;
+#[path = "it/writing.rs"]
+mod writing;

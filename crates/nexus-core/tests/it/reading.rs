@@ -1,0 +1,194 @@
+//! Cursors: every matching event once, in order, from memory or from the store.
+
+use std::sync::Arc;
+
+use nexus_core::{
+    Command, Cursor, Epoch, Error, Event, From, Log, LogOptions, NewEvent, Pattern, PatternSet,
+    Position, Principal, ProtocolEvent, Recovery, Seq,
+};
+use proptest::prelude::*;
+
+use crate::faulty::{Rig, rig};
+
+/// A ring so small that readers fall out of it all the time.
+async fn small_ring() -> Rig {
+    rig(LogOptions {
+        ring_events_max: 8,
+        ..LogOptions::default()
+    })
+    .await
+    .unwrap()
+}
+
+fn event(log: &Log, n: u64) -> NewEvent {
+    let known = |event| log.catalogue().known_type(event);
+    if n.is_multiple_of(3) {
+        NewEvent::new(
+            known(ProtocolEvent::MintFailed),
+            format!(r#"{{"error":"{n}"}}"#),
+        )
+    } else {
+        NewEvent::new(
+            known(ProtocolEvent::PaymentFailed),
+            format!(r#"{{"orderId":"{n}"}}"#),
+        )
+    }
+}
+
+async fn publish(log: &Log, counts: impl IntoIterator<Item = u64>) {
+    let mut n = log.head().seq.get();
+    for count in counts {
+        let events = (0..count)
+            .map(|_| {
+                n += 1;
+                event(log, n)
+            })
+            .collect();
+        log.submit(
+            &Principal::nexus(),
+            Command {
+                events,
+                ..Command::default()
+            },
+        )
+        .await
+        .unwrap();
+    }
+}
+
+async fn read_through(cursor: &mut Cursor, through: u64) -> Vec<Arc<Event>> {
+    let mut events = Vec::new();
+    while cursor.position().seq.get() < through {
+        events.extend(cursor.next().await.unwrap().events);
+    }
+    events
+}
+
+fn seqs(events: &[Arc<Event>]) -> Vec<u64> {
+    events.iter().map(|event| event.seq.get()).collect()
+}
+
+#[tokio::test]
+async fn from_anywhere_it_is_the_same_log() {
+    let rig = small_ring().await;
+    publish(&rig.log, [5, 1, 20, 3, 30, 2]).await;
+    let (mut all, start) = rig
+        .log
+        .cursor(From::Earliest, PatternSet::everything())
+        .await
+        .unwrap();
+    assert_eq!(start.recovery, Recovery::Recovered);
+    let events = read_through(&mut all, 61).await;
+    assert_eq!(seqs(&events), (1..=61).collect::<Vec<_>>());
+    let position = rig.log.position(Seq::new(40));
+    let mints = PatternSet::from(Pattern::parse("mint.*").unwrap());
+    let (mut some, _) = rig.log.cursor(From::After(position), mints).await.unwrap();
+    let expected: Vec<u64> = (41..=61).filter(|n| n % 3 == 0).collect();
+    assert_eq!(seqs(&read_through(&mut some, 61).await), expected);
+    assert!(some.try_next().await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_place_that_is_not_there_is_said() {
+    let rig = small_ring().await;
+    publish(&rig.log, [5]).await;
+    let head = rig.log.head();
+    let from = |position| {
+        rig.log
+            .cursor(From::After(position), PatternSet::everything())
+    };
+    let (_, start) = from(Position {
+        epoch: Epoch::new(!head.epoch.get()),
+        seq: Seq::new(2),
+    })
+    .await
+    .unwrap();
+    assert_eq!(
+        (start.recovery, start.position),
+        (Recovery::OtherEpoch, head)
+    );
+    let (_, start) = from(rig.log.position(Seq::new(6))).await.unwrap();
+    assert_eq!((start.recovery, start.position), (Recovery::Ahead, head));
+    let (_, start) = from(head).await.unwrap();
+    assert_eq!(
+        (start.recovery, start.position),
+        (Recovery::Recovered, head)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_that_are_dropped_in_the_middle_lose_nothing() {
+    let rig = small_ring().await;
+    let readers: Vec<_> = (0..8_u64)
+        .map(|n| {
+            let log = rig.log.clone();
+            tokio::spawn(async move {
+                let (mut cursor, _) = log.cursor(From::Earliest, PatternSet::everything()).await?;
+                let mut events = Vec::new();
+                let mut cancelled = n;
+                while events.len() < 2_000 {
+                    // Every other read is given up when it is not ready at once.
+                    cancelled += 1;
+                    if cancelled % 2 == 0 {
+                        tokio::select! {
+                            biased;
+                            page = cursor.next() => events.extend(page?.events),
+                            () = tokio::task::yield_now() => {}
+                        }
+                    } else {
+                        events.extend(cursor.next().await?.events);
+                    }
+                }
+                Ok::<_, Error>(events)
+            })
+        })
+        .collect();
+    let publishers: Vec<_> = (0..4)
+        .map(|_| {
+            let log = rig.log.clone();
+            tokio::spawn(async move { publish(&log, [1, 7, 2, 40].repeat(10)).await })
+        })
+        .collect();
+    for publisher in publishers {
+        publisher.await.unwrap();
+    }
+    for reader in readers {
+        assert_eq!(
+            seqs(&reader.await.unwrap().unwrap()),
+            (1..=2_000).collect::<Vec<_>>()
+        );
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever batches were committed, wherever a reader begins, whatever it wants: it gets what a
+    /// plain vector says.
+    #[test]
+    fn reading_follows_the_model(
+        counts in prop::collection::vec(1_u64..30, 1..12), start in 0_u64..100, pattern in 0_usize..4,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let rig = small_ring().await;
+            publish(&rig.log, counts.iter().copied()).await;
+            let total: u64 = counts.iter().sum();
+            let start = start.min(total);
+            let pattern = Pattern::parse([">", "payment.*", "mint.failed", "vote.cast"][pattern]).unwrap();
+            let (mut cursor, _) =
+                rig.log.cursor(From::After(rig.log.position(Seq::new(start))), pattern.clone().into()).await.unwrap();
+            let got = seqs(&read_through(&mut cursor, total).await);
+            let expected: Vec<u64> = (start + 1..=total)
+                .filter(|n| match pattern.as_str() {
+                    ">" => true,
+                    "payment.*" => n % 3 != 0,
+                    "mint.failed" => n % 3 == 0,
+                    _ => false,
+                })
+                .collect();
+            prop_assert_eq!(got, expected);
+            Ok(())
+        })?;
+    }
+}
