@@ -115,7 +115,8 @@ impl State {
         })
     }
 
-    fn apply(&mut self, change: Change, first: Seq) {
+    /// Makes a change; gives the revision of the record if it was put.
+    fn apply(&mut self, change: Change, first: Seq) -> Option<u64> {
         let floor = self.revision_floor;
         let slot = self.slot(change.key());
         match change {
@@ -145,15 +146,18 @@ impl State {
                     body,
                 });
                 slot.changed = true;
+                Some(revision)
             }
             Change::Touch { due_us, .. } => {
                 if let Some(record) = &mut slot.record {
                     record.due_us = due_us;
                     slot.changed = true;
                 }
+                None
             }
             Change::Delete(_) => {
                 slot.changed |= slot.record.take().is_some();
+                None
             }
         }
     }
@@ -186,9 +190,10 @@ fn fold(plan: &mut Plan, state: &mut State, append: Append, now_us: i64) -> Verd
         plan.head.last = last;
     }
     plan.events.extend(events);
-    for change in changes {
-        state.apply(change, first);
-    }
+    let revisions = changes
+        .into_iter()
+        .filter_map(|change| state.apply(change, first));
+    let revision = revisions.last().unwrap_or_default();
     if let Some(once) = once {
         let (fingerprint, expires_us) = match once.of {
             OnceOf::Fact => (None, None),
@@ -208,7 +213,7 @@ fn fold(plan: &mut Plan, state: &mut State, append: Append, now_us: i64) -> Verd
             },
         );
     }
-    Verdict::Stored { range }
+    Verdict::Stored { range, revision }
 }
 
 /// What a request comes to whose key was used before.
@@ -309,7 +314,7 @@ mod tests {
             verdicts[1],
             Verdict::Refused(Error::Refused { .. })
         ));
-        let Verdict::Stored { range } = verdicts[2] else {
+        let Verdict::Stored { range, .. } = verdicts[2] else {
             panic!()
         };
         assert_eq!(range, Some((Seq::new(13), Seq::new(14))));
@@ -405,12 +410,17 @@ mod tests {
             changes: vec![Change::Delete(key.clone())],
             ..Append::default()
         };
-        let (plan, _) = decide(
+        let (plan, verdicts) = decide(
             &head(),
             Loaded::default(),
             vec![put.clone(), put.clone(), delete, put],
             2_000,
         );
+        let told = verdicts.iter().map(|verdict| match verdict {
+            Verdict::Stored { revision, .. } => *revision,
+            _ => panic!("{verdict:?}"),
+        });
+        assert_eq!(told.collect::<Vec<_>>(), [2_000, 2_001, 0, 2_002]);
         let [RecordWrite::Put(record)] = &plan.records[..] else {
             panic!()
         };

@@ -70,6 +70,9 @@ pub struct Receipt {
     pub first_id: Option<Uuid>,
     /// When they were committed, in microseconds since 1970.
     pub time_us: i64,
+    /// The revision of the last record that the command put, so that a lone writer need not read it
+    /// back; zero if it put none, or if this is an answer again.
+    pub revision: u64,
     /// Whether this is the first answer again, because the same was asked before.
     pub replayed: bool,
 }
@@ -258,6 +261,7 @@ impl Log {
             last,
             first_id,
             time_us: answer.time_us,
+            revision: answer.revision,
             replayed: answer.replayed,
         };
         if answer.replayed {

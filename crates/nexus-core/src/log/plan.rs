@@ -25,6 +25,8 @@ pub enum Verdict {
     Stored {
         /// Its events; nothing if it had none.
         range: Option<(Seq, Seq)>,
+        /// The revision of the last record that it put; zero if it put none.
+        revision: u64,
     },
     /// The same was kept before.
     Replayed {

@@ -32,6 +32,7 @@ pub(crate) struct Request {
 pub(crate) struct Answer {
     pub(crate) range: Option<(Seq, Seq)>,
     pub(crate) time_us: i64,
+    pub(crate) revision: u64,
     pub(crate) replayed: bool,
 }
 
@@ -187,14 +188,16 @@ impl Service {
             let time_us = plan.head.time_us;
             // A caller that went away changes nothing.
             let _ = answer.send(match verdict {
-                Verdict::Stored { range } => Ok(Answer {
+                Verdict::Stored { range, revision } => Ok(Answer {
                     range,
                     time_us,
+                    revision,
                     replayed: false,
                 }),
                 Verdict::Replayed { range } => Ok(Answer {
                     range,
                     time_us,
+                    revision: 0,
                     replayed: true,
                 }),
                 Verdict::Refused(error) => Err(error),
