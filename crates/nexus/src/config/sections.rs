@@ -1,0 +1,447 @@
+//! What a configuration holds: one struct for each section, with the defaults.
+
+use std::{
+    collections::BTreeMap,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+};
+
+use ipnet::IpNet;
+use nexus_core::{NameForm, RetrySchedule, Scopes, Topic};
+
+use super::{
+    Mode,
+    value::{Address, Origin, Secret, TokenValue},
+};
+
+/// What this process is for, as `NEXUS_ENV` says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Stage {
+    /// Nothing was said: weak settings are warnings.
+    #[default]
+    Unset,
+    /// Somebody is working on it: weak settings are warnings.
+    Development,
+    /// Tests run against it: weak settings are warnings.
+    Test,
+    /// It is in use: weak settings are refusals.
+    Production,
+}
+
+/// Everything that can be configured, read and checked.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// What this process is for.
+    pub environment: Stage,
+    /// Where it listens and whom it answers.
+    pub server: Server,
+    /// How much it takes, from whom and for how long.
+    pub limits: Limits,
+    /// Where the log is kept.
+    pub storage: Storage,
+    /// Who may come in.
+    pub auth: Auth,
+    /// The outside services that the file describes.
+    pub nodes: Vec<Node>,
+    /// The bearer tokens of operators and readers.
+    pub tokens: Vec<Token>,
+    /// The events that are valid beside the known ones.
+    pub events: Events,
+    /// What runs for events.
+    pub reactors: Reactors,
+    /// Where calls may go.
+    pub outbound: Outbound,
+    /// Who is told when something was given up.
+    pub alerts: Alerts,
+    /// What is written to the log of the process.
+    pub log: Telemetry,
+}
+
+/// Where the server listens and whom it answers.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port to listen on; 0 takes a free one.
+    pub port: u16,
+    /// Origins of browser pages that may call, beside the server's own.
+    pub allowed_origins: Vec<Origin>,
+    /// Proxies whose `X-Forwarded-For` and `Forwarded` count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether answers are compressed for clients that ask for it.
+    pub compression: bool,
+}
+
+/// How much is taken, from whom and for how long. For rates, 0 is off.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once.
+    pub connections: usize,
+    /// Connections at once of one address; 0 is off.
+    pub connections_per_address: usize,
+    /// Sockets at once that have not proved yet who they are.
+    pub unauthenticated_sockets: usize,
+    /// Requests a second of one address whose caller did not prove who they are; 0 is off.
+    pub anonymous_requests_per_second: u32,
+    /// How many of those may come at once.
+    pub anonymous_burst: u32,
+    /// Requests a second of one address, whoever calls; 0 is off.
+    pub address_requests_per_second: u32,
+    /// Events a second of one node; 0 is off.
+    pub node_events_per_second: u32,
+    /// Bytes of a request's body.
+    pub body_bytes: usize,
+    /// Bytes of an event's payload.
+    pub payload_bytes: usize,
+    /// Events in one request.
+    pub request_events: usize,
+    /// Headers of a request.
+    pub headers: usize,
+    /// Bytes of a request's header section.
+    pub header_bytes: usize,
+    /// How long the header section may take, in milliseconds.
+    pub header_read_timeout_ms: u64,
+    /// How long the body may take, in milliseconds.
+    pub body_read_timeout_ms: u64,
+    /// How long a connection may wait for its next request, in milliseconds.
+    pub idle_timeout_ms: u64,
+    /// How long a reader may take nothing before it is closed, in milliseconds.
+    pub write_stall_timeout_ms: u64,
+    /// Bytes of a message that a WebSocket client sends.
+    pub ws_message_bytes: usize,
+    /// Messages a second that a WebSocket client sends.
+    pub ws_messages_per_second: u32,
+    /// How often a WebSocket client is pinged, in milliseconds.
+    pub ws_ping_interval_ms: u64,
+    /// How long the pong may take, in milliseconds.
+    pub ws_pong_timeout_ms: u64,
+    /// Patterns that one connection may subscribe to.
+    pub ws_patterns: usize,
+    /// Requests that wait to be written.
+    pub queue_requests: usize,
+    /// Bytes that wait to be written.
+    pub queue_bytes: usize,
+    /// Recent events kept in memory for live readers.
+    pub ring_events: usize,
+    /// Bytes of recent events kept in memory for live readers.
+    pub ring_bytes: usize,
+}
+
+/// Where the log is kept.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    /// The folder of everything that is kept.
+    pub data_dir: PathBuf,
+    /// The database file; see [`Storage::database_path`].
+    pub database_url: Option<DatabaseUrl>,
+}
+
+/// A database that can be used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DatabaseUrl {
+    /// The file of an SQLite database.
+    pub path: PathBuf,
+}
+
+impl Storage {
+    /// The file of the database: the configured one, else `nexus-log.db` in the data folder.
+    #[must_use]
+    pub fn database_path(&self) -> PathBuf {
+        match &self.database_url {
+            Some(database) => database.path.clone(),
+            None => self.data_dir.join("nexus-log.db"),
+        }
+    }
+}
+
+/// Who may come in, beside nodes and tokens.
+#[derive(Debug, Clone)]
+pub struct Auth {
+    /// The secret of the default node; it also signs what goes to nodes without a secret of their own.
+    pub secret: Option<Secret>,
+    /// An operator's bearer token with every scope.
+    pub admin_token: Option<Secret>,
+    /// Whether a signature of the empty body opens the routes that read.
+    pub signed_get: bool,
+    /// Secrets of nodes that stand in the environment, by node: `NEXUS_NODE_<ID>_SECRET`.
+    pub environment_secrets: BTreeMap<String, Vec<Secret>>,
+    /// The permissions file: what each node may publish, unless its entry says it.
+    pub permissions: BTreeMap<String, Vec<String>>,
+}
+
+/// An outside service, as `[[nodes]]` describes it.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Its id; `default` is the node that needs no name.
+    pub id: String,
+    /// Its live secrets that the file names, in the order they are tried; those of the environment are in
+    /// [`Auth::environment_secrets`].
+    pub secrets: Vec<Secret>,
+    /// Names, qualified names, topics and patterns of what it may publish; `None`: what the permissions
+    /// file says, else what it owns.
+    pub publish: Option<Vec<String>>,
+    /// Names and patterns of what it may read; `None`: everything.
+    pub read: Option<Vec<String>>,
+    /// Whether it is tried for requests that name no node.
+    pub signature_only: bool,
+    /// Where it is called.
+    pub url: Option<Address>,
+    /// Which names the events have that it is told of: `Name` or `Qualified`.
+    pub names: NameForm,
+}
+
+/// A bearer token.
+#[derive(Debug, Clone)]
+pub struct Token {
+    /// Who holds it, for the log and for the source of events.
+    pub name: String,
+    /// What it is known by.
+    pub value: TokenValue,
+    /// What it may be used for.
+    pub scopes: Scopes,
+    /// Names and patterns of what it may read; `None`: everything, if it has the scope.
+    pub read: Option<Vec<String>>,
+    /// Names and patterns of what it may publish; `None`: all that is not reserved, if it has the scope.
+    pub publish: Option<Vec<String>>,
+    /// The last microsecond since 1970 at which it counts.
+    pub expires_us: Option<i64>,
+}
+
+/// The events that are valid beside the known ones.
+#[derive(Debug, Clone, Default)]
+pub struct Events {
+    /// Whether any topic that is not reserved is valid.
+    pub open: bool,
+    /// Those that were declared.
+    pub declared: Vec<EventDeclaration>,
+}
+
+/// An event that the configuration declares.
+#[derive(Debug, Clone)]
+pub struct EventDeclaration {
+    /// Where it is filed.
+    pub topic: Topic,
+    /// Its name; by default the topic in upper case with `_` for `.`.
+    pub name: Option<String>,
+    /// The node that may publish it.
+    pub owner: Option<String>,
+    /// The member of the payload that is the ordering key, as names from the root.
+    pub key: Vec<String>,
+    /// The member of the payload that names the person it is about.
+    pub subject: Vec<String>,
+    /// What its payload must look like, as read from the file that was named.
+    pub schema: Option<serde_json::Value>,
+}
+
+/// What runs for events.
+#[derive(Debug, Clone)]
+pub struct Reactors {
+    /// Whether a payment asks the factory to mint.
+    pub payment_to_mint: bool,
+    /// Whether the outcome of a mint is told to the nodes that wait for it.
+    pub mint_to_notify: bool,
+    /// When a failed attempt is made again.
+    pub retry: Retry,
+    /// The factory.
+    pub factory_url: Option<Address>,
+    /// The bearer key of the factory.
+    pub factory_key: Option<Secret>,
+    /// The registry that knows where nodes are.
+    pub registry_url: Option<Address>,
+    /// The bearer key of the registry.
+    pub registry_key: Option<Secret>,
+    /// Where nodes are when neither their entry nor the registry says it: `<NODE>_API_URL`, by node id.
+    pub node_urls: BTreeMap<String, Address>,
+}
+
+/// When a failed attempt is made again.
+#[derive(Debug, Clone)]
+pub struct Retry {
+    /// Attempts, the first included.
+    pub attempts: u32,
+    /// The first wait, in milliseconds.
+    pub first_ms: u64,
+    /// By how much each wait is longer than the one before.
+    pub factor: f64,
+    /// By which part of itself a wait is made longer or shorter at random.
+    pub jitter: f64,
+}
+
+/// Where calls may go.
+#[derive(Debug, Clone, Default)]
+pub struct Outbound {
+    /// Private and local ranges that addresses which strangers gave may lie in.
+    pub allow_cidrs: Vec<IpNet>,
+}
+
+/// Who is told when something was given up.
+#[derive(Debug, Clone, Default)]
+pub struct Alerts {
+    /// Where alerts are sent.
+    pub url: Option<Address>,
+    /// How they are written; by default as the host of the address expects.
+    pub format: AlertFormat,
+}
+
+/// How an alert is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AlertFormat {
+    /// As the host of the address expects it.
+    #[default]
+    Auto,
+    /// A Discord message.
+    Discord,
+    /// A Slack message.
+    Slack,
+    /// A JSON object.
+    Json,
+}
+
+/// What is written to the log of the process.
+#[derive(Debug, Clone)]
+pub struct Telemetry {
+    /// The least level that is written.
+    pub level: LogLevel,
+    /// How lines are written.
+    pub format: LogFormat,
+}
+
+/// The least level that is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogLevel {
+    /// What went wrong.
+    Error,
+    /// What may go wrong.
+    Warn,
+    /// What happened.
+    #[default]
+    Info,
+    /// How it happened.
+    Debug,
+    /// Every step.
+    Trace,
+}
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Human,
+}
+
+impl Config {
+    /// What holds when nothing is configured.
+    #[must_use]
+    pub fn defaults(mode: Mode) -> Self {
+        let dev = mode == Mode::Dev;
+        Self {
+            environment: Stage::Unset,
+            server: Server::defaults(dev),
+            limits: Limits::defaults(dev),
+            storage: Storage {
+                data_dir: PathBuf::from("data"),
+                database_url: None,
+            },
+            auth: Auth {
+                secret: None,
+                admin_token: None,
+                signed_get: dev,
+                environment_secrets: BTreeMap::new(),
+                permissions: BTreeMap::new(),
+            },
+            nodes: Vec::new(),
+            tokens: Vec::new(),
+            events: Events::default(),
+            reactors: Reactors::default(),
+            outbound: Outbound::default(),
+            alerts: Alerts::default(),
+            log: Telemetry {
+                level: LogLevel::Info,
+                format: if dev {
+                    LogFormat::Human
+                } else {
+                    LogFormat::Json
+                },
+            },
+        }
+    }
+}
+
+impl Server {
+    fn defaults(dev: bool) -> Self {
+        let host = if dev {
+            Ipv4Addr::LOCALHOST
+        } else {
+            Ipv4Addr::UNSPECIFIED
+        };
+        Self {
+            host: host.into(),
+            port: 3000,
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            compression: true,
+        }
+    }
+}
+
+impl Limits {
+    fn defaults(dev: bool) -> Self {
+        let rate = |per_second| if dev { 0 } else { per_second };
+        Self {
+            connections: 10_000,
+            connections_per_address: if dev { 0 } else { 256 },
+            unauthenticated_sockets: 256,
+            anonymous_requests_per_second: rate(10),
+            anonymous_burst: 50,
+            address_requests_per_second: 0,
+            node_events_per_second: rate(1_000),
+            body_bytes: 1 << 20,
+            payload_bytes: 256 << 10,
+            request_events: 1_000,
+            headers: 64,
+            header_bytes: 16 << 10,
+            header_read_timeout_ms: 10_000,
+            body_read_timeout_ms: 30_000,
+            idle_timeout_ms: 75_000,
+            write_stall_timeout_ms: 10_000,
+            ws_message_bytes: 10 << 10,
+            ws_messages_per_second: rate(10),
+            ws_ping_interval_ms: 30_000,
+            ws_pong_timeout_ms: 10_000,
+            ws_patterns: 128,
+            queue_requests: 8_192,
+            queue_bytes: 64 << 20,
+            ring_events: 64 << 10,
+            ring_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Default for Reactors {
+    fn default() -> Self {
+        Self {
+            payment_to_mint: true,
+            mint_to_notify: true,
+            retry: Retry::default(),
+            factory_url: None,
+            factory_key: None,
+            registry_url: None,
+            registry_key: None,
+            node_urls: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        let schedule = RetrySchedule::default();
+        Self {
+            attempts: schedule.attempts,
+            first_ms: u64::try_from(schedule.first.as_millis()).unwrap_or(u64::MAX),
+            factor: schedule.factor,
+            jitter: schedule.jitter,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! The log of the process: JSON lines for machines, or lines for people.
