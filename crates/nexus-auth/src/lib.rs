@@ -1,2 +1,56 @@
 //! Who is asking and what they may do: signatures, nodes, tokens, permissions.
+//!
+//! A node proves itself by an HMAC-SHA256 over the raw bytes of what it sends, people and streams by a
+//! bearer token. Either gives a [`Principal`](nexus_core::Principal), whose rights were worked out once,
+//! when the options were read: which topics it may publish, what it may read, which scopes it has.
+//!
+//! ```
+//! use http::HeaderMap;
+//! use nexus_auth::{Auth, AuthOptions, Secret, SignedRequest};
+//! use nexus_core::{Catalogue, Clock};
+//!
+//! let options = AuthOptions {
+//!     default_secrets: vec![Secret::new("a-secret-of-at-least-32-characters").into()],
+//!     ..AuthOptions::default()
+//! };
+//! let auth = Auth::new(&options, &Catalogue::known(), Clock::System).expect("valid options");
+//!
+//! let body = br#"{"event":"PAYMENT_RECEIVED","payload":{}}"#;
+//! let signer = auth.signer("default").expect("it has a secret");
+//! let mut headers: HeaderMap = signer.sign("msg_1", 1_763_712_000, body).into_iter().collect();
+//! headers.remove("webhook-timestamp");
+//!
+//! let request = SignedRequest { headers: &headers, body, path_node: None };
+//! assert_eq!(auth.verify(&request).expect("it is signed").source().as_str(), "node:default");
+//!
+//! let forged = SignedRequest { body: b"{}", ..request };
+//! assert!(auth.verify(&forged).is_err());
+//! ```
+//!
+//! In reading order: what is configured ([`AuthOptions`]), who is asking ([`Auth::verify`],
+//! [`Auth::token`], [`Auth::reader`]), what they may do ([`Auth::require`] and the principal itself), and
+//! how Nexus signs what it sends ([`Signer`]).
 #![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod error;
+mod handle;
+mod options;
+mod rules;
+mod secret;
+mod signature;
+mod signer;
+
+pub use error::Error;
+pub use handle::{Auth, Grant, NodeInfo, SignedRequest};
+pub use options::{
+    AuthOptions, DEFAULT_NODE, LiveSecret, NodeOptions, SECRET_CHARS_MIN,
+    SIGNATURE_ONLY_BODY_BYTES_MAX, SIGNATURE_ONLY_MAX, TIMESTAMP_TOLERANCE_S, TokenOptions,
+    TokenValue,
+};
+pub use secret::Secret;
+pub use signature::{
+    FLOWPAY_SIGNATURE_HEADER, NODE_HEADER, SIGNATURE_HEADER, WEBHOOK_ID_HEADER,
+    WEBHOOK_SIGNATURE_HEADER, WEBHOOK_TIMESTAMP_HEADER,
+};
+pub use signer::Signer;

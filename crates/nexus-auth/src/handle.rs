@@ -1,0 +1,368 @@
+//! The handle that faces hold: verifies requests and tokens against the rules of the moment.
+
+use std::{fmt, sync::Arc};
+
+use arc_swap::ArcSwap;
+use http::{HeaderMap, header::AUTHORIZATION};
+use nexus_core::{Catalogue, Clock, NameForm, Principal, Random, Scope, sha256};
+use subtle::ConstantTimeEq;
+use tokio::sync::watch;
+use url::Url;
+
+use crate::{
+    AuthOptions, DEFAULT_NODE, Error, NODE_HEADER, SIGNATURE_ONLY_BODY_BYTES_MAX, Secret, Signer,
+    rules::{LiveKeys, Node, Rules},
+    secret::Keys,
+    signature::{Claim, only},
+};
+
+/// A request whose signature is to be checked, before anything of its body is parsed.
+#[derive(Debug, Clone, Copy)]
+pub struct SignedRequest<'a> {
+    /// Its headers.
+    pub headers: &'a HeaderMap,
+    /// Its body, as it came.
+    pub body: &'a [u8],
+    /// The node that its path names, on `/webhook/{node}`.
+    pub path_node: Option<&'a str>,
+}
+
+/// What others need to know of a node.
+#[derive(Debug, Clone)]
+pub struct NodeInfo {
+    /// Its id, `flowpay`.
+    pub id: Arc<str>,
+    /// Where it is reached, as the configuration says.
+    pub url: Option<Url>,
+    /// Which names the events have that it is told of.
+    pub names: NameForm,
+}
+
+/// Someone who came with a token, and until when it counts. A stream keeps it, and asks with
+/// [`Auth::renew`] whether it still holds.
+#[derive(Debug, Clone)]
+pub struct Grant {
+    /// Who it is.
+    pub principal: Principal,
+    /// The last microsecond since 1970 at which the token counts.
+    pub not_after_us: Option<i64>,
+    proof: Proof,
+}
+
+/// How somebody got a grant; the token itself is not kept.
+#[derive(Clone)]
+enum Proof {
+    Token([u8; 32]),
+    SignedGet(Arc<str>),
+}
+
+impl fmt::Debug for Proof {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Token(_) => "Token",
+            Self::SignedGet(_) => "SignedGet",
+        })
+    }
+}
+
+/// Who may do what. Cheap to clone; all clones see a reload at once.
+#[derive(Clone)]
+pub struct Auth {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    rules: ArcSwap<Rules>,
+    clock: Clock,
+    generation: watch::Sender<u64>,
+    /// Does the work of a node that does not exist, so that the time of an answer does not tell which do.
+    decoy: Option<Keys>,
+}
+
+impl Auth {
+    /// Reads the options. Names of events are those of the catalogue.
+    ///
+    /// # Errors
+    /// Every reason why the options are refused.
+    pub fn new(
+        options: &AuthOptions,
+        catalogue: &Catalogue,
+        clock: Clock,
+    ) -> Result<Self, Vec<Error>> {
+        let rules = Rules::new(options, catalogue)?;
+        let shared = Shared {
+            rules: ArcSwap::from_pointee(rules),
+            clock,
+            generation: watch::Sender::new(0),
+            decoy: Secret::generate(&Random::system()).keys().ok(),
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+
+    /// Puts other options in the place of the present ones.
+    ///
+    /// # Errors
+    /// Every reason why the options are refused; the present ones stay.
+    pub fn replace(&self, options: &AuthOptions, catalogue: &Catalogue) -> Result<(), Vec<Error>> {
+        let rules = Rules::new(options, catalogue)?;
+        self.shared.rules.store(Arc::new(rules));
+        self.shared
+            .generation
+            .send_modify(|generation| *generation += 1);
+        Ok(())
+    }
+
+    /// Changes with each [`Auth::replace`]: who holds a stream open then checks its right anew.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.shared.generation.subscribe()
+    }
+
+    /// What is weak in the options, though it is not refused.
+    #[must_use]
+    pub fn warnings(&self) -> Vec<String> {
+        self.shared.rules.load().warnings.clone()
+    }
+
+    /// Who signed a request. All keys that could be meant are tried, whether or not one was right.
+    ///
+    /// With `X-Nexus-Node`, those of that node. Without it, on a webhook's path those of the path's node
+    /// and the default node; elsewhere those of the default node and, for a body of at most
+    /// [`SIGNATURE_ONLY_BODY_BYTES_MAX`] bytes, of the nodes that are marked `signature_only`.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`].
+    pub fn verify(&self, request: &SignedRequest<'_>) -> Result<Principal, Error> {
+        let rules = self.shared.rules.load();
+        let node = self.signed_by(&rules, request).ok_or(Error::Unauthorized)?;
+        Ok(node.publisher.clone())
+    }
+
+    fn signed_by<'r>(&'r self, rules: &'r Rules, request: &SignedRequest<'_>) -> Option<&'r Node> {
+        let now_us = self.shared.clock.now_us();
+        let now_s = now_us.div_euclid(1_000_000);
+        // Nothing of this depends on which nodes exist, so it may end early.
+        let claim = Claim::read(request.headers, request.path_node, now_s)?;
+        let mut search = Search {
+            claim,
+            body: request.body,
+            now_us,
+            decoy: self.shared.decoy.as_ref(),
+            found: None,
+        };
+        if request.headers.contains_key(NODE_HEADER) {
+            let named = only(request.headers, &NODE_HEADER);
+            search.attempt(named.and_then(|id| rules.node(id)));
+        } else if let Some(id) = request.path_node {
+            search.attempt(rules.node(id));
+            if id != DEFAULT_NODE {
+                search.attempt(rules.node(DEFAULT_NODE));
+            }
+        } else {
+            search.attempt(rules.node(DEFAULT_NODE));
+            if request.body.len() <= SIGNATURE_ONLY_BODY_BYTES_MAX {
+                let by_signature = rules
+                    .nodes
+                    .iter()
+                    .filter(|node| node.signature_only && &*node.info.id != DEFAULT_NODE);
+                by_signature.for_each(|node| search.attempt(Some(node)));
+            }
+        }
+        search.found
+    }
+
+    /// Whose token `Authorization: Bearer` carries.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`].
+    pub fn bearer(&self, headers: &HeaderMap) -> Result<Principal, Error> {
+        self.token(bearer_token(headers).ok_or(Error::Unauthorized)?)
+    }
+
+    /// Whose token it is: an operator's, a configured one, or a node's secret, which may read.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`].
+    pub fn token(&self, token: &str) -> Result<Principal, Error> {
+        self.grant(token).map(|grant| grant.principal)
+    }
+
+    /// As [`Auth::token`], with what a stream needs to notice that the token ended.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`].
+    pub fn grant(&self, token: &str) -> Result<Grant, Error> {
+        self.grant_of(sha256(token.as_bytes()))
+    }
+
+    /// The grant as it is now: with the rights of the moment.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] when the token was taken away or has expired.
+    pub fn renew(&self, grant: &Grant) -> Result<Grant, Error> {
+        match &grant.proof {
+            Proof::Token(digest) => self.grant_of(*digest),
+            Proof::SignedGet(id) => {
+                let rules = self.shared.rules.load();
+                let node = rules.node(id).filter(|_| rules.signed_get);
+                node.ok_or(Error::Unauthorized).and_then(signed_get_grant)
+            }
+        }
+    }
+
+    fn grant_of(&self, digest: [u8; 32]) -> Result<Grant, Error> {
+        let rules = self.shared.rules.load();
+        let now_us = self.shared.clock.now_us();
+        let mut found = None;
+        for bearer in &rules.bearers {
+            let equal: bool = bearer.digest.ct_eq(&digest).into();
+            if equal && is_live(bearer.not_after_us, now_us) && found.is_none() {
+                found = Some(bearer);
+            }
+        }
+        let bearer = found.ok_or(Error::Unauthorized)?;
+        Ok(Grant {
+            principal: bearer.principal.clone(),
+            not_after_us: bearer.not_after_us,
+            proof: Proof::Token(digest),
+        })
+    }
+
+    /// Who reads: by a token, or by the signature of the empty body where that is allowed.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`].
+    pub fn reader(&self, headers: &HeaderMap) -> Result<Principal, Error> {
+        self.reader_grant(headers).map(|grant| grant.principal)
+    }
+
+    /// As [`Auth::reader`], with what a stream needs to notice that the right ended.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`].
+    pub fn reader_grant(&self, headers: &HeaderMap) -> Result<Grant, Error> {
+        if headers.contains_key(AUTHORIZATION) {
+            return self.grant(bearer_token(headers).ok_or(Error::Unauthorized)?);
+        }
+        let rules = self.shared.rules.load();
+        if !rules.signed_get {
+            return Err(Error::Unauthorized);
+        }
+        let request = SignedRequest {
+            headers,
+            body: b"",
+            path_node: None,
+        };
+        let node = self.signed_by(&rules, &request);
+        node.ok_or(Error::Unauthorized).and_then(signed_get_grant)
+    }
+
+    /// Whether the principal's token was made for this.
+    ///
+    /// # Errors
+    /// [`Error::ScopeMissing`] when it was not.
+    pub fn require(&self, principal: &Principal, scope: Scope) -> Result<(), Error> {
+        if principal.scopes().has(scope) {
+            Ok(())
+        } else {
+            Err(Error::ScopeMissing { scope })
+        }
+    }
+
+    /// What signs messages to a node: its own secret, else the default one; nothing when there is
+    /// neither.
+    #[must_use]
+    pub fn signer(&self, node: &str) -> Option<Signer> {
+        let rules = self.shared.rules.load();
+        let now_us = self.shared.clock.now_us();
+        let key_of = |id| rules.node(id).and_then(|node| newest(&node.keys, now_us));
+        let keys = key_of(node).or_else(|| key_of(DEFAULT_NODE))?;
+        Some(Signer::new(keys.clone()))
+    }
+
+    /// What is known of a node.
+    #[must_use]
+    pub fn node(&self, id: &str) -> Option<NodeInfo> {
+        self.shared
+            .rules
+            .load()
+            .node(id)
+            .map(|node| node.info.clone())
+    }
+
+    /// Every node, by its id.
+    #[must_use]
+    pub fn nodes(&self) -> Vec<NodeInfo> {
+        let rules = self.shared.rules.load();
+        rules.nodes.iter().map(|node| node.info.clone()).collect()
+    }
+}
+
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Auth")
+            .field("generation", &*self.shared.generation.borrow())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tries one node after the other, with the same work for each.
+struct Search<'r, 'q> {
+    claim: Claim<'q>,
+    body: &'q [u8],
+    now_us: i64,
+    decoy: Option<&'r Keys>,
+    found: Option<&'r Node>,
+}
+
+impl<'r> Search<'r, '_> {
+    fn attempt(&mut self, node: Option<&'r Node>) {
+        let mut tried = false;
+        for live in node.map_or(&[][..], |node| &node.keys) {
+            if !is_live(live.not_after_us, self.now_us) {
+                continue;
+            }
+            tried = true;
+            let holds = self.claim.holds(&live.keys, self.body);
+            if holds && self.found.is_none() {
+                self.found = node;
+            }
+        }
+        if !tried && let Some(decoy) = self.decoy {
+            std::hint::black_box(self.claim.holds(decoy, self.body));
+        }
+    }
+}
+
+fn signed_get_grant(node: &Node) -> Result<Grant, Error> {
+    if !node.reader.scopes().has(Scope::Read) {
+        return Err(Error::Unauthorized);
+    }
+    Ok(Grant {
+        principal: node.reader.clone(),
+        not_after_us: None,
+        proof: Proof::SignedGet(node.info.id.clone()),
+    })
+}
+
+/// The key that lives longest: while a secret is being replaced, the new one.
+fn newest(keys: &[LiveKeys], now_us: i64) -> Option<&Keys> {
+    let live = keys
+        .iter()
+        .filter(|live| is_live(live.not_after_us, now_us));
+    // Of equals `min_by_key` takes the first that is written.
+    let newest = live.min_by_key(|live| std::cmp::Reverse(live.not_after_us.unwrap_or(i64::MAX)));
+    newest.map(|live| &live.keys)
+}
+
+fn is_live(not_after_us: Option<i64>, now_us: i64) -> bool {
+    not_after_us.is_none_or(|not_after_us| now_us <= not_after_us)
+}
+
+fn bearer_token(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, token) = only(headers, &AUTHORIZATION)?.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}

@@ -1,0 +1,56 @@
+//! Signs what Nexus sends to a node.
+
+use std::fmt;
+
+use data_encoding::{BASE64, HEXLOWER};
+use http::{HeaderName, HeaderValue};
+
+use crate::{
+    SIGNATURE_HEADER, WEBHOOK_ID_HEADER, WEBHOOK_SIGNATURE_HEADER, WEBHOOK_TIMESTAMP_HEADER,
+    secret::{Keys, tag},
+    signature::standard_code,
+};
+
+/// Signs with one secret. Take a new one for each message: secrets are replaced while Nexus runs.
+#[derive(Clone)]
+pub struct Signer {
+    keys: Keys,
+}
+
+impl Signer {
+    pub(crate) fn new(keys: Keys) -> Self {
+        Self { keys }
+    }
+
+    /// The headers to send with a body: `X-Nexus-Signature` as bare lower-case hexadecimal, and the
+    /// three of Standard Webhooks.
+    ///
+    /// Those three are left out for an id that they cannot carry (empty, with a dot, or with what a
+    /// header cannot hold), because no receiver could verify it. `timestamp_s` is in seconds since 1970.
+    #[must_use]
+    pub fn sign(&self, id: &str, timestamp_s: i64, body: &[u8]) -> Vec<(HeaderName, HeaderValue)> {
+        let mut headers = Vec::with_capacity(4);
+        let mut add = |name, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.push((name, value));
+            }
+        };
+        let plain = HEXLOWER.encode(&tag(&self.keys.plain, body));
+        add(SIGNATURE_HEADER, &plain);
+        if !id.is_empty() && id.bytes().all(|b| b.is_ascii_graphic() && b != b'.') {
+            let timestamp = timestamp_s.to_string();
+            let code = standard_code(&self.keys.standard, id, &timestamp, body);
+            let code = format!("v1,{}", BASE64.encode(&code));
+            add(WEBHOOK_ID_HEADER, id);
+            add(WEBHOOK_TIMESTAMP_HEADER, &timestamp);
+            add(WEBHOOK_SIGNATURE_HEADER, &code);
+        }
+        headers
+    }
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Signer")
+    }
+}
