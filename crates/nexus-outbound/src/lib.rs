@@ -1,2 +1,30 @@
 //! The one guarded HTTP client: every call that leaves Nexus goes through it.
+//!
+//! Addresses that came from outside could point a call at what only Nexus can reach: its own port, a
+//! database, the metadata service of a cloud. So each name is resolved once, every address of it is
+//! checked, and the connection goes to an address that was checked. Redirects are answers, proxies of the
+//! environment are ignored, and an answer is bounded in size and time.
+//!
+//! ```
+//! use nexus_outbound::{Client, Error, Outgoing, OutboundOptions, Trust};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let client = Client::new(&OutboundOptions::default())?;
+//! let url = "http://169.254.169.254/latest/meta-data/".parse()?;
+//! let call = Outgoing::new(http::Method::GET, url, Trust::Foreign);
+//! assert!(matches!(client.send(call).await, Err(Error::Refused { .. })));
+//! # Ok(())
+//! # }
+//! ```
 #![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod client;
+mod error;
+mod guard;
+mod options;
+
+pub use client::{Answer, Client, Outgoing, Trust};
+pub use error::Error;
+pub use options::{ANSWER_BYTES_MAX, CALL_TIMEOUT, OutboundOptions};

@@ -1,0 +1,241 @@
+//! The client: sends one call, reads one bounded answer.
+
+use std::{error::Error as _, fmt, sync::Arc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method};
+use nexus_core::Cause;
+use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use tracing::warn;
+use url::Url;
+
+use crate::{
+    CALL_TIMEOUT, Error, OutboundOptions,
+    guard::{Guard, GuardedResolver, NOT_PUBLIC, NotPermitted, target_of},
+};
+
+/// How long an idle connection is kept: shorter than most servers keep theirs.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(30);
+const USER_AGENT: &str = concat!("Nexus/", env!("CARGO_PKG_VERSION"));
+
+/// Where an address came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Trust {
+    /// The operator wrote it into the configuration: it may be private.
+    Configured,
+    /// It came by API, by discovery or from a user: only the public internet, and what is allowed.
+    Foreign,
+}
+
+/// One call that is to be made.
+#[derive(Clone)]
+pub struct Outgoing {
+    /// GET, POST …
+    pub method: Method,
+    /// Where to.
+    pub url: Url,
+    /// Where the address came from.
+    pub trust: Trust,
+    /// What to say beside the body.
+    pub headers: HeaderMap,
+    /// The body.
+    pub body: Bytes,
+    /// How long the whole call may take, until the last byte of the answer.
+    pub timeout: Duration,
+}
+
+impl Outgoing {
+    /// A call without headers and body.
+    #[must_use]
+    pub fn new(method: Method, url: Url, trust: Trust) -> Self {
+        Self {
+            method,
+            url,
+            trust,
+            headers: HeaderMap::new(),
+            body: Bytes::new(),
+            timeout: CALL_TIMEOUT,
+        }
+    }
+}
+
+impl fmt::Debug for Outgoing {
+    /// Leaves out what may be secret: path, query, headers and body.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing")
+            .field("method", &self.method)
+            .field("target", &target_of(&self.url))
+            .field("trust", &self.trust)
+            .field("timeout", &self.timeout)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What came back, whatever its status is.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status, also one of 3xx: redirects are not followed.
+    pub status: u16,
+    /// The answer's headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Bytes,
+}
+
+impl Answer {
+    /// Whether the status is 2xx.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        (200..300).contains(&self.status)
+    }
+}
+
+/// Makes calls. Cheap to clone; clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Client {
+    guard: Guard,
+    /// Two, so that a connection that was made to a private address never carries a foreign call.
+    configured: reqwest::Client,
+    foreign: reqwest::Client,
+    answer_bytes_max: usize,
+}
+
+impl Client {
+    /// Sets up a client. Proxies that the environment names are not used.
+    ///
+    /// # Errors
+    /// [`Error::Setup`] when TLS cannot be set up.
+    pub fn new(options: &OutboundOptions) -> Result<Self, Error> {
+        let tls = tls()?;
+        let builder = || {
+            reqwest::Client::builder()
+                .tls_backend_preconfigured(tls.clone())
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .referer(false)
+                .user_agent(USER_AGENT)
+                .connect_timeout(Duration::from_millis(options.connect_timeout_ms))
+                .pool_idle_timeout(IDLE_TIMEOUT)
+                .pool_max_idle_per_host(options.idle_connections_per_host)
+        };
+        let guard = Guard::new(options);
+        let resolver = Arc::new(GuardedResolver(guard.clone()));
+        Ok(Self {
+            guard,
+            configured: builder().build().map_err(setup)?,
+            foreign: builder().dns_resolver(resolver).build().map_err(setup)?,
+            answer_bytes_max: options.answer_bytes_max,
+        })
+    }
+
+    /// Whether the guard would let a call out, as far as that is known before its name is resolved.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub fn check(&self, url: &Url, trust: Trust) -> Result<(), Error> {
+        self.guard.check_url(url, trust)
+    }
+
+    /// Makes a call and reads its answer.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] before anything is sent; otherwise what the network did. An answer with a
+    /// status that means failure is an answer.
+    pub async fn send(&self, call: Outgoing) -> Result<Answer, Error> {
+        self.check(&call.url, call.trust)?;
+        let timeout = call.timeout;
+        tokio::time::timeout(timeout, self.exchange(call))
+            .await
+            .unwrap_or(Err(Error::Timeout { timeout }))
+    }
+
+    async fn exchange(&self, call: Outgoing) -> Result<Answer, Error> {
+        let target = target_of(&call.url);
+        let client = match call.trust {
+            Trust::Configured => &self.configured,
+            Trust::Foreign => &self.foreign,
+        };
+        let mut response = client
+            .request(call.method, call.url)
+            .headers(call.headers)
+            .body(call.body)
+            .send()
+            .await
+            .map_err(|error| failed(error, &target, call.timeout))?;
+        // The connection was made to an address that the guard saw; this notices if ever it was not.
+        let peer = response.remote_addr();
+        if call.trust == Trust::Foreign && !peer.is_some_and(|peer| self.guard.permits(peer.ip())) {
+            let why = NOT_PUBLIC;
+            return Err(Error::Refused { target, why });
+        }
+        let limit_bytes = self.answer_bytes_max;
+        let too_large = || Error::AnswerTooLarge { limit_bytes };
+        let announced = response.content_length().unwrap_or(0);
+        if usize::try_from(announced).map_or(true, |announced| announced > limit_bytes) {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::new();
+        let broken = |error: reqwest::Error| Error::Interrupted {
+            target: target.clone(),
+            source: error.without_url().into(),
+        };
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > limit_bytes {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status: response.status().as_u16(),
+            headers: std::mem::take(response.headers_mut()),
+            body: body.freeze(),
+        })
+    }
+}
+
+/// TLS with the `ring` provider handed over here, so that no provider is set for the whole process.
+fn tls() -> Result<ClientConfig, Error> {
+    let mut roots = RootCertStore::empty();
+    let found = rustls_native_certs::load_native_certs();
+    let (added, ignored) = roots.add_parsable_certificates(found.certs);
+    if added == 0 {
+        warn!(
+            ignored,
+            errors = found.errors.len(),
+            "this system has no root certificates: no https call can succeed"
+        );
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(setup)?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(config)
+}
+
+fn setup(source: impl Into<Cause>) -> Error {
+    Error::Setup {
+        source: source.into(),
+    }
+}
+
+/// What the HTTP library says, in the words of this crate.
+fn failed(error: reqwest::Error, target: &str, timeout: Duration) -> Error {
+    let target = target.to_owned();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if inner.is::<NotPermitted>() {
+            let why = NOT_PUBLIC;
+            return Error::Refused { target, why };
+        }
+        cause = inner.source();
+    }
+    let (connecting, timed_out) = (error.is_connect() || error.is_dns(), error.is_timeout());
+    // The address may hold a secret in its path or query.
+    let source = error.without_url().into();
+    match (connecting, timed_out) {
+        (true, _) => Error::Connect { target, source },
+        (false, true) => Error::Timeout { timeout },
+        (false, false) => Error::Interrupted { target, source },
+    }
+}
