@@ -7,21 +7,24 @@
 //! ```
 //! use http::HeaderMap;
 //! use nexus_auth::{Auth, AuthOptions, Secret, SignedRequest};
-//! use nexus_core::{Catalogue, Clock};
+//! use nexus_core::{Catalogue, Clock, Topic};
 //!
 //! let options = AuthOptions {
 //!     default_secrets: vec![Secret::new("a-secret-of-at-least-32-characters").into()],
 //!     ..AuthOptions::default()
 //! };
-//! let auth = Auth::new(&options, &Catalogue::known(), Clock::System).expect("valid options");
+//! let now_s = 1_763_712_000;
+//! let clock = Clock::manual(now_s * 1_000_000);
+//! let auth = Auth::new(&options, &Catalogue::known(), clock).expect("valid options");
 //!
 //! let body = br#"{"event":"PAYMENT_RECEIVED","payload":{}}"#;
 //! let signer = auth.signer("default").expect("it has a secret");
-//! let mut headers: HeaderMap = signer.sign("msg_1", 1_763_712_000, body).into_iter().collect();
-//! headers.remove("webhook-timestamp");
+//! let headers: HeaderMap = signer.sign("msg_1", now_s, body).into_iter().collect();
 //!
 //! let request = SignedRequest { headers: &headers, body, path_node: None };
-//! assert_eq!(auth.verify(&request).expect("it is signed").source().as_str(), "node:default");
+//! let principal = auth.verify(&request).expect("it is signed");
+//! assert_eq!(principal.source().as_str(), "node:default");
+//! assert!(principal.may_publish(&Topic::parse("payment.received").expect("a topic"), false));
 //!
 //! let forged = SignedRequest { body: b"{}", ..request };
 //! assert!(auth.verify(&forged).is_err());

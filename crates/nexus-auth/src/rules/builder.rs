@@ -1,0 +1,366 @@
+//! Turns the options into rules, or into every reason why that cannot be done.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use nexus_core::{Catalogue, PatternSet, Principal, Publish, Scope, Scopes, Source};
+
+use super::{Bearer, LiveKeys, Node};
+use crate::{
+    AuthOptions, DEFAULT_NODE, Error, LiveSecret, NodeInfo, NodeOptions, SECRET_CHARS_MIN,
+    SIGNATURE_ONLY_MAX, Secret, TokenOptions, TokenValue,
+};
+
+/// The nodes by their ids, those known by a token, and what is weak though it is not refused.
+pub(super) fn build(
+    options: &AuthOptions,
+    catalogue: &Catalogue,
+) -> Result<(Vec<Node>, Vec<Bearer>, Vec<String>), Vec<Error>> {
+    let mut builder = Builder {
+        options,
+        catalogue,
+        errors: Vec::new(),
+        warnings: Vec::new(),
+        prints: HashMap::new(),
+        bearers: Vec::new(),
+        owners: HashMap::new(),
+    };
+    let nodes = builder.nodes();
+    builder.tokens();
+    if builder.errors.is_empty() {
+        Ok((nodes, builder.bearers, builder.warnings))
+    } else {
+        Err(builder.errors)
+    }
+}
+
+/// A refusal of the options does not hide the next: all are noted, then given back together.
+struct Builder<'o> {
+    options: &'o AuthOptions,
+    catalogue: &'o Catalogue,
+    errors: Vec<Error>,
+    warnings: Vec<String>,
+    /// Who has a key, by its print.
+    prints: HashMap<[u8; 32], String>,
+    bearers: Vec<Bearer>,
+    /// Who has a token, by its digest.
+    owners: HashMap<[u8; 32], String>,
+}
+
+impl Builder<'_> {
+    fn nodes(&mut self) -> Vec<Node> {
+        let drafts = self.drafts();
+        let others_configured = self
+            .options
+            .nodes
+            .iter()
+            .map(|node| &node.id)
+            .chain(self.options.permissions.keys())
+            .any(|id| id != DEFAULT_NODE);
+        self.check_default(&drafts, others_configured);
+        let signature_only = drafts.iter().filter(|node| node.signature_only).count();
+        if signature_only > SIGNATURE_ONLY_MAX {
+            self.errors.push(Error::SignatureOnlyTooMany {
+                count: signature_only,
+                max: SIGNATURE_ONLY_MAX,
+            });
+        }
+        drafts
+            .into_iter()
+            .map(|draft| self.node(draft, others_configured))
+            .collect()
+    }
+
+    /// One entry for each node, with its secrets from everywhere.
+    fn drafts(&mut self) -> Vec<NodeOptions> {
+        let mut drafts: BTreeMap<&str, NodeOptions> = BTreeMap::new();
+        for node in &self.options.nodes {
+            if drafts.insert(&node.id, node.clone()).is_some() {
+                self.errors.push(Error::NodeTwice {
+                    id: node.id.clone(),
+                });
+            }
+        }
+        let default = (DEFAULT_NODE, &self.options.default_secrets);
+        let environment = self.options.environment_secrets.iter();
+        let environment = environment.map(|(id, secrets)| (id.as_str(), secrets));
+        for (id, secrets) in environment.chain([default]) {
+            if !secrets.is_empty() {
+                let draft = drafts.entry(id).or_insert_with(|| NodeOptions::new(id));
+                for live in secrets {
+                    if !draft
+                        .secrets
+                        .iter()
+                        .any(|known| known.secret == live.secret)
+                    {
+                        draft.secrets.push(live.clone());
+                    }
+                }
+            }
+        }
+        let known: BTreeSet<&str> = drafts.keys().copied().collect();
+        for id in self.options.permissions.keys() {
+            if !known.contains(id.as_str()) {
+                self.warnings.push(format!(
+                    "the permissions name the node {id}, which has no secret: it cannot sign"
+                ));
+            }
+        }
+        drafts.into_values().collect()
+    }
+
+    fn check_default(&mut self, drafts: &[NodeOptions], others_configured: bool) {
+        let default = drafts.iter().find(|node| node.id == DEFAULT_NODE);
+        let Some(default) = default.filter(|node| !node.secrets.is_empty()) else {
+            if self.options.production {
+                self.errors.push(Error::SecretMissing);
+            } else {
+                self.warnings.push(
+                    "NEXUS_SECRET is not set: only nodes with a secret of their own can sign"
+                        .into(),
+                );
+            }
+            return;
+        };
+        if others_configured && self.listed(default).is_none() {
+            self.warnings.push(
+                "nodes are configured, and the default node has no entry: it may publish nothing"
+                    .into(),
+            );
+        }
+    }
+
+    fn node(&mut self, draft: NodeOptions, others_configured: bool) -> Node {
+        if !is_node_id(&draft.id) {
+            self.errors.push(Error::NodeIdInvalid {
+                id: draft.id.chars().take(64).collect(),
+            });
+        }
+        let owner = format!("node {}", draft.id);
+        let publish = self.publish(&draft, &owner, others_configured);
+        let read = match &draft.read {
+            None => PatternSet::everything(),
+            Some(names) => self.patterns(names, &owner),
+        };
+        let source = Source::node(&draft.id);
+        let reads: Scopes = (!read.is_empty())
+            .then_some(Scope::Read)
+            .into_iter()
+            .collect();
+        let reader = Principal::new(source.clone(), Publish::Nothing, reads).reading(read);
+        let publisher = Principal::new(source, publish, [Scope::Publish].into_iter().collect());
+        let mut keys = Vec::new();
+        for live in &draft.secrets {
+            keys.extend(self.live_keys(live, &owner));
+            if !reader.readable().is_empty() {
+                self.bearers.push(Bearer {
+                    digest: TokenValue::Plain(live.secret.clone()).to_digest(),
+                    principal: reader.clone(),
+                    not_after_us: live.not_after_us,
+                });
+            }
+        }
+        Node {
+            info: NodeInfo {
+                id: draft.id.into(),
+                url: draft.url,
+                names: draft.names,
+            },
+            keys,
+            signature_only: draft.signature_only,
+            publisher,
+            reader,
+        }
+    }
+
+    /// The list that says what a node may publish: its entry's, else that of the permissions file.
+    fn listed<'a>(&'a self, node: &'a NodeOptions) -> Option<&'a [String]> {
+        let listed = node.publish.as_ref();
+        listed
+            .or_else(|| self.options.permissions.get(&node.id))
+            .map(Vec::as_slice)
+    }
+
+    fn publish(&mut self, node: &NodeOptions, owner: &str, others_configured: bool) -> Publish {
+        if let Some(names) = self.listed(node).map(<[String]>::to_vec) {
+            return Publish::Matching(self.patterns(&names, owner));
+        }
+        if node.id == DEFAULT_NODE {
+            return if others_configured {
+                Publish::Nothing
+            } else {
+                Publish::Unreserved
+            };
+        }
+        let types = self.catalogue.types().iter();
+        let owned = types.filter(|event| event.owner.as_deref() == Some(node.id.as_str()));
+        Publish::Matching(owned.map(|event| (&event.topic).into()).collect())
+    }
+
+    fn patterns(&mut self, names: &[String], owner: &str) -> PatternSet {
+        let mut patterns = Vec::new();
+        for name in names {
+            match self.catalogue.resolve_pattern(name) {
+                Ok((pattern, _)) => patterns.push(pattern),
+                Err(source) => self.errors.push(Error::PermissionUnknown {
+                    owner: owner.to_owned(),
+                    event: name.chars().take(64).collect(),
+                    source,
+                }),
+            }
+        }
+        patterns.into_iter().collect()
+    }
+
+    fn live_keys(&mut self, live: &LiveSecret, owner: &str) -> Option<LiveKeys> {
+        let keys = match live.secret.keys() {
+            Ok(keys) => keys,
+            Err(why) => {
+                self.errors.push(Error::SecretInvalid {
+                    owner: owner.to_owned(),
+                    why,
+                });
+                return None;
+            }
+        };
+        self.check_strength(&live.secret, owner);
+        let token = TokenValue::Plain(live.secret.clone()).to_digest();
+        self.owners.insert(token, owner.to_owned());
+        let prints: BTreeSet<_> = keys.prints().into_iter().collect();
+        let mut shared: BTreeSet<String> = BTreeSet::new();
+        for print in prints {
+            match self.prints.insert(print, owner.to_owned()) {
+                Some(first) if first != owner => {
+                    shared.insert(first);
+                }
+                _ => {}
+            }
+        }
+        self.errors
+            .extend(shared.into_iter().map(|first| Error::SecretShared {
+                first,
+                second: owner.to_owned(),
+            }));
+        Some(LiveKeys {
+            keys,
+            not_after_us: live.not_after_us,
+        })
+    }
+
+    fn check_strength(&mut self, secret: &Secret, owner: &str) {
+        let chars = secret.chars();
+        if chars >= SECRET_CHARS_MIN {
+            return;
+        }
+        if self.options.production {
+            self.errors.push(Error::SecretWeak {
+                owner: owner.to_owned(),
+                chars,
+                min: SECRET_CHARS_MIN,
+            });
+        } else {
+            self.warnings.push(format!(
+                "the secret of {owner} has {chars} characters: production refuses less than {SECRET_CHARS_MIN}"
+            ));
+        }
+    }
+
+    fn tokens(&mut self) {
+        let mut bearers = Vec::new();
+        if let Some(token) = &self.options.admin_token {
+            bearers.extend(self.admin(token));
+        }
+        let mut names = BTreeSet::new();
+        for token in &self.options.tokens {
+            if !names.insert(&token.name) {
+                self.errors.push(Error::TokenTwice {
+                    name: token.name.clone(),
+                });
+            }
+            bearers.extend(self.token(token));
+        }
+        // Tokens stand before the secrets of nodes: the first that matches says who is asking, and in
+        // `dev` the default node's secret is the operator's token too.
+        bearers.append(&mut self.bearers);
+        self.bearers = bearers;
+    }
+
+    fn admin(&mut self, token: &Secret) -> Option<Bearer> {
+        const OWNER: &str = "the operator's token";
+        if token.expose().is_empty() {
+            self.errors.push(Error::SecretInvalid {
+                owner: OWNER.to_owned(),
+                why: "it is empty",
+            });
+            return None;
+        }
+        let digest = TokenValue::Plain(token.clone()).to_digest();
+        let dev_secret = format!("node {DEFAULT_NODE}");
+        if self.owners.get(&digest) == Some(&dev_secret) && !self.options.production {
+            self.owners.remove(&digest);
+        } else {
+            self.check_strength(token, OWNER);
+        }
+        self.claim_token(digest, OWNER);
+        Some(Bearer {
+            digest,
+            principal: Principal::new(Source::user("admin"), Publish::Unreserved, Scopes::all()),
+            not_after_us: None,
+        })
+    }
+
+    fn token(&mut self, token: &TokenOptions) -> Option<Bearer> {
+        let chars = token.name.chars().count();
+        if !(1..=64).contains(&chars) || token.name.chars().any(char::is_control) {
+            self.errors.push(Error::TokenNameInvalid {
+                name: token.name.chars().take(64).collect(),
+            });
+            return None;
+        }
+        let owner = format!("the token {}", token.name);
+        if let TokenValue::Plain(secret) = &token.value {
+            if secret.expose().is_empty() {
+                self.errors.push(Error::SecretInvalid {
+                    owner,
+                    why: "it is empty",
+                });
+                return None;
+            }
+            self.check_strength(secret, &owner);
+        }
+        let digest = token.value.to_digest();
+        self.claim_token(digest, &owner);
+        let publish = match &token.publish {
+            _ if !token.scopes.has(Scope::Publish) => Publish::Nothing,
+            None => Publish::Unreserved,
+            Some(names) => Publish::Matching(self.patterns(names, &owner)),
+        };
+        let mut principal = Principal::new(Source::user(&token.name), publish, token.scopes);
+        if let Some(names) = &token.read {
+            let patterns = self.patterns(names, &owner);
+            if token.scopes.has(Scope::Read) {
+                principal = principal.reading(patterns);
+            }
+        }
+        Some(Bearer {
+            digest,
+            principal,
+            not_after_us: token.not_after_us,
+        })
+    }
+
+    fn claim_token(&mut self, digest: [u8; 32], owner: &str) {
+        if let Some(first) = self.owners.insert(digest, owner.to_owned()) {
+            self.errors.push(Error::SecretShared {
+                first,
+                second: owner.to_owned(),
+            });
+        }
+    }
+}
+
+fn is_node_id(id: &str) -> bool {
+    (1..=64).contains(&id.len())
+        && id
+            .bytes()
+            .all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'))
+}
