@@ -43,19 +43,7 @@ pub(crate) struct Bearer {
 
 impl Rules {
     pub(crate) fn new(options: &AuthOptions, catalogue: &Catalogue) -> Result<Self, Vec<Error>> {
-        let (nodes, bearers, warnings) = builder::build(options, catalogue)?;
-        let by_id = nodes
-            .iter()
-            .enumerate()
-            .map(|(index, node)| (node.info.id.clone(), index))
-            .collect();
-        Ok(Self {
-            nodes,
-            by_id,
-            bearers,
-            signed_get: options.signed_get,
-            warnings,
-        })
+        builder::build(options, catalogue)
     }
 
     pub(crate) fn node(&self, id: &str) -> Option<&Node> {

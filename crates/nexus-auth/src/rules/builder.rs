@@ -4,17 +4,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use nexus_core::{Catalogue, PatternSet, Principal, Publish, Scope, Scopes, Source};
 
-use super::{Bearer, LiveKeys, Node};
+use super::{Bearer, LiveKeys, Node, Rules};
 use crate::{
     AuthOptions, DEFAULT_NODE, Error, LiveSecret, NodeInfo, NodeOptions, SECRET_CHARS_MIN,
     SIGNATURE_ONLY_MAX, Secret, TokenOptions, TokenValue,
 };
 
-/// The nodes by their ids, those known by a token, and what is weak though it is not refused.
-pub(super) fn build(
-    options: &AuthOptions,
-    catalogue: &Catalogue,
-) -> Result<(Vec<Node>, Vec<Bearer>, Vec<String>), Vec<Error>> {
+/// What the options come to.
+pub(super) fn build(options: &AuthOptions, catalogue: &Catalogue) -> Result<Rules, Vec<Error>> {
     let mut builder = Builder {
         options,
         catalogue,
@@ -26,11 +23,19 @@ pub(super) fn build(
     };
     let nodes = builder.nodes();
     builder.tokens();
-    if builder.errors.is_empty() {
-        Ok((nodes, builder.bearers, builder.warnings))
-    } else {
-        Err(builder.errors)
+    if !builder.errors.is_empty() {
+        return Err(builder.errors);
     }
+    let ids = nodes.iter().enumerate();
+    Ok(Rules {
+        by_id: ids
+            .map(|(index, node)| (node.info.id.clone(), index))
+            .collect(),
+        nodes,
+        bearers: builder.bearers,
+        signed_get: options.signed_get,
+        warnings: builder.warnings,
+    })
 }
 
 /// A refusal of the options does not hide the next: all are noted, then given back together.

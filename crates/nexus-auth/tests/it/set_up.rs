@@ -59,6 +59,17 @@ fn answer(
     }
 }
 
+/// Set-up, options, secret, `X-Nexus-Node`, node of the path, topic, status.
+type Row<'a> = (
+    &'a str,
+    &'a AuthOptions,
+    &'a str,
+    Option<&'a str>,
+    Option<&'a str>,
+    &'a str,
+    u16,
+);
+
 #[test]
 fn who_may_publish_what() {
     let alone = smallest();
@@ -104,15 +115,7 @@ fn who_may_publish_what() {
         ..smallest()
     };
     let (flowpay, wod) = (Some("flowpay"), Some("wod-x-pro"));
-    let rows: &[(
-        &str,
-        &AuthOptions,
-        &str,
-        Option<&str>,
-        Option<&str>,
-        &str,
-        u16,
-    )] = &[
+    let rows: &[Row<'_>] = &[
         // NEXUS_SECRET alone: everything that is not reserved.
         (
             "alone",
