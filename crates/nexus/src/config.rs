@@ -1,13 +1,30 @@
 //! Configuration: read from a file and the environment, checked as a whole, every problem told at once.
+//!
+//! Each setting is one entry of one table, which the loader and the reference in the documentation share.
 
+mod check;
+mod convert;
+mod dev_secret;
+mod dotenv;
+mod entries;
+mod given;
+mod lists;
+mod load;
+mod problem;
+mod read;
+mod reference;
 mod sections;
+mod setting;
+mod settings;
 mod value;
 
+pub use load::{DEFAULT_FILE, Loaded, Sources};
+pub use problem::ConfigProblem;
 pub use sections::{
     AlertFormat, Alerts, Auth, Config, DatabaseUrl, EventDeclaration, Events, Limits, LogFormat,
     LogLevel, Node, Outbound, Reactors, Retry, Server, Stage, Storage, Telemetry, Token,
 };
-pub use value::{Address, Origin, Secret, TokenValue};
+pub use value::{Address, Origin};
 
 /// What the daemon was asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

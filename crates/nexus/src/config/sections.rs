@@ -7,11 +7,12 @@ use std::{
 };
 
 use ipnet::IpNet;
+use nexus_auth::{Secret, TokenValue};
 use nexus_core::{NameForm, RetrySchedule, Scopes, Topic};
 
 use super::{
     Mode,
-    value::{Address, Origin, Secret, TokenValue},
+    value::{Address, Origin},
 };
 
 /// What this process is for, as `NEXUS_ENV` says.

@@ -1,0 +1,258 @@
+//! What only shows when everything is read: settings that contradict each other, and weak ones.
+
+use ipnet::IpNet;
+use nexus_auth::Auth;
+use nexus_core::{Catalogue, Clock, Error as CoreError};
+
+use super::{
+    Mode, dev_secret,
+    load::{Loaded, Loader},
+    problem::ConfigProblem,
+    sections::Stage,
+};
+use crate::environment::{NEXUS_ADMIN_TOKEN, NEXUS_ENV, NEXUS_SECRET};
+
+impl Loader {
+    /// Checks the whole, and gives it or every problem.
+    pub(crate) fn finish(mut self) -> Result<Loaded, Vec<ConfigProblem>> {
+        let storage = &mut self.config.storage;
+        storage.data_dir = self.working_dir.join(&storage.data_dir);
+        if let Some(database) = &mut storage.database_url {
+            database.path = self.working_dir.join(&database.path);
+        }
+        self.stage();
+        self.sizes();
+        self.ranges();
+        self.without_effect();
+        let secret_file = self.dev_secret();
+        if let Some(catalogue) = self.catalogue() {
+            self.auth(&catalogue);
+        }
+        if !self.problems.is_empty() {
+            return Err(self.problems.into_vec());
+        }
+        Ok(Loaded {
+            config: self.config,
+            warnings: self.warnings.into_vec(),
+            file: self.file,
+            dev_secret: secret_file,
+        })
+    }
+
+    fn stage(&mut self) {
+        if self.mode == Mode::Dev && self.config.environment == Stage::Production {
+            let place = self.place("environment");
+            let what = "`dev` is open in ways that production must not be: use `serve`";
+            self.problems.add_with(
+                place,
+                what,
+                format!("{} unset, development, test", NEXUS_ENV.name),
+            );
+        }
+    }
+
+    fn sizes(&mut self) {
+        let limits = self.config.limits.clone();
+        let pairs = [
+            (
+                "limits.payload_bytes",
+                limits.payload_bytes as u64,
+                "limits.body_bytes",
+                limits.body_bytes as u64,
+            ),
+            (
+                "limits.body_bytes",
+                limits.body_bytes as u64,
+                "limits.queue_bytes",
+                limits.queue_bytes as u64,
+            ),
+            (
+                "limits.ws_pong_timeout_ms",
+                limits.ws_pong_timeout_ms,
+                "limits.ws_ping_interval_ms",
+                limits.ws_ping_interval_ms,
+            ),
+        ];
+        for (small, less, large, more) in pairs {
+            if less > more {
+                // Blame what was written, not a default.
+                let blamed = if self.origins.contains_key(small) {
+                    small
+                } else {
+                    large
+                };
+                let what = format!("{small} is {less}, which is more than {large} with {more}");
+                self.problems.add(self.place(blamed), what);
+            }
+        }
+        let retry = &self.config.reactors.retry;
+        if retry.attempts == 1 && self.origins.contains_key("reactors.retry.first_ms") {
+            let place = self.place("reactors.retry.first_ms");
+            self.warnings
+                .add(place, "it has no effect: there is one attempt only");
+        }
+    }
+
+    /// A range that is every address switches off what the setting is for.
+    fn ranges(&mut self) {
+        let whole = |ranges: &[IpNet]| ranges.iter().any(|range| range.prefix_len() == 0);
+        let config = &self.config;
+        let proxies = whole(&config.server.trusted_proxies);
+        let outbound = whole(&config.outbound.allow_cidrs);
+        if proxies {
+            let what = "every address is trusted: a client can choose the address it is known by";
+            self.weak("server.trusted_proxies", what);
+        }
+        if outbound {
+            let what = "every address is allowed: strangers can make Nexus call into this network";
+            self.weak("outbound.allow_cidrs", what);
+        }
+    }
+
+    /// Something that production must not have.
+    fn weak(&mut self, key: &str, what: &str) {
+        let place = self.place(key);
+        if self.config.environment == Stage::Production {
+            self.problems.add(place, what);
+        } else {
+            self.warnings.add(place, what);
+        }
+    }
+
+    fn without_effect(&mut self) {
+        let reactors = &self.config.reactors;
+        let alerts = &self.config.alerts;
+        let pairs = [
+            (
+                "reactors.factory_key",
+                reactors.factory_url.is_some(),
+                "reactors.factory_url is not set",
+            ),
+            (
+                "reactors.registry_key",
+                reactors.registry_url.is_some(),
+                "reactors.registry_url is not set",
+            ),
+            (
+                "alerts.format",
+                alerts.url.is_some(),
+                "alerts.url is not set",
+            ),
+        ];
+        for (key, has_effect, why) in pairs {
+            if !has_effect && self.origins.contains_key(key) {
+                let place = self.place(key);
+                self.warnings.add(place, format!("it has no effect: {why}"));
+            }
+        }
+    }
+
+    /// In `dev` a secret is made if none was given, and it opens everything.
+    fn dev_secret(&mut self) -> Option<std::path::PathBuf> {
+        if self.mode != Mode::Dev || !self.problems.is_empty() {
+            return None;
+        }
+        let mut file = None;
+        if self.config.auth.secret.is_none() {
+            let data_dir = &self.config.storage.data_dir;
+            match dev_secret::load_or_make(data_dir, &self.random) {
+                Ok((secret, path)) => {
+                    self.config.auth.secret = Some(secret);
+                    file = Some(path);
+                }
+                Err(error) => {
+                    let path = data_dir.join(dev_secret::FILE_NAME);
+                    let what = format!("the secret cannot be kept there: {error}");
+                    self.problems.add(path.display().to_string(), what);
+                }
+            }
+        }
+        let auth = &mut self.config.auth;
+        if auth.admin_token.is_none() {
+            auth.admin_token.clone_from(&auth.secret);
+        }
+        file
+    }
+
+    /// The events that will be valid; nothing when two of them are in each other's way.
+    fn catalogue(&mut self) -> Option<Catalogue> {
+        let declared = self.config.declared_events();
+        let mut fitting = Vec::new();
+        for event in declared {
+            let mut tried: Vec<_> = fitting.clone();
+            tried.push(event.clone());
+            match Catalogue::new(tried, self.config.events.open) {
+                Ok(_) => fitting.push(event),
+                Err(error) => {
+                    let place = self.place(&format!("event {}", event.topic));
+                    self.problems.add(place, error.to_string());
+                }
+            }
+        }
+        Catalogue::new(fitting, self.config.events.open).ok()
+    }
+
+    fn auth(&mut self, catalogue: &Catalogue) {
+        match Auth::new(&self.config.auth_options(), catalogue, Clock::System) {
+            Ok(auth) => {
+                for warning in auth.warnings() {
+                    self.warnings.add("auth", warning);
+                }
+            }
+            Err(errors) => {
+                for error in errors {
+                    self.refused(&error);
+                }
+            }
+        }
+    }
+
+    /// Says where a refusal of nodes, secrets and tokens comes from.
+    fn refused(&mut self, error: &nexus_auth::Error) {
+        use nexus_auth::Error;
+        let (owner, allowed) = match error {
+            Error::SecretMissing => ("node default".to_owned(), None),
+            Error::SecretWeak { owner, min, .. } => {
+                (owner.clone(), Some(format!("{min} characters and more")))
+            }
+            Error::SecretInvalid { owner, .. } => (owner.clone(), None),
+            Error::PermissionUnknown { owner, source, .. } => {
+                let valid = match source {
+                    CoreError::UnknownEvent { valid, .. } => Some(format!(
+                        "{} and patterns such as payment.*",
+                        valid.join(", ")
+                    )),
+                    _ => None,
+                };
+                (owner.clone(), valid)
+            }
+            Error::SecretShared { second, .. } => (second.clone(), None),
+            Error::NodeIdInvalid { id } | Error::NodeTwice { id } => (format!("node {id}"), None),
+            Error::TokenTwice { name } | Error::TokenNameInvalid { name } => {
+                (format!("the token {name}"), None)
+            }
+            _ => ("auth".to_owned(), None),
+        };
+        let place = match self.origins.get(&owner) {
+            Some(place) => place.clone(),
+            None if owner == "node default" => self
+                .origins
+                .get("auth.secret")
+                .map_or(NEXUS_SECRET.name, String::as_str)
+                .to_owned(),
+            None if owner == OPERATORS_TOKEN => self
+                .origins
+                .get("auth.admin_token")
+                .map_or(NEXUS_ADMIN_TOKEN.name, String::as_str)
+                .to_owned(),
+            None => owner,
+        };
+        match allowed {
+            Some(allowed) => self.problems.add_with(place, error.to_string(), allowed),
+            None => self.problems.add(place, error.to_string()),
+        }
+    }
+}
+
+/// How the checks of tokens call the admin token.
+const OPERATORS_TOKEN: &str = "the operator's token";

@@ -1,0 +1,67 @@
+//! The parts of a configuration as the options of the crates that they are for.
+
+use nexus_auth::{AuthOptions, LiveSecret, NodeOptions, Secret, TokenOptions};
+use nexus_core::DeclaredEvent;
+
+use super::sections::{Config, Node, Stage, Token};
+
+impl Config {
+    /// Who may do what.
+    #[must_use]
+    pub fn auth_options(&self) -> AuthOptions {
+        let auth = &self.auth;
+        let live = |secrets: &[Secret]| secrets.iter().cloned().map(LiveSecret::from).collect();
+        AuthOptions {
+            production: self.environment == Stage::Production,
+            default_secrets: auth.secret.iter().cloned().map(LiveSecret::from).collect(),
+            nodes: self.nodes.iter().map(node_options).collect(),
+            environment_secrets: auth
+                .environment_secrets
+                .iter()
+                .map(|(id, secrets)| (id.clone(), live(secrets)))
+                .collect(),
+            permissions: auth.permissions.clone(),
+            admin_token: auth.admin_token.clone(),
+            tokens: self.tokens.iter().map(token_options).collect(),
+            signed_get: auth.signed_get,
+        }
+    }
+
+    /// The declared events without their schemas.
+    #[must_use]
+    pub fn declared_events(&self) -> Vec<DeclaredEvent> {
+        let declared = self.events.declared.iter();
+        declared
+            .map(|event| DeclaredEvent {
+                topic: event.topic.clone(),
+                name: event.name.clone(),
+                owner: event.owner.clone(),
+                key: event.key.clone(),
+                schema: None,
+            })
+            .collect()
+    }
+}
+
+fn node_options(node: &Node) -> NodeOptions {
+    NodeOptions {
+        id: node.id.clone(),
+        secrets: node.secrets.iter().cloned().map(LiveSecret::from).collect(),
+        publish: node.publish.clone(),
+        read: node.read.clone(),
+        signature_only: node.signature_only,
+        url: node.url.as_ref().map(|address| address.url().clone()),
+        names: node.names,
+    }
+}
+
+fn token_options(token: &Token) -> TokenOptions {
+    TokenOptions {
+        name: token.name.clone(),
+        value: token.value.clone(),
+        scopes: token.scopes,
+        read: token.read.clone(),
+        publish: token.publish.clone(),
+        not_after_us: token.expires_us,
+    }
+}

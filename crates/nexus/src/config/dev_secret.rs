@@ -1,0 +1,102 @@
+//! The secret that `nexusd dev` makes once and keeps beside the data.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    path::{Path, PathBuf},
+};
+
+use nexus_auth::{SECRET_CHARS_MIN, Secret};
+use nexus_core::Random;
+
+use super::load::read_secret;
+
+/// The file in the data folder.
+pub(crate) const FILE_NAME: &str = "dev-secret";
+/// Only its owner may read it.
+const MODE: u32 = 0o600;
+
+/// The secret that is kept, made now if there is none, and the file it is in.
+///
+/// # Errors
+/// The file cannot be read or written, or what it holds is too short to be what was written.
+pub(crate) fn load_or_make(data_dir: &Path, random: &Random) -> io::Result<(Secret, PathBuf)> {
+    let path = data_dir.join(FILE_NAME);
+    let secret = match read_secret(&path) {
+        Ok(text) => Secret::new(text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path, random)?,
+        Err(error) => return Err(error),
+    };
+    if secret.chars() < SECRET_CHARS_MIN {
+        return Err(io::Error::other(
+            "it is too short to be a secret: remove it, and another is made",
+        ));
+    }
+    if fs::metadata(&path)?.permissions().mode() & 0o077 != 0 {
+        fs::set_permissions(&path, fs::Permissions::from_mode(MODE))?;
+    }
+    Ok((secret, path))
+}
+
+/// Writes a new secret under another name first, so that no half of it is ever found.
+fn make(path: &Path, random: &Random) -> io::Result<Secret> {
+    let secret = Secret::generate(random);
+    if let Some(folder) = path.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    let suffix = u64::from_le_bytes(random.bytes());
+    let partial = path.with_extension(format!("{suffix:016x}"));
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(MODE)
+        .open(&partial)?;
+    writeln!(file, "{}", secret.expose())?;
+    file.sync_all()?;
+    // A link fails when the name is taken: of two that start at once the first wins, and both use its secret.
+    let linked = fs::hard_link(&partial, path);
+    fs::remove_file(&partial)?;
+    match linked {
+        Ok(()) => Ok(secret),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            read_secret(path).map(Secret::new)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_made_once_and_only_its_owner_reads_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let data = folder.path().join("data");
+        let (first, path) = load_or_make(&data, &Random::seeded(1)).unwrap();
+        let (second, _) = load_or_make(&data, &Random::seeded(2)).unwrap();
+        assert!(first == second && first.chars() >= SECRET_CHARS_MIN);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            MODE
+        );
+        assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn rights_that_are_too_wide_are_narrowed_and_damage_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let (_, path) = load_or_make(folder.path(), &Random::seeded(1)).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        load_or_make(folder.path(), &Random::seeded(1)).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            MODE
+        );
+        for damaged in ["", "short\n"] {
+            fs::write(&path, damaged).unwrap();
+            assert!(load_or_make(folder.path(), &Random::seeded(1)).is_err());
+        }
+    }
+}

@@ -1,0 +1,341 @@
+//! Nodes, tokens, declared events and permissions: from the file, the environment and the permissions file.
+
+use std::{collections::BTreeMap, fs, io, path::Path};
+
+use nexus_auth::{Secret, TokenValue};
+use nexus_core::{Json, Owner, ProtocolEvent, Scopes};
+
+use super::{
+    entries::{EVENT, EventEntry, NODE, NodeEntry, TOKEN, TokenEntry},
+    given::{Entry, Given},
+    load::{FILE_SUFFIX, Loader, in_capitals, node_of_secret, read_secret, read_text, unknown},
+    sections::{EventDeclaration, Node, Token},
+    setting::Setting,
+    value::Address,
+};
+use crate::environment::{FLOWPAY_WEBHOOK_SECRET, NODE_API_URL};
+
+/// The node that `FLOWPAY_WEBHOOK_SECRET` belongs to.
+const FLOWPAY: &str = "flowpay";
+/// Nodes that own no event and are told of some.
+const TOLD: [&str; 1] = ["neobot"];
+/// Where the permissions file is looked for, in this order, beside the configuration file and then in the
+/// working folder.
+const PERMISSIONS_BESIDE: [&str; 2] = ["config/permissions.json", "permissions.json"];
+const PERMISSIONS_HERE: &str = "config/permissions.json";
+
+impl Loader {
+    /// Reads a list of entries of the file.
+    pub(crate) fn list(&mut self, file: &str, key: &str, items: Vec<Given>) {
+        for item in items {
+            let Given::Table(entries) = item else {
+                let what = format!("{item} is not an entry: write [[{key}]]");
+                self.problems.add(format!("{file} {key}"), what);
+                continue;
+            };
+            let line = entries.first().map_or(0, |entry| entry.line);
+            let place = if line == 0 {
+                format!("{file} {key}")
+            } else {
+                format!("{file}:{line} {key}")
+            };
+            match key {
+                "nodes" => self.node(file, &place, entries),
+                "tokens" => self.token(file, &place, entries),
+                _ => self.event(file, &place, entries),
+            }
+        }
+    }
+
+    /// Reads the members of an entry; those that are wrong are noted.
+    fn entry<T: Default>(
+        &mut self,
+        file: &str,
+        list: &str,
+        settings: &'static [Setting<T>],
+        entries: Vec<Entry>,
+    ) -> T {
+        let mut read = T::default();
+        for Entry { key, line, given } in entries {
+            let place = format!("{file}:{line} {list}.{key}");
+            let Some(setting) = settings.iter().find(|setting| setting.key == key) else {
+                let known = settings.iter().map(|setting| setting.key);
+                self.problems.add(place, unknown("setting", &key, known));
+                continue;
+            };
+            if let Err(what) = (setting.apply)(&mut read, &given, setting.bounds) {
+                let allowed = (setting.allowed)(setting.bounds);
+                self.problems.add_with(place, what, allowed);
+            }
+        }
+        read
+    }
+
+    fn node(&mut self, file: &str, place: &str, entries: Vec<Entry>) {
+        let has_id = entries.iter().any(|entry| entry.key == "id");
+        let read: NodeEntry = self.entry(file, "nodes", NODE, entries);
+        let Some(id) = read.id else {
+            if !has_id {
+                self.problems.add(place, "`id` is missing");
+            }
+            return;
+        };
+        let mut secrets = Vec::new();
+        if let Some(name) = &read.secret_env {
+            secrets.extend(self.named_variable(place, "secret_env", name));
+        }
+        if let Some(path) = &read.secret_file {
+            match read_secret(&self.file_dir().join(path)) {
+                Ok(text) => secrets.push(Secret::new(text)),
+                Err(error) => self.problems.add(
+                    format!("{place}.secret_file"),
+                    format!("{} cannot be read: {error}", path.display()),
+                ),
+            }
+        }
+        secrets.extend(read.secrets);
+        self.origins
+            .entry(format!("node {id}"))
+            .or_insert_with(|| place.to_owned());
+        self.config.nodes.push(Node {
+            id,
+            secrets,
+            publish: read.publish,
+            read: read.read,
+            signature_only: read.signature_only,
+            url: read.url,
+            names: read.names,
+        });
+    }
+
+    fn token(&mut self, file: &str, place: &str, entries: Vec<Entry>) {
+        let wrote = |key: &str| entries.iter().any(|entry| entry.key == key);
+        let (has_name, has_scopes) = (wrote("name"), wrote("scopes"));
+        let (has_env, has_digest) = (wrote("token_env"), wrote("token_sha256"));
+        let read: TokenEntry = self.entry(file, "tokens", TOKEN, entries);
+        if !has_name {
+            self.problems.add(place, "`name` is missing");
+        }
+        if !has_scopes {
+            let allowed = "read, publish, operate, admin";
+            self.problems
+                .add_with(place, "`scopes` is missing", allowed);
+        } else if read.scopes == Scopes::NONE {
+            self.warnings
+                .add(place, "it has no scope, so that it opens nothing");
+        }
+        if has_env == has_digest {
+            let what = "one of `token_env` and `token_sha256` is needed, and not both";
+            self.problems.add(place, what);
+        }
+        let plain = read
+            .token_env
+            .and_then(|name| self.named_variable(place, "token_env", &name))
+            .map(TokenValue::Plain);
+        let (Some(name), Some(value)) = (read.name, plain.or(read.token_sha256)) else {
+            return;
+        };
+        self.origins
+            .entry(format!("the token {name}"))
+            .or_insert_with(|| place.to_owned());
+        self.config.tokens.push(Token {
+            name,
+            value,
+            scopes: read.scopes,
+            read: read.read,
+            publish: read.publish,
+            expires_us: read.expires.map(|moment| moment.0),
+        });
+    }
+
+    /// The secret in the variable that an entry names.
+    fn named_variable(&mut self, place: &str, key: &str, name: &str) -> Option<Secret> {
+        self.claimed.insert(name.to_owned());
+        let file_name = format!("{name}{FILE_SUFFIX}");
+        let is_set =
+            self.environment.get(name).is_some() || self.environment.get(&file_name).is_some();
+        if !is_set {
+            self.problems
+                .add(format!("{place}.{key}"), format!("{name} is not set"));
+        }
+        self.variable(name).map(|(_, text)| Secret::new(text))
+    }
+
+    fn event(&mut self, file: &str, place: &str, entries: Vec<Entry>) {
+        let has_topic = entries.iter().any(|entry| entry.key == "topic");
+        let read: EventEntry = self.entry(file, "events", EVENT, entries);
+        if !has_topic {
+            self.problems.add(place, "`topic` is missing");
+        }
+        let key = self.member(place, "key", read.key.as_deref());
+        let subject = self.member(place, "subject", read.subject.as_deref());
+        if !subject.is_empty() {
+            self.warnings
+                .add(format!("{place}.subject"), "this version does not use it");
+        }
+        let schema = read.schema.and_then(|path| self.schema(place, &path));
+        let Some(topic) = read.topic else { return };
+        self.origins
+            .entry(format!("event {topic}"))
+            .or_insert_with(|| place.to_owned());
+        self.config.events.declared.push(EventDeclaration {
+            topic,
+            name: read.name,
+            owner: read.owner,
+            key,
+            subject,
+            schema,
+        });
+    }
+
+    /// The names on the way to a member of the payload.
+    fn member(&mut self, place: &str, key: &str, path: Option<&str>) -> Vec<String> {
+        let Some(path) = path else { return Vec::new() };
+        let names: Vec<String> = path.split('.').map(str::to_owned).collect();
+        let is_path =
+            names.len() > 1 && names[0] == "payload" && names.iter().all(|name| !name.is_empty());
+        if !is_path {
+            self.problems.add_with(
+                format!("{place}.{key}"),
+                format!("{path:?} is no member of the payload"),
+                "`payload.` and names with dots between them",
+            );
+            return Vec::new();
+        }
+        names[1..].to_vec()
+    }
+
+    fn schema(&mut self, place: &str, path: &Path) -> Option<serde_json::Value> {
+        let read = read_text(&self.file_dir().join(path)).and_then(|text| {
+            serde_json::from_str(&text).map_err(|error| io::Error::other(error.to_string()))
+        });
+        match read {
+            Ok(schema) => Some(schema),
+            Err(error) => {
+                let what = format!("{} cannot be read: {error}", path.display());
+                self.problems.add(format!("{place}.schema"), what);
+                None
+            }
+        }
+    }
+
+    /// Secrets and addresses of nodes that stand in the environment.
+    pub(crate) fn node_variables(&mut self) {
+        let mut ids: BTreeMap<String, String> = self
+            .config
+            .nodes
+            .iter()
+            .map(|node| (in_capitals(&node.id), node.id.clone()))
+            .collect();
+        let names: Vec<String> = self
+            .environment
+            .iter()
+            .map(|(name, _)| name.strip_suffix(FILE_SUFFIX).unwrap_or(name).to_owned())
+            .collect();
+        for name in &names {
+            let id = if name == FLOWPAY_WEBHOOK_SECRET.name {
+                FLOWPAY.to_owned()
+            } else if let Some(node) = node_of_secret(name) {
+                let made = || node.to_lowercase().replace('_', "-");
+                ids.get(node).cloned().unwrap_or_else(made)
+            } else {
+                continue;
+            };
+            ids.entry(in_capitals(&id)).or_insert_with(|| id.clone());
+            // An entry that names the variable has its secret already.
+            if self.claimed.contains(name) {
+                continue;
+            }
+            if let Some((place, text)) = self.variable(name) {
+                self.origins.entry(format!("node {id}")).or_insert(place);
+                let secrets = self.config.auth.environment_secrets.entry(id).or_default();
+                let secret = Secret::new(text);
+                if !secrets.contains(&secret) {
+                    secrets.push(secret);
+                }
+            }
+        }
+        self.node_addresses(ids);
+    }
+
+    fn node_addresses(&mut self, mut ids: BTreeMap<String, String>) {
+        let owners = ProtocolEvent::ALL
+            .iter()
+            .filter_map(|event| match event.owner() {
+                Owner::Node(id) => Some(id),
+                Owner::Sessions | Owner::Reserved => None,
+            });
+        for id in owners.chain(TOLD) {
+            ids.entry(in_capitals(id)).or_insert_with(|| id.to_owned());
+        }
+        for (capitals, id) in ids {
+            let name = NODE_API_URL.name.replace("<NODE>", &capitals);
+            let Some((place, text)) = self.variable(&name) else {
+                continue;
+            };
+            match Address::parse(&text) {
+                Ok(address) => {
+                    self.config.reactors.node_urls.insert(id, address);
+                }
+                // The registry's address is a setting as well, and was refused as that.
+                Err(_) if self.problems.has(&place) => {}
+                Err(what) => self
+                    .problems
+                    .add_with(place, what, "an http or https address"),
+            }
+        }
+    }
+
+    /// Reads the permissions file, if there is one.
+    pub(crate) fn permissions(&mut self) {
+        let beside = self.file_dir();
+        let beside = PERMISSIONS_BESIDE.map(|name| beside.join(name));
+        let here = self.working_dir.join(PERMISSIONS_HERE);
+        let beside = beside.into_iter().filter(|_| self.file.is_some());
+        let Some(path) = beside
+            .chain([here])
+            .find(|path| fs::metadata(path).is_ok_and(|file| file.is_file()))
+        else {
+            return;
+        };
+        let shown = path.strip_prefix(&self.working_dir).unwrap_or(&path);
+        let place = shown.display().to_string();
+        let text = match read_text(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                let what = format!("it cannot be read: {error}");
+                return self.problems.add(place, what);
+            }
+        };
+        match Json::parse(text.as_bytes()) {
+            Ok(Json::Object(members)) => {
+                for (id, events) in members {
+                    self.permission(&place, &id, &events);
+                }
+            }
+            Ok(_) => self.problems.add_with(place, "it is not an object", SHAPE),
+            Err(error) => self.problems.add(place, error.to_string()),
+        }
+    }
+
+    fn permission(&mut self, file: &str, id: &str, events: &Json<'_>) {
+        let place = format!("{file} {id}");
+        let name = |item: &Json<'_>| match item {
+            Json::String(name) => Some(name.to_string()),
+            _ => None,
+        };
+        let names = match events {
+            Json::Array(items) => items.iter().map(name).collect::<Option<Vec<_>>>(),
+            _ => None,
+        };
+        let Some(names) = names else {
+            let what = "this is not a list of names";
+            return self.problems.add_with(place, what, SHAPE);
+        };
+        self.origins.entry(format!("node {id}")).or_insert(place);
+        self.config.auth.permissions.insert(id.to_owned(), names);
+    }
+}
+
+/// What the permissions file looks like.
+const SHAPE: &str = r#"{"flowpay": ["PAYMENT_RECEIVED", "payment.*"]}"#;

@@ -1,0 +1,369 @@
+//! Reads the sources of a configuration in their order, noting where each setting came from.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use nexus_core::Random;
+
+use super::{
+    Mode, dotenv,
+    given::{self, Entry, Given},
+    problem::{ConfigProblem, Problems, nearest},
+    sections::{AlertFormat, Config},
+    setting::Setting,
+    settings::SETTINGS,
+};
+use crate::environment::{self, Environment, Sets, VARIABLES};
+
+/// The file that is read when none is named.
+pub const DEFAULT_FILE: &str = "nexus.toml";
+/// What stands before any setting in the environment.
+const SETTING_PREFIX: &str = "NEXUS__";
+/// What stands behind a variable that names a file.
+pub(crate) const FILE_SUFFIX: &str = "_FILE";
+/// A configuration file, or a file that holds a secret, is not larger than this.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Keys that hold lists of entries.
+const LISTS: [&str; 4] = ["nodes", "tokens", "events", "events.declared"];
+
+/// Where a configuration comes from.
+#[derive(Debug)]
+pub struct Sources<'a> {
+    /// The file that was named. Without it `serve` reads `nexus.toml` in the working folder if it is there.
+    pub file: Option<PathBuf>,
+    /// The working folder, against which relative names of files count.
+    pub working_dir: PathBuf,
+    /// The environment of the process.
+    pub environment: &'a Environment,
+    /// What the daemon was asked to do.
+    pub mode: Mode,
+    /// Where a secret for `dev` comes from.
+    pub random: Random,
+}
+
+/// A configuration that can be used.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What is weak or has no effect.
+    pub warnings: Vec<ConfigProblem>,
+    /// The file that was read.
+    pub file: Option<PathBuf>,
+    /// The file that holds the secret that `dev` made, when it is in use.
+    pub dev_secret: Option<PathBuf>,
+}
+
+impl Config {
+    /// Reads and checks a configuration: defaults, then the file, then `NEXUS__…` variables, then the named
+    /// variables, each winning over those before it.
+    ///
+    /// # Errors
+    /// Every problem there is, those of the file first, in the order of its lines.
+    pub fn load(sources: Sources<'_>) -> Result<Loaded, Vec<ConfigProblem>> {
+        let mut loader = Loader::new(sources);
+        loader.dotenv();
+        loader.file();
+        loader.setting_variables();
+        loader.named_variables();
+        loader.node_variables();
+        loader.permissions();
+        loader.unknown_variables();
+        loader.finish()
+    }
+}
+
+/// What has been read so far.
+pub(crate) struct Loader {
+    pub(crate) config: Config,
+    pub(crate) environment: Environment,
+    pub(crate) mode: Mode,
+    pub(crate) random: Random,
+    pub(crate) problems: Problems,
+    pub(crate) warnings: Problems,
+    /// Where each setting, node and token was set, for problems that show only later.
+    pub(crate) origins: BTreeMap<String, String>,
+    /// Variables that an entry of the file names, so that nobody else takes them.
+    pub(crate) claimed: BTreeSet<String>,
+    pub(crate) working_dir: PathBuf,
+    pub(crate) file: Option<PathBuf>,
+}
+
+impl Loader {
+    fn new(sources: Sources<'_>) -> Self {
+        Self {
+            config: Config::defaults(sources.mode),
+            environment: sources.environment.clone(),
+            mode: sources.mode,
+            random: sources.random,
+            problems: Problems::default(),
+            warnings: Problems::default(),
+            origins: BTreeMap::new(),
+            claimed: BTreeSet::new(),
+            working_dir: sources.working_dir,
+            file: sources.file,
+        }
+    }
+
+    /// The folder against which names of files in the configuration file count.
+    pub(crate) fn file_dir(&self) -> PathBuf {
+        let parent = self.file.as_deref().and_then(Path::parent);
+        self.working_dir.join(parent.unwrap_or(Path::new("")))
+    }
+
+    /// Where a setting was set, else its key.
+    pub(crate) fn place(&self, key: &str) -> String {
+        self.origins
+            .get(key)
+            .cloned()
+            .unwrap_or_else(|| key.to_owned())
+    }
+
+    fn dotenv(&mut self) {
+        if self.mode != Mode::Dev {
+            return;
+        }
+        match read_text(&self.working_dir.join(".env")) {
+            Ok(text) => {
+                for (name, value) in dotenv::parse(&text, &mut self.problems) {
+                    self.environment.add(&name, &value);
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self
+                .problems
+                .add(".env", format!("it cannot be read: {error}")),
+        }
+    }
+
+    fn file(&mut self) {
+        let named = self.file.is_some();
+        if !named && self.mode == Mode::Dev {
+            return;
+        }
+        let file = self.file.take().unwrap_or_else(|| DEFAULT_FILE.into());
+        let name = file.display().to_string();
+        match read_text(&self.working_dir.join(&file)) {
+            Ok(text) => {
+                self.file = Some(file);
+                let root = given::parse(&name, &text, &mut self.problems);
+                self.table(&name, "", root);
+            }
+            Err(error) if !named && error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => self
+                .problems
+                .add(name, format!("it cannot be read: {error}")),
+        }
+    }
+
+    fn table(&mut self, file: &str, section: &str, entries: Vec<Entry>) {
+        for Entry { key, line, given } in entries {
+            let key = if section.is_empty() {
+                key
+            } else {
+                format!("{section}.{key}")
+            };
+            let place = format!("{file}:{line} {key}");
+            let setting = SETTINGS.iter().find(|setting| setting.key == key);
+            match (setting, given) {
+                (Some(setting), given) => self.set(setting, place, &given),
+                (None, Given::List(items)) if LISTS.contains(&key.as_str()) => {
+                    self.list(file, &key, items);
+                }
+                (None, Given::Table(entries)) if is_section(&key) => {
+                    self.table(file, &key, entries);
+                }
+                (None, _) if is_section(&key) => {
+                    self.problems.add(place, "this is a section, not a setting");
+                }
+                (None, _) if LISTS.contains(&key.as_str()) => {
+                    self.problems
+                        .add(place, format!("this is a list: write [[{key}]]"));
+                }
+                (None, _) => {
+                    let known = SETTINGS.iter().map(|setting| setting.key).chain(sections());
+                    self.problems.add(place, unknown("setting", &key, known));
+                }
+            }
+        }
+    }
+
+    /// Puts a value into the configuration, or notes why not.
+    fn set(&mut self, setting: &Setting<Config>, place: String, given: &Given) {
+        match (setting.apply)(&mut self.config, given, setting.bounds) {
+            Ok(()) => {
+                self.origins.insert(setting.key.to_owned(), place);
+            }
+            Err(what) => {
+                let allowed = (setting.allowed)(setting.bounds);
+                self.problems.add_with(place, what, allowed);
+            }
+        }
+    }
+
+    fn setting_variables(&mut self) {
+        let names: Vec<String> = self
+            .environment
+            .iter()
+            .map(|(name, _)| name.to_owned())
+            .filter(|name| name.starts_with(SETTING_PREFIX))
+            .collect();
+        for name in names {
+            let key = |name: &str| {
+                name[SETTING_PREFIX.len()..]
+                    .to_lowercase()
+                    .replace("__", ".")
+            };
+            let find = |key: &str| SETTINGS.iter().find(|setting| setting.key == key);
+            let bare = name.strip_suffix(FILE_SUFFIX).unwrap_or(&name);
+            let variable = if find(&key(&name)).is_none() && find(&key(bare)).is_some() {
+                bare
+            } else {
+                &name
+            };
+            let written = key(variable);
+            match find(&written) {
+                Some(setting) => {
+                    if let Some((place, text)) = self.variable(variable) {
+                        self.set(setting, place, &Given::Raw(text));
+                    }
+                }
+                None if LISTS
+                    .iter()
+                    .any(|list| written == *list || written.starts_with(&format!("{list}."))) =>
+                {
+                    self.problems
+                        .add(name, "lists of entries are written in the file");
+                }
+                None => {
+                    let known = SETTINGS.iter().map(|setting| setting.key);
+                    let what = unknown("setting", &written, known);
+                    self.problems.add(name, what);
+                }
+            }
+        }
+    }
+
+    fn named_variables(&mut self) {
+        for variable in VARIABLES {
+            let Sets::Setting(key) = variable.sets else {
+                continue;
+            };
+            let setting = SETTINGS.iter().find(|setting| setting.key == key);
+            if let Some(setting) = setting
+                && let Some((place, text)) = self.variable(variable.name)
+            {
+                self.set(setting, place, &Given::Raw(text));
+                let is_discord = variable.name == environment::DISCORD_WEBHOOK_URL.name;
+                if is_discord && self.config.alerts.format == AlertFormat::Auto {
+                    self.config.alerts.format = AlertFormat::Discord;
+                }
+            }
+        }
+    }
+
+    /// The value of a variable, or of the file that `X_FILE` names, with the name to blame.
+    pub(crate) fn variable(&mut self, name: &str) -> Option<(String, String)> {
+        let file_name = format!("{name}{FILE_SUFFIX}");
+        let direct = self.environment.get(name).map(str::to_owned);
+        let Some(file) = self.environment.get(&file_name).map(str::to_owned) else {
+            return direct.map(|text| (name.to_owned(), text));
+        };
+        if direct.is_some() {
+            let what = format!("{name} is set too: only one of them can count");
+            if !self.problems.has(&file_name) {
+                self.problems.add(file_name, what);
+            }
+            return None;
+        }
+        match read_secret(&self.working_dir.join(&file)) {
+            Ok(text) => Some((file_name, text)),
+            Err(error) => {
+                let what = format!("the file {file:?} cannot be read: {error}");
+                if !self.problems.has(&file_name) {
+                    self.problems.add(file_name, what);
+                }
+                None
+            }
+        }
+    }
+
+    fn unknown_variables(&mut self) {
+        let named = VARIABLES.iter().map(|variable| variable.name);
+        let named: Vec<&str> = named.filter(|name| !name.contains('<')).collect();
+        for (name, _) in self.environment.iter() {
+            let bare = name.strip_suffix(FILE_SUFFIX).unwrap_or(name);
+            if environment::NOT_YET.contains(&bare) {
+                self.warnings.add(name, "this version does not use it");
+            }
+            let is_known = named.contains(&bare)
+                || bare.starts_with(SETTING_PREFIX)
+                || node_of_secret(bare).is_some()
+                || bare.ends_with("_API_URL")
+                || self.claimed.contains(bare);
+            if bare.starts_with("NEXUS_") && !is_known {
+                let what = unknown("variable", bare, named.iter().copied());
+                self.warnings.add(name, what);
+            }
+        }
+    }
+}
+
+/// The part of `NEXUS_NODE_<ID>_SECRET` that stands for the node.
+pub(crate) fn node_of_secret(name: &str) -> Option<&str> {
+    let (prefix, suffix) = environment::NODE_SECRET.name.split_once("<ID>")?;
+    name.strip_prefix(prefix)?
+        .strip_suffix(suffix)
+        .filter(|node| !node.is_empty())
+}
+
+/// How a node's id is written in the name of a variable.
+pub(crate) fn in_capitals(id: &str) -> String {
+    id.to_uppercase().replace('-', "_")
+}
+
+fn sections() -> impl Iterator<Item = &'static str> {
+    let keys = SETTINGS.iter().map(|setting| setting.key);
+    let sections = keys.filter_map(|key| key.rsplit_once('.').map(|(section, _)| section));
+    sections.chain(LISTS)
+}
+
+fn is_section(key: &str) -> bool {
+    let prefix = format!("{key}.");
+    SETTINGS
+        .iter()
+        .any(|setting| setting.key.starts_with(&prefix))
+}
+
+/// That there is no such name, and which one was probably meant.
+pub(crate) fn unknown<'n>(
+    what: &str,
+    written: &str,
+    known: impl IntoIterator<Item = &'n str>,
+) -> String {
+    match nearest(written, known) {
+        Some(near) => format!("there is no such {what}; did you mean {near}?"),
+        None => format!("there is no such {what}"),
+    }
+}
+
+/// The text of a file of reasonable size.
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
+    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
+        return Err(io::Error::other("it is larger than 1 MiB"));
+    }
+    fs::read_to_string(path)
+}
+
+/// The text of a file without the line end that editors add.
+pub(crate) fn read_secret(path: &Path) -> io::Result<String> {
+    let text = read_text(path)?;
+    let text = text.trim_end_matches(['\r', '\n']);
+    if text.is_empty() {
+        return Err(io::Error::other("it is empty"));
+    }
+    Ok(text.to_owned())
+}

@@ -1,0 +1,193 @@
+//! The reference of settings and variables, written from the tables that the loader reads.
+
+use std::fmt::Write;
+
+use super::{
+    Mode,
+    entries::{EVENT, EventEntry, NODE, NodeEntry, TOKEN, TokenEntry},
+    sections::Config,
+    setting::Setting,
+    settings::SETTINGS,
+};
+use crate::environment::{Sets, VARIABLES};
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+<!-- Generated from the code: `UPDATE=1 cargo test -p nexus --test it` writes it anew. -->
+
+Settings come from four places. Each wins over those before it:
+
+1. the defaults below;
+2. the file: `nexus.toml` in the working folder if it is there, or what `--config` names (`nexusd dev` reads only what is named);
+3. `NEXUS__<SECTION>__<KEY>` variables;
+4. the named variables of the next section.
+
+`nexusd dev` also reads `.env` in the working folder; variables that are set already win over it. A variable that is
+empty counts as not set. Nexus starts only if everything fits: otherwise it tells every problem at once, with its place
+and what is allowed, and exits. `nexusd check` does only that. An unknown key is a problem, not a hint.
+
+With `NEXUS_ENV=production` weak settings are problems too (no `NEXUS_SECRET`, a secret under 32 characters, a range
+that is every address); otherwise they are warnings.
+
+Relative paths in the file count from the folder of the file when they name secrets and schemas; `storage.*` and
+variables count from the working folder. Lists are written `[\"a\", \"b\"]` in the file and `a,b` in a variable.
+
+";
+
+const PERMISSIONS: &str = "\
+## Permissions
+
+What a node may publish stands in its `[[nodes]]` entry, or in a JSON file by node:
+
+```json
+{\"flowpay\": [\"PAYMENT_RECEIVED\", \"payment.*\"]}
+```
+
+It is looked for as `config/permissions.json` and `permissions.json` beside the configuration file, then as
+`config/permissions.json` in the working folder. The entry wins over the file. A node with neither may publish the
+events that it owns. As long as no node but `default` stands in either, `default` may publish everything that is not
+reserved; from then on it needs an entry like any other.
+
+";
+
+impl Config {
+    /// The reference of every setting and variable, as `docs/configuration.md` holds it.
+    #[must_use]
+    pub fn reference_markdown() -> String {
+        let mut page = String::from(INTRODUCTION);
+        variables(&mut page);
+        page.push_str("## Settings\n\n");
+        page.push_str("Where two defaults stand, the second is that of `nexusd dev`.\n\n");
+        settings(&mut page);
+        page.push_str("## Lists\n\n");
+        let lists = "Each entry begins with its header. `[[events]]` and `events.open` cannot both stand in one file, \
+             because TOML takes `events` for a list or a section: write `[events]` with `open = true` and \
+             `[[events.declared]]`, or set `NEXUS__EVENTS__OPEN`.\n\n";
+        page.push_str(lists);
+        list::<NodeEntry>(&mut page, "nodes", "An outside service.", NODE);
+        list::<TokenEntry>(&mut page, "tokens", "A bearer token.", TOKEN);
+        list::<EventEntry>(
+            &mut page,
+            "events",
+            "An event beside the known ones.",
+            EVENT,
+        );
+        page.push_str(PERMISSIONS.trim_end());
+        page.push('\n');
+        page
+    }
+}
+
+/// Writing to a `String` does not fail.
+fn line(page: &mut String, cells: std::fmt::Arguments<'_>) {
+    let _ = page.write_fmt(cells);
+    page.push('\n');
+}
+
+fn variables(page: &mut String) {
+    page.push_str("## Variables\n\n| variable | sets | meaning |\n|---|---|---|\n");
+    for variable in VARIABLES {
+        let name = variable.name;
+        match variable.sets {
+            Sets::Special(meaning) => line(page, format_args!("| `{name}` | | {meaning} |")),
+            Sets::Setting(key) => {
+                let meaning = SETTINGS
+                    .iter()
+                    .find(|setting| setting.key == key)
+                    .map_or("", |setting| setting.meaning);
+                line(page, format_args!("| `{name}` | `{key}` | {meaning} |"));
+            }
+        }
+    }
+    page.push('\n');
+}
+
+fn settings(page: &mut String) {
+    let (serve, dev) = (Config::defaults(Mode::Serve), Config::defaults(Mode::Dev));
+    let mut section = None;
+    for setting in SETTINGS {
+        let (of, key) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        if section != Some(of) {
+            let title = if of.is_empty() {
+                "At the top".to_owned()
+            } else {
+                format!("`[{of}]`")
+            };
+            let lead = if section.is_some() { "\n" } else { "" };
+            line(
+                page,
+                format_args!(
+                    "{lead}### {title}\n\n| key | default | allowed | meaning |\n|---|---|---|---|"
+                ),
+            );
+            section = Some(of);
+        }
+        let (usual, in_dev) = ((setting.show)(&serve), (setting.show)(&dev));
+        let default = if usual == in_dev {
+            format!("`{usual}`")
+        } else {
+            format!("`{usual}`; `{in_dev}`")
+        };
+        row(page, key, &default, setting);
+    }
+    page.push('\n');
+}
+
+fn list<T: Default>(page: &mut String, name: &str, what: &str, settings: &[Setting<T>]) {
+    line(
+        page,
+        format_args!(
+            "### `[[{name}]]`\n\n{what}\n\n| key | default | allowed | meaning |\n|---|---|---|---|"
+        ),
+    );
+    let entry = T::default();
+    for setting in settings {
+        let default = format!("`{}`", (setting.show)(&entry));
+        row(page, setting.key, &default, setting);
+    }
+    page.push('\n');
+}
+
+fn row<T>(page: &mut String, key: &str, default: &str, setting: &Setting<T>) {
+    let allowed = (setting.allowed)(setting.bounds);
+    let meaning = setting.meaning;
+    line(
+        page,
+        format_args!("| `{key}` | {default} | {allowed} | {meaning} |"),
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_variable_sets_a_setting_that_exists() {
+        for variable in VARIABLES {
+            if let Sets::Setting(key) = variable.sets {
+                assert!(SETTINGS.iter().any(|setting| setting.key == key), "{key}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_are_distinct_and_defaults_are_within_their_bounds() {
+        let mut seen = HashSet::new();
+        for setting in SETTINGS {
+            assert!(seen.insert(setting.key), "{}", setting.key);
+            for mode in [Mode::Serve, Mode::Dev] {
+                let mut config = Config::defaults(mode);
+                let shown = (setting.show)(&config);
+                if shown != "unset" && shown != "none" {
+                    let given = super::super::given::Given::Raw(shown.clone());
+                    let read = (setting.apply)(&mut config, &given, setting.bounds);
+                    assert_eq!(read, Ok(()), "{} = {shown}", setting.key);
+                    assert_eq!((setting.show)(&config), shown);
+                }
+            }
+        }
+    }
+}

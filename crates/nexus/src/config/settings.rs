@@ -1,0 +1,86 @@
+//! Every setting that stands alone, in the order of the reference.
+
+use super::{
+    read::Bounds::{None, Real, Whole},
+    sections::Config,
+    setting::{Setting, setting},
+};
+
+const KIB: u64 = 1 << 10;
+const MIB: u64 = 1 << 20;
+const GIB: u64 = 1 << 30;
+/// An hour: the longest of the short waits.
+const HOUR_MS: u64 = 3_600_000;
+const RATE_MAX: u64 = 1_000_000;
+
+macro_rules! table {
+    ($($first:ident $(.$rest:ident)*: $bounds:expr, $meaning:expr;)+) => {
+        /// Every setting that stands alone, in the order of the reference.
+        pub(crate) static SETTINGS: &[Setting<Config>] =
+            &[$(setting!(Config, $first $(.$rest)*, $bounds, $meaning),)+];
+    };
+}
+
+table! {
+    environment: None, "What the process is for. In `production` weak settings are refusals, otherwise they are warnings. `nexusd dev` refuses `production`.";
+
+    server.host: None, "The address to listen on.";
+    server.port: Whole(0, 65_535), "The port to listen on; 0 takes a free one.";
+    server.allowed_origins: None, "Origins of browser pages that may call, WebSockets included, beside the server's own.";
+    server.trusted_proxies: None, "Proxies whose `X-Forwarded-For` and `Forwarded` tell the client's address. From anyone else they are ignored.";
+    server.compression: None, "Whether answers are compressed (gzip) for clients that ask for it.";
+
+    limits.connections: Whole(1, RATE_MAX), "Connections at once.";
+    limits.connections_per_address: Whole(0, RATE_MAX), "Connections at once of one address; 0 is off.";
+    limits.unauthenticated_sockets: Whole(1, RATE_MAX), "WebSockets at once that have not proved yet who they are.";
+    limits.anonymous_requests_per_second: Whole(0, RATE_MAX), "Requests a second of one address without a valid signature or token; 0 is off. Health checks never count.";
+    limits.anonymous_burst: Whole(1, RATE_MAX), "How many of those may come at once.";
+    limits.address_requests_per_second: Whole(0, RATE_MAX), "Requests a second of one address, whoever calls; 0 is off.";
+    limits.node_events_per_second: Whole(0, 10 * RATE_MAX), "Events a second of one node; 0 is off.";
+    limits.body_bytes: Whole(KIB, 64 * MIB), "Bytes of a request's body.";
+    limits.payload_bytes: Whole(256, 16 * MIB), "Bytes of an event's payload. Not more than `limits.body_bytes`.";
+    limits.request_events: Whole(1, 10_000), "Events in one request.";
+    limits.headers: Whole(8, 1_000), "Headers of a request.";
+    limits.header_bytes: Whole(8 * KIB, MIB), "Bytes of a request's header section.";
+    limits.header_read_timeout_ms: Whole(100, HOUR_MS), "How long a request's header section may take to arrive, in milliseconds.";
+    limits.body_read_timeout_ms: Whole(100, HOUR_MS), "How long a request's body may take to arrive, in milliseconds.";
+    limits.idle_timeout_ms: Whole(100, HOUR_MS), "How long a connection may wait for its next request, in milliseconds.";
+    limits.write_stall_timeout_ms: Whole(100, HOUR_MS), "How long a client may take nothing of what is sent to it, in milliseconds. A reader that is merely slow is not closed.";
+    limits.ws_message_bytes: Whole(256, MIB), "Bytes of a message that a WebSocket client sends.";
+    limits.ws_messages_per_second: Whole(0, RATE_MAX), "Messages a second that a WebSocket client sends; 0 is off.";
+    limits.ws_ping_interval_ms: Whole(100, HOUR_MS), "How often a WebSocket client is pinged, in milliseconds.";
+    limits.ws_pong_timeout_ms: Whole(100, HOUR_MS), "How long the pong may take, in milliseconds. Not more than `limits.ws_ping_interval_ms`.";
+    limits.ws_patterns: Whole(1, 10_000), "Names and patterns that one connection may subscribe to.";
+    limits.queue_requests: Whole(1, RATE_MAX), "Requests that wait to be written; the next is answered 503 at once.";
+    limits.queue_bytes: Whole(MIB, 16 * GIB), "Bytes that wait to be written; the next request is answered 503 at once. Not less than `limits.body_bytes`.";
+    limits.ring_events: Whole(16, 16 * RATE_MAX), "Recent events that are kept in memory for live readers; older ones are read from disk.";
+    limits.ring_bytes: Whole(MIB, 16 * GIB), "Bytes of recent events that are kept in memory for live readers.";
+
+    storage.data_dir: None, "The folder of everything that is kept.";
+    storage.database_url: None, "The database file. Unset: `nexus-log.db` in `storage.data_dir`.";
+
+    auth.secret: None, "The secret of the node `default`. It also signs what is sent to nodes that have no secret of their own.";
+    auth.admin_token: None, "An operator's bearer token with every scope. `nexusd dev` takes the secret for it when there is none.";
+    auth.signed_get: None, "Whether a GET that is signed over the empty body opens the routes that read.";
+
+    events.open: None, "Whether any topic that is not reserved is a valid event, declared or not.";
+
+    reactors.payment_to_mint: None, "Whether a payment asks the factory to mint.";
+    reactors.mint_to_notify: None, "Whether the outcome of a mint is told to the nodes that wait for it.";
+    reactors.retry.attempts: Whole(1, 100), "How often a reaction is tried before it becomes a dead letter, the first time included.";
+    reactors.retry.first_ms: Whole(1, 24 * HOUR_MS), "The wait after the first failure, in milliseconds.";
+    reactors.retry.factor: Real(1.0, 100.0), "By how much each wait is longer than the one before.";
+    reactors.retry.jitter: Real(0.0, 1.0), "By which part of itself a wait is made longer or shorter at random.";
+    reactors.factory_url: None, "The factory. Unset: a payment emits `mint.requested` and calls nobody.";
+    reactors.factory_key: None, "The bearer key of the factory.";
+    reactors.registry_url: None, "The registry that knows where nodes are.";
+    reactors.registry_key: None, "The bearer key of the registry.";
+
+    outbound.allow_cidrs: None, "Private and local ranges that may be called at addresses which did not come from the configuration.";
+
+    alerts.url: None, "Where it is told that a reaction became a dead letter. Unset: only in the log of the process.";
+    alerts.format: None, "How alerts are written; `auto` goes by the host of the address. `DISCORD_WEBHOOK_URL` makes it `discord`.";
+
+    log.level: None, "The least level that is written to the log of the process.";
+    log.format: None, "How its lines are written: JSON objects, or for people.";
+}
