@@ -1,0 +1,260 @@
+//! Token buckets by address.
+//!
+//! A bucket is one number: the time at which it will be full again (the generic cell rate algorithm). So a
+//! token can be given back, which a caller that turns out to be known needs.
+
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use nexus_core::Kind;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::{Problem, Rate};
+
+const SHARDS: usize = 16;
+/// Addresses that are remembered; when there are more, the newcomers of a shard share one bucket.
+const ADDRESSES_MAX: usize = 65_536;
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+/// The two limits of a server.
+#[derive(Debug)]
+pub(crate) struct RateLimits {
+    anonymous: Option<Buckets>,
+    address: Option<Buckets>,
+}
+
+impl RateLimits {
+    pub(crate) fn new(anonymous: Option<Rate>, address: Option<Rate>) -> Self {
+        Self {
+            anonymous: anonymous.map(|rate| Buckets::new(rate, ADDRESSES_MAX)),
+            address: address.map(|rate| Buckets::new(rate, ADDRESSES_MAX)),
+        }
+    }
+
+    /// Takes a token that everybody needs.
+    pub(crate) fn take(&self, address: IpAddr) -> Result<(), Problem> {
+        match &self.address {
+            Some(buckets) => buckets.take(key(address), Instant::now()).map_err(limited),
+            None => Ok(()),
+        }
+    }
+
+    /// Takes a token that callers need who are not known.
+    pub(crate) fn take_anonymous(&self, address: IpAddr) -> Result<AnonymousToken<'_>, Problem> {
+        let Some(buckets) = &self.anonymous else {
+            return Ok(AnonymousToken { taken: None });
+        };
+        let key = key(address);
+        buckets.take(key, Instant::now()).map_err(limited)?;
+        Ok(AnonymousToken {
+            taken: Some((buckets, key)),
+        })
+    }
+
+    /// Forgets the addresses whose buckets are full again.
+    pub(crate) fn forget_full(&self) {
+        let now = Instant::now();
+        for buckets in [&self.anonymous, &self.address].into_iter().flatten() {
+            buckets.forget_full(now);
+        }
+    }
+}
+
+/// A token that was taken; it stays spent unless it is given back.
+#[derive(Debug)]
+#[must_use = "a token that is dropped is spent: give it back once the caller is known"]
+pub struct AnonymousToken<'a> {
+    taken: Option<(&'a Buckets, IpAddr)>,
+}
+
+impl AnonymousToken<'_> {
+    /// Gives the token back, because the caller proved who it is.
+    pub fn give_back(self) {
+        if let Some((buckets, key)) = self.taken {
+            buckets.give_back(key);
+        }
+    }
+
+    /// Leaves the token spent, because the caller stays unknown.
+    pub fn spend(self) {}
+}
+
+#[derive(Debug)]
+struct Buckets {
+    /// Nanoseconds until one token comes back.
+    period_ns: u64,
+    /// Nanoseconds until an empty bucket is full.
+    capacity_ns: u64,
+    started: Instant,
+    hasher: RandomState,
+    shards: Vec<Mutex<HashMap<IpAddr, u64>>>,
+    addresses_per_shard: usize,
+}
+
+impl Buckets {
+    fn new(rate: Rate, addresses_max: usize) -> Self {
+        let period_ns = NANOS_PER_SECOND / u64::from(rate.per_second.get());
+        Self {
+            period_ns,
+            capacity_ns: period_ns.saturating_mul(u64::from(rate.burst.get())),
+            started: Instant::now(),
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            addresses_per_shard: addresses_max.div_ceil(SHARDS),
+        }
+    }
+
+    /// Takes a token, or says after how many seconds there is one.
+    fn take(&self, key: IpAddr, now: Instant) -> Result<(), u32> {
+        let now_ns = self.nanos(now);
+        let mut shard = self.shard(&key).lock();
+        let key = self.admitted(&mut shard, key, now_ns);
+        let full_at = shard.entry(key).or_insert(now_ns);
+        let full_after = (*full_at).max(now_ns).saturating_add(self.period_ns);
+        let wait_ns = full_after.saturating_sub(now_ns.saturating_add(self.capacity_ns));
+        if wait_ns > 0 {
+            return Err(u32::try_from(wait_ns.div_ceil(NANOS_PER_SECOND)).unwrap_or(u32::MAX));
+        }
+        *full_at = full_after;
+        Ok(())
+    }
+
+    fn give_back(&self, key: IpAddr) {
+        if let Some(full_at) = self.shard(&key).lock().get_mut(&key) {
+            *full_at = full_at.saturating_sub(self.period_ns);
+        }
+    }
+
+    /// The key itself, or the common one when there are too many: memory is bounded, and a flood of
+    /// addresses limits only other newcomers.
+    fn admitted(&self, shard: &mut HashMap<IpAddr, u64>, key: IpAddr, now_ns: u64) -> IpAddr {
+        if shard.len() < self.addresses_per_shard || shard.contains_key(&key) {
+            return key;
+        }
+        shard.retain(|_, full_at| *full_at > now_ns);
+        if shard.len() < self.addresses_per_shard {
+            return key;
+        }
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    }
+
+    fn forget_full(&self, now: Instant) {
+        let now_ns = self.nanos(now);
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.retain(|_, full_at| *full_at > now_ns);
+            shard.shrink_to(64);
+        }
+    }
+
+    fn shard(&self, key: &IpAddr) -> &Mutex<HashMap<IpAddr, u64>> {
+        // In range: the remainder is below the number of shards, which is not 0.
+        let hash = self.hasher.hash_one(key);
+        &self.shards[(hash % SHARDS as u64) as usize]
+    }
+
+    fn nanos(&self, now: Instant) -> u64 {
+        let since = now.saturating_duration_since(self.started).as_nanos();
+        u64::try_from(since).unwrap_or(u64::MAX)
+    }
+}
+
+/// One customer of an IPv6 network has a whole /64, so that is what counts.
+fn key(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+    }
+}
+
+fn limited(after_s: u32) -> Problem {
+    Problem::new(
+        Kind::Limited,
+        "rate-limited",
+        "too many requests from this address",
+    )
+    .retry_after_s(after_s)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn buckets(per_second: u32, burst: u32, addresses_max: usize) -> Buckets {
+        Buckets::new(Rate::new(per_second, burst).unwrap(), addresses_max)
+    }
+
+    fn address(last: u8) -> IpAddr {
+        IpAddr::from([192, 0, 2, last])
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_one_each_period() {
+        let buckets = buckets(10, 5, 100);
+        let start = buckets.started;
+        for _ in 0..5 {
+            assert_eq!(buckets.take(address(1), start), Ok(()));
+        }
+        assert_eq!(buckets.take(address(1), start), Err(1));
+        assert_eq!(buckets.take(address(2), start), Ok(()), "others are free");
+        let later = start + Duration::from_millis(100);
+        assert_eq!(buckets.take(address(1), later), Ok(()));
+        assert_eq!(buckets.take(address(1), later), Err(1));
+    }
+
+    #[test]
+    fn the_wait_is_told_in_whole_seconds() {
+        let buckets = buckets(1, 1, 100);
+        let start = buckets.started;
+        assert_eq!(buckets.take(address(1), start), Ok(()));
+        assert_eq!(buckets.take(address(1), start), Err(1));
+        let later = start + Duration::from_millis(10);
+        assert_eq!(buckets.take(address(1), later), Err(1));
+        assert_eq!(
+            buckets.take(address(1), start + Duration::from_secs(1)),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn a_token_given_back_can_be_taken_again() {
+        let limits = RateLimits::new(Rate::new(1, 1), None);
+        for _ in 0..100 {
+            limits.take_anonymous(address(1)).unwrap().give_back();
+        }
+        limits.take_anonymous(address(1)).unwrap().spend();
+        let problem = limits.take_anonymous(address(1)).unwrap_err();
+        assert_eq!(problem.code, "rate-limited");
+        assert_eq!(problem.retry_after_s, Some(1));
+    }
+
+    #[test]
+    fn memory_is_bounded_and_newcomers_share_one_bucket() {
+        let buckets = buckets(1, 1, SHARDS);
+        let start = buckets.started;
+        for host in 0..10_000_u32 {
+            let _ = buckets.take(IpAddr::from(host.to_be_bytes()), start);
+        }
+        let kept: usize = buckets.shards.iter().map(|shard| shard.lock().len()).sum();
+        assert!(kept <= 2 * SHARDS, "{kept}");
+        buckets.forget_full(start + Duration::from_secs(2));
+        assert!(buckets.shards.iter().all(|shard| shard.lock().is_empty()));
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_address() {
+        let limits = RateLimits::new(None, Rate::new(1, 1));
+        limits.take("2001:db8::1".parse().unwrap()).unwrap();
+        assert!(limits.take("2001:db8::2".parse().unwrap()).is_err());
+        limits.take("2001:db8:0:1::1".parse().unwrap()).unwrap();
+    }
+}

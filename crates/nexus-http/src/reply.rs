@@ -1,0 +1,107 @@
+//! What a handler answers with.
+
+use std::{fmt, future::Future, pin::Pin};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use hyper::upgrade::Upgraded;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
+
+/// Runs on the socket of an upgraded connection.
+pub(crate) type UpgradeTask =
+    Box<dyn FnOnce(Upgraded, CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
+
+/// An answer: a status, headers and a body, or an upgrade.
+pub struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) upgrade: Option<UpgradeTask>,
+}
+
+impl Reply {
+    /// An answer without a body.
+    #[must_use]
+    pub fn empty(status: StatusCode) -> Self {
+        Self {
+            status,
+            // Room for what the request path adds, so that the map never grows.
+            headers: HeaderMap::with_capacity(14),
+            body: Bytes::new(),
+            upgrade: None,
+        }
+    }
+
+    /// A JSON answer.
+    ///
+    /// A value that cannot be written as JSON (a map with keys that are not strings, a number that is not
+    /// finite behind a custom serialiser) is a fault of the caller: it is logged and answered with 500.
+    #[must_use]
+    pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
+        match serde_json::to_vec(value) {
+            Ok(body) => Self::typed(status, JSON, Bytes::from(body)),
+            Err(error) => {
+                tracing::error!(%error, "an answer cannot be written as JSON");
+                Self::empty(StatusCode::INTERNAL_SERVER_ERROR)
+            }
+        }
+    }
+
+    /// An answer with a body that is already written.
+    #[must_use]
+    pub fn bytes(status: StatusCode, content_type: &'static str, body: Bytes) -> Self {
+        Self::typed(status, HeaderValue::from_static(content_type), body)
+    }
+
+    fn typed(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Self {
+        let mut reply = Self::empty(status);
+        reply.headers.insert(header::CONTENT_TYPE, content_type);
+        reply.body = body;
+        reply
+    }
+
+    /// A 101 with these headers.
+    ///
+    /// `task` gets the socket after the answer is written, and a token that is cancelled when draining
+    /// begins. The server waits for the task when it drains, at most for its drain timeout.
+    #[must_use]
+    pub fn upgrade<F, R>(headers: HeaderMap, task: F) -> Self
+    where
+        F: FnOnce(Upgraded, CancellationToken) -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
+        Self {
+            status: StatusCode::SWITCHING_PROTOCOLS,
+            headers,
+            body: Bytes::new(),
+            upgrade: Some(Box::new(move |socket, draining| {
+                Box::pin(task(socket, draining))
+            })),
+        }
+    }
+
+    /// Sets a header, instead of one of the same name.
+    #[must_use]
+    pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.insert(name, value);
+        self
+    }
+
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("body_bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,193 @@
+//! The client's address, behind proxies that are trusted.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName, header};
+use ipnet::IpNet;
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// The rightmost address that is not a trusted proxy's.
+///
+/// A proxy writes one of the two headers and passes the other on as the client sent it; so when both are
+/// there and disagree, neither is believed.
+pub(crate) fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> IpAddr {
+    if !is_trusted(peer, trusted) {
+        return peer;
+    }
+    let x_forwarded_for = hops(headers, &X_FORWARDED_FOR)
+        .map(|hops| rightmost_untrusted(peer, hops.map(parse_address), trusted));
+    let forwarded = hops(headers, &header::FORWARDED)
+        .map(|hops| rightmost_untrusted(peer, hops.map(parse_forwarded), trusted));
+    match (x_forwarded_for, forwarded) {
+        (Some(one), Some(other)) if one != other => peer,
+        (Some(address), _) | (None, Some(address)) => address,
+        (None, None) => peer,
+    }
+}
+
+/// Whether an address is a trusted proxy's.
+pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    trusted.iter().any(|network| network.contains(&address))
+}
+
+/// The elements of all lines of a header, the last one first; `None` when there is no such header.
+fn hops<'a>(
+    headers: &'a HeaderMap,
+    name: &HeaderName,
+) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
+    let lines = headers.get_all(name);
+    lines.iter().next()?;
+    Some(
+        lines
+            .iter()
+            .rev()
+            // A line that is not text ends the walk, as any other element that is no address does.
+            .flat_map(|line| line.to_str().unwrap_or("?").rsplit(',').map(str::trim)),
+    )
+}
+
+/// Walks from the nearest hop outwards; what cannot be read ends the walk at the last hop that could.
+fn rightmost_untrusted(
+    peer: IpAddr,
+    hops: impl Iterator<Item = Option<IpAddr>>,
+    trusted: &[IpNet],
+) -> IpAddr {
+    let mut last = peer;
+    for hop in hops {
+        let Some(address) = hop else { break };
+        last = address;
+        if !is_trusted(address, trusted) {
+            break;
+        }
+    }
+    last
+}
+
+/// `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`, `[2001:db8::1]:80`.
+fn parse_address(text: &str) -> Option<IpAddr> {
+    let bare = text
+        .strip_prefix('[')
+        .and_then(|text| text.strip_suffix(']'));
+    bare.unwrap_or(text)
+        .parse::<IpAddr>()
+        .ok()
+        .or_else(|| text.parse::<SocketAddr>().ok().map(|address| address.ip()))
+        .map(|address| address.to_canonical())
+}
+
+/// The address of a `for=` parameter of one `Forwarded` element.
+fn parse_forwarded(element: &str) -> Option<IpAddr> {
+    element.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        if !name.trim().eq_ignore_ascii_case("for") {
+            return None;
+        }
+        parse_address(value.trim().trim_matches('"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn addresses_count_only_from_trusted_proxies() {
+        let trusted: Vec<IpNet> = ["10.0.0.0/8", "2001:db8:ffff::/48"]
+            .map(|network| network.parse().unwrap())
+            .into();
+        // (peer, X-Forwarded-For lines, Forwarded lines, the client)
+        let cases: &[(&str, &[&str], &[&str], &str)] = &[
+            ("10.0.0.1", &[], &[], "10.0.0.1"),
+            ("192.0.2.9", &["198.51.100.1"], &[], "192.0.2.9"),
+            ("192.0.2.9", &[], &["for=198.51.100.1"], "192.0.2.9"),
+            ("10.0.0.1", &["198.51.100.1"], &[], "198.51.100.1"),
+            (
+                "10.0.0.1",
+                &["203.0.113.7, 198.51.100.1"],
+                &[],
+                "198.51.100.1",
+            ),
+            (
+                "10.0.0.1",
+                &["203.0.113.7, 198.51.100.1, 10.2.3.4"],
+                &[],
+                "198.51.100.1",
+            ),
+            (
+                "10.0.0.1",
+                &["203.0.113.7", "198.51.100.1"],
+                &[],
+                "198.51.100.1",
+            ),
+            ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], &[], "10.0.0.3"),
+            ("10.0.0.1", &["198.51.100.1:4711"], &[], "198.51.100.1"),
+            ("10.0.0.1", &["2001:db8::1"], &[], "2001:db8::1"),
+            ("10.0.0.1", &["[2001:db8::1]:443"], &[], "2001:db8::1"),
+            ("10.0.0.1", &["::ffff:198.51.100.1"], &[], "198.51.100.1"),
+            ("10.0.0.1", &["203.0.113.7, unknown"], &[], "10.0.0.1"),
+            (
+                "10.0.0.1",
+                &["203.0.113.7, rubbish, 10.9.9.9"],
+                &[],
+                "10.9.9.9",
+            ),
+            ("10.0.0.1", &[""], &[], "10.0.0.1"),
+            (
+                "10.0.0.1",
+                &[],
+                &["for=198.51.100.1;proto=https"],
+                "198.51.100.1",
+            ),
+            (
+                "10.0.0.1",
+                &[],
+                &["For=\"[2001:db8::1]:47011\""],
+                "2001:db8::1",
+            ),
+            (
+                "10.0.0.1",
+                &[],
+                &["for=203.0.113.7, for=198.51.100.1"],
+                "198.51.100.1",
+            ),
+            (
+                "10.0.0.1",
+                &[],
+                &["for=203.0.113.7, for=_hidden"],
+                "10.0.0.1",
+            ),
+            ("10.0.0.1", &[], &["proto=https"], "10.0.0.1"),
+            (
+                "10.0.0.1",
+                &["198.51.100.1"],
+                &["for=198.51.100.1"],
+                "198.51.100.1",
+            ),
+            (
+                "10.0.0.1",
+                &["198.51.100.1"],
+                &["for=203.0.113.7"],
+                "10.0.0.1",
+            ),
+            ("2001:db8:ffff::1", &["198.51.100.1"], &[], "198.51.100.1"),
+        ];
+        for (peer, x_forwarded_for, forwarded, client) in cases {
+            let mut headers = HeaderMap::new();
+            for line in *x_forwarded_for {
+                headers.append(X_FORWARDED_FOR, HeaderValue::from_str(line).unwrap());
+            }
+            for line in *forwarded {
+                headers.append(header::FORWARDED, HeaderValue::from_str(line).unwrap());
+            }
+            let found = resolve(peer.parse().unwrap(), &headers, &trusted);
+            assert_eq!(
+                found.to_string(),
+                *client,
+                "{peer} {x_forwarded_for:?} {forwarded:?}"
+            );
+        }
+    }
+}
