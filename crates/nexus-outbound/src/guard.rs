@@ -168,7 +168,7 @@ impl std::error::Error for NotPermitted {}
 mod tests {
     use super::*;
 
-    fn guard(options: &OutboundOptions) -> impl Fn(&str) -> bool {
+    fn guard(options: &OutboundOptions) -> impl Fn(&str) -> bool + use<> {
         let guard = Guard::new(options);
         move |address| guard.permits(address.parse().unwrap())
     }

@@ -1,0 +1,159 @@
+//! What comes back: whole, bounded in size and time, and never a hang.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Method;
+use nexus_core::Coded;
+use nexus_outbound::{Client, Error, OutboundOptions, Trust};
+use tokio::{io::AsyncReadExt, net::TcpListener};
+
+use crate::support::*;
+
+const PAUSE: Duration = Duration::from_millis(2);
+
+#[tokio::test]
+async fn what_is_sent_arrives_and_the_answer_comes_back() {
+    let server = Server::start(Then::Echo).await;
+    let mut call = get(&server.url(), Trust::Configured);
+    call.method = Method::POST;
+    call.headers
+        .insert("idempotency-key", "mint:tx-1".parse().unwrap());
+    call.body = Bytes::from_static(br#"{"amount":1250}"#);
+    let answer = client().send(call).await.unwrap();
+    assert!(answer.is_success());
+    let request = String::from_utf8_lossy(&answer.body).to_lowercase();
+    assert!(request.starts_with("post /path http/1.1\r\n"), "{request}");
+    assert!(request.ends_with("\r\n\r\n{\"amount\":1250}"), "{request}");
+    for expected in [
+        format!("host: {}", server.address),
+        "idempotency-key: mint:tx-1".to_owned(),
+        "user-agent: nexus/".to_owned(),
+        "content-length: 15".to_owned(),
+    ] {
+        assert!(request.contains(&expected), "{expected} in {request}");
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_means_failure_is_an_answer() {
+    let answer = "HTTP/1.1 503 Busy\r\nretry-after: 7\r\ncontent-length: 4\r\n\r\nlate";
+    let server = Server::start(Then::Answer(answer.into())).await;
+    let answer = client()
+        .send(get(&server.url(), Trust::Configured))
+        .await
+        .unwrap();
+    assert_eq!((answer.status, &answer.body[..]), (503, &b"late"[..]));
+    assert_eq!(answer.headers["retry-after"], "7");
+}
+
+#[tokio::test]
+async fn an_answer_is_read_up_to_its_bound() {
+    const LIMIT: usize = 1000;
+    let client = Client::new(&OutboundOptions {
+        answer_bytes_max: LIMIT,
+        ..OutboundOptions::default()
+    })
+    .unwrap();
+    let of_length = |length: usize| {
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n");
+        Then::Answer(head + &"x".repeat(length))
+    };
+    let exact = Server::start(of_length(LIMIT)).await;
+    let answer = client
+        .send(get(&exact.url(), Trust::Configured))
+        .await
+        .unwrap();
+    assert_eq!(answer.body.len(), LIMIT);
+
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for then in [
+        of_length(LIMIT + 1),
+        // Said to be huge, and never sent.
+        Then::Answer("HTTP/1.1 200 OK\r\ncontent-length: 99999999999999\r\n\r\n".into()),
+        // Of no known length, and without an end.
+        Then::Repeat(chunked, "10\r\nxxxxxxxxxxxxxxxx\r\n", PAUSE),
+        Then::Repeat("HTTP/1.0 200 OK\r\n\r\n", "yyyyyyyyyyyyyyyy", PAUSE),
+    ] {
+        let server = Server::start(then).await;
+        let error = client
+            .send(get(&server.url(), Trust::Configured))
+            .await
+            .unwrap_err();
+        let too_large = matches!(error, Error::AnswerTooLarge { limit_bytes: LIMIT });
+        assert!(too_large && !error.is_transient(), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_answer_ends_with_the_calls_time() {
+    const TIMEOUT: Duration = Duration::from_millis(150);
+    let head = "HTTP/1.1 200 OK\r\n";
+    for then in [
+        // Nothing at all, headers without an end, a body without an end.
+        Then::Answer(String::new()),
+        Then::Repeat(head, "x: y\r\n", PAUSE * 10),
+        Then::Repeat(
+            "HTTP/1.1 200 OK\r\ncontent-length: 60000\r\n\r\n",
+            "z",
+            PAUSE,
+        ),
+    ] {
+        let server = Server::start(then).await;
+        let mut call = get(&server.url(), Trust::Configured);
+        call.timeout = TIMEOUT;
+        let start = Instant::now();
+        let error = client().send(call).await.unwrap_err();
+        let timed_out = matches!(error, Error::Timeout { timeout: TIMEOUT });
+        assert!(timed_out && error.is_transient(), "{error:?}");
+        assert!(start.elapsed() < Duration::from_secs(5));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_is_told_from_one_that_never_stood() {
+    for then in [
+        Then::Close(""),
+        Then::Close("HTTP/1.1 200 OK\r\n"),
+        Then::Close("HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf"),
+        Then::Close("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n4\r\nhalf\r\n"),
+        Then::Close("this is not HTTP\r\n\r\n"),
+    ] {
+        let server = Server::start(then).await;
+        let error = client()
+            .send(get(&server.url(), Trust::Configured))
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), "outbound-interrupted", "{error:?}");
+        assert!(error.is_transient());
+    }
+    // A port that was free a moment ago.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let call = get(&format!("http://{closed}/"), Trust::Configured);
+    let error = client().send(call).await.unwrap_err();
+    assert_eq!(error.code(), "outbound-unreachable", "{error:?}");
+    assert!(error.is_transient());
+}
+
+#[tokio::test]
+async fn https_speaks_tls_without_a_provider_for_the_whole_process() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}/", listener.local_addr().unwrap());
+    let heard = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut first = [0; 3];
+        stream.read_exact(&mut first).await.unwrap();
+        first
+    });
+    let error = client()
+        .send(get(&url, Trust::Configured))
+        .await
+        .unwrap_err();
+    assert_eq!(error.code(), "outbound-unreachable", "{error:?}");
+    // A TLS record that holds a handshake.
+    assert_eq!(heard.await.unwrap()[..2], [0x16, 0x03]);
+    assert!(rustls::crypto::CryptoProvider::get_default().is_none());
+}
