@@ -1,0 +1,138 @@
+//! A log in one SQLite file.
+//!
+//! In the order that a log lives: [`file`] finds or creates it, [`schema`] describes it, [`writer`] and
+//! [`transaction`] write, [`checkpoint`] and [`sweep`] tidy, [`pages`] and [`readers`] read, [`verify`]
+//! proves it.
+
+mod ballast;
+mod checkpoint;
+mod connect;
+mod fault;
+mod file;
+mod head;
+mod lock;
+mod names;
+mod page_query;
+mod pages;
+mod readers;
+mod rows;
+mod schema;
+mod statements;
+mod sweep;
+mod transaction;
+mod verify;
+mod writer;
+
+use std::{path::Path, sync::Arc};
+
+use nexus_core::{Clock, Epoch, Random};
+use sqlx::{Connection, SqliteConnection};
+
+use self::{lock::Lock, names::Names, readers::Readers};
+pub use self::{pages::SqlitePages, verify::Verified, writer::SqliteBackend};
+use crate::{Error, SqliteOptions};
+
+/// A log in one SQLite file: what can be done with it from outside.
+#[derive(Debug, Clone, Copy)]
+pub struct Sqlite;
+
+impl Sqlite {
+    /// Opens the log for writing and reading, and creates it if there is none. Nobody else can open it
+    /// for writing until the backend is dropped.
+    ///
+    /// # Errors
+    /// [`Error::Locked`], and everything that is wrong with the file: it is then left as it was.
+    pub async fn open(
+        options: SqliteOptions,
+        clock: Clock,
+        random: Random,
+    ) -> Result<(SqliteBackend, SqlitePages), Error> {
+        let epoch = Epoch::new(u32::from_le_bytes(random.bytes()));
+        file::create_folder(&options.path)?;
+        let lock = Lock::take(&options.path)?;
+        let mut connection = existing_or_new(&options.path, epoch).await?;
+        connect::check_settings(&mut connection).await?;
+        schema::migrate(&mut connection, None).await?;
+        schema::describe(&mut connection, epoch)
+            .await
+            .map_err(Error::database("describe the log"))?;
+        let names = Names::load(&mut connection)
+            .await
+            .map_err(Error::database("read its topics"))?;
+        head::check_tail(&mut connection, &names).await?;
+        let head = head::read_head(&mut connection).await?;
+        let names = Arc::new(names);
+        let readers = Readers::new(options.path.clone(), options.readers_max);
+        let pages = SqlitePages::new(readers.clone(), names.clone());
+        let backend = SqliteBackend::new(&options, connection, head, names, readers, clock, lock);
+        Ok((backend, pages))
+    }
+
+    /// Brings the tables of an existing log to a version, up or down, or to the newest; gives the version
+    /// that they have then. Going down to 0 removes the log and everything beside it.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`], [`Error::Missing`] and [`Error::NoSuchMigration`].
+    pub async fn migrate(path: &Path, to: Option<i64>) -> Result<i64, Error> {
+        if !path.exists() {
+            return Err(Error::Missing { path: path.into() });
+        }
+        let _lock = Lock::take(path)?;
+        file::check(path)?;
+        let mut connection = connect::writer(path, false)
+            .await
+            .map_err(Error::database("be opened"))?;
+        let version = schema::migrate(&mut connection, to).await?;
+        connection
+            .close()
+            .await
+            .map_err(Error::database("be closed"))?;
+        Ok(version)
+    }
+
+    /// Proves that the log is what was written, from its first event to its last, and that everything
+    /// beside it can be read. Only reads; the log may be in use.
+    ///
+    /// # Errors
+    /// [`Error::Damaged`] with the first bad place.
+    pub async fn verify(path: &Path) -> Result<Verified, Error> {
+        if !path.exists() {
+            return Err(Error::Missing { path: path.into() });
+        }
+        verify::verify(path).await
+    }
+}
+
+/// Connects to the database, which is created, whole or not at all, if there is no file.
+async fn existing_or_new(path: &Path, epoch: Epoch) -> Result<SqliteConnection, Error> {
+    if !path.exists() {
+        create(path, epoch).await?;
+    }
+    file::check(path)?;
+    connect::writer(path, false)
+        .await
+        .map_err(Error::database("be opened"))
+}
+
+/// Creates the database under another name and renames it when it is whole: so a file under its own name
+/// is always a log, and one that is not was never ours.
+async fn create(path: &Path, epoch: Epoch) -> Result<(), Error> {
+    let unfinished = file::Unfinished::new(path)?;
+    let mut connection = connect::writer(unfinished.path(), true)
+        .await
+        .map_err(Error::database("be created"))?;
+    let mark = format!("PRAGMA application_id = {}", schema::APPLICATION_ID);
+    sqlx::query(sqlx::AssertSqlSafe(mark))
+        .execute(&mut connection)
+        .await
+        .map_err(Error::database("be created"))?;
+    schema::migrate(&mut connection, None).await?;
+    schema::describe(&mut connection, epoch)
+        .await
+        .map_err(Error::database("be created"))?;
+    connection
+        .close()
+        .await
+        .map_err(Error::database("be created"))?;
+    unfinished.finish(path)
+}

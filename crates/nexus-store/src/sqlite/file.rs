@@ -1,0 +1,113 @@
+//! The database file before SQLite opens it: whether it is ours, and how a new one comes to be.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use super::{lock::folder, schema::APPLICATION_ID};
+use crate::Error;
+
+/// What every SQLite database begins with.
+const MAGIC: &[u8; 16] = b"SQLite format 3\0";
+/// The fixed part of the first page.
+const HEADER_BYTES: usize = 100;
+/// Where in it the application's mark is.
+const APPLICATION_ID_AT: usize = 68;
+
+fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+    let path = path.to_owned();
+    move |source| Error::File { what, path, source }
+}
+
+/// Makes the folder of the database.
+pub(crate) fn create_folder(database: &Path) -> Result<(), Error> {
+    let folder = folder(database);
+    fs::create_dir_all(folder).map_err(failed("create", folder))
+}
+
+/// Refuses a file that is not a log of Nexus, without touching it. Must not run while this process has
+/// the file open in SQLite: closing it here would drop SQLite's locks.
+pub(crate) fn check(path: &Path) -> Result<(), Error> {
+    let mut header = [0; HEADER_BYTES];
+    let unreadable = |why| Error::Unreadable {
+        path: path.into(),
+        why,
+    };
+    let mut file = File::open(path).map_err(failed("open", path))?;
+    match file.read_exact(&mut header) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            return Err(unreadable("it is shorter than a database can be"));
+        }
+        Err(error) => return Err(failed("read", path)(error)),
+    }
+    if !header.starts_with(MAGIC) {
+        return Err(unreadable("it does not begin as a database does"));
+    }
+    let mark = &header[APPLICATION_ID_AT..APPLICATION_ID_AT + 4];
+    if mark == APPLICATION_ID.to_be_bytes() {
+        Ok(())
+    } else {
+        Err(Error::NotOurs { path: path.into() })
+    }
+}
+
+/// A database that is being made.
+pub(crate) struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// A name for it, with nothing under it: what an earlier attempt left is removed.
+    pub(crate) fn new(database: &Path) -> Result<Self, Error> {
+        let mut name = database.as_os_str().to_owned();
+        name.push(".new");
+        let path = PathBuf::from(name);
+        for suffix in ["", "-wal", "-shm", "-journal"] {
+            let mut name = path.as_os_str().to_owned();
+            name.push(suffix);
+            match fs::remove_file(&name) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    return Err(failed("remove", Path::new(&name))(error));
+                }
+                _ => {}
+            }
+        }
+        Ok(Self(path))
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Gives it its name, durably.
+    pub(crate) fn finish(self, database: &Path) -> Result<(), Error> {
+        let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
+        sync(&self.0).map_err(failed("sync", &self.0))?;
+        fs::rename(&self.0, database).map_err(failed("rename", &self.0))?;
+        let folder = folder(database);
+        sync(folder).map_err(failed("sync", folder))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_log_is_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.db");
+        let mut header = [0; HEADER_BYTES];
+        fs::write(&path, b"").unwrap();
+        assert!(matches!(check(&path), Err(Error::Unreadable { .. })));
+        fs::write(&path, header).unwrap();
+        assert!(matches!(check(&path), Err(Error::Unreadable { .. })));
+        header[..16].copy_from_slice(MAGIC);
+        fs::write(&path, header).unwrap();
+        assert!(matches!(check(&path), Err(Error::NotOurs { .. })));
+        header[68..72].copy_from_slice(&APPLICATION_ID.to_be_bytes());
+        fs::write(&path, header).unwrap();
+        check(&path).unwrap();
+    }
+}

@@ -1,0 +1,302 @@
+//! The reading side: whole pages, each on a connection that cannot write.
+
+use std::sync::Arc;
+
+use nexus_core::{
+    Event, EventPage, EventQuery, Key, OnceEntry, OnceKey, Order, Pages, ReadError, Record,
+    RecordQuery, RecordsBy, Seq, Source, Topic,
+};
+use sqlx::{
+    Arguments, AssertSqlSafe, Row, SqliteConnection,
+    sqlite::{SqliteArguments, SqliteRow},
+};
+use uuid::Uuid;
+
+use super::{
+    names::{Names, nameless},
+    page_query::{PageStatements, Plan},
+    readers::{Reader, Readers},
+    rows::{
+        EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, StoredEvent, decode_once, decode_record,
+        from_column, to_column,
+    },
+    schema,
+};
+
+/// The reading side of a log in SQLite. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct SqlitePages {
+    readers: Arc<Readers>,
+    names: Arc<Names>,
+    statements: Arc<PageStatements>,
+    by_id: Arc<str>,
+}
+
+/// The numbers that a page looks at: `(after, through]`, and whether that is all that was asked for.
+struct Window {
+    after: Seq,
+    through: Seq,
+    is_whole: bool,
+}
+
+impl Window {
+    /// All of the range, or as much of it as may be looked at.
+    fn new(query: &EventQuery, is_indexed: bool) -> Self {
+        let examined_max = query.examined_max as u64;
+        let whole = Self {
+            after: query.after,
+            through: query.through,
+            is_whole: true,
+        };
+        let length = query.through.get().saturating_sub(query.after.get());
+        if is_indexed || length <= examined_max {
+            return whole;
+        }
+        let mut part = Self {
+            is_whole: false,
+            ..whole
+        };
+        match query.order {
+            Order::Ascending => part.through = query.after.plus(examined_max),
+            Order::Descending => part.after = Seq::new(query.through.get() - examined_max),
+        }
+        part
+    }
+
+    /// The last number in it, in the order of reading.
+    fn end(&self, order: Order) -> Seq {
+        match order {
+            Order::Ascending => self.through,
+            Order::Descending => self.after.next(),
+        }
+    }
+}
+
+impl SqlitePages {
+    pub(crate) fn new(readers: Arc<Readers>, names: Arc<Names>) -> Self {
+        let by_id = format!("SELECT {EVENT_COLUMNS} FROM events AS e WHERE e.id = ?1");
+        Self {
+            readers,
+            names,
+            statements: Arc::new(PageStatements::new()),
+            by_id: by_id.into(),
+        }
+    }
+
+    /// Reads on one connection; a connection that failed is not used again.
+    async fn read<T>(
+        &self,
+        read: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, ReadError>,
+    ) -> Result<T, ReadError> {
+        let mut reader: Reader<'_> = self.readers.acquire().await?;
+        let result = read(&mut reader).await;
+        if result.is_err() {
+            reader.discard();
+        }
+        result
+    }
+
+    async fn event(
+        &self,
+        connection: &mut SqliteConnection,
+        row: &SqliteRow,
+    ) -> Result<Event, ReadError> {
+        let event = StoredEvent::decode(row)?;
+        let topic: Option<Topic> = self.names.name(connection, event.topic).await?;
+        let source: Option<Source> = self.names.name(connection, event.source).await?;
+        let (Some(topic), Some(source)) = (topic, source) else {
+            return Err(nameless(event.seq).into());
+        };
+        event.check(&topic, &source)?;
+        Ok(event.into_event(topic, source))
+    }
+
+    async fn page(&self, query: &EventQuery, plan: &Plan) -> Result<EventPage, ReadError> {
+        let window = Window::new(query, matches!(plan, Plan::Merge(_)));
+        let events_max = query.events_max.min(query.examined_max);
+        let mut arguments = SqliteArguments::default();
+        let mut bind = |number: i64| arguments.add(number);
+        bind(to_column(window.after))?;
+        bind(to_column(window.through))?;
+        // One more than fits, so that it is known whether the page is cut.
+        bind(column(events_max.saturating_add(1)))?;
+        bind(column(events_max))?;
+        bind(column(query.bytes_max))?;
+        let sql = match plan {
+            Plan::Merge(topics) => {
+                topics.iter().try_for_each(|topic| bind(*topic))?;
+                self.statements.merge(query.order, topics.len())
+            }
+            Plan::Scan(topics) => {
+                arguments.add(serde_json::to_string(topics)?)?;
+                self.statements.scan(query.order)
+            }
+            Plan::Everything | Plan::Nothing => self.statements.everything(query.order),
+        };
+        self.read(async |connection| {
+            let rows = sqlx::query_with(AssertSqlSafe(sql), arguments)
+                .fetch_all(&mut *connection)
+                .await?;
+            let candidates: i64 = rows.first().map_or(Ok(0), |row| row.try_get(11))?;
+            let mut page = EventPage {
+                events: Vec::with_capacity(rows.len()),
+                reached: window.end(query.order),
+                done: window.is_whole,
+            };
+            if usize::try_from(candidates)? > rows.len() {
+                page.done = false;
+                page.reached = from_column(rows.last().map_or(Ok(0), |row| row.try_get(0))?);
+            }
+            for row in &rows {
+                let event = self.event(connection, row).await?;
+                // A topic that is newer than the choice of plan came with an event behind the head.
+                if query.patterns.matches(&event.topic) {
+                    page.events.push(Arc::new(event));
+                }
+            }
+            Ok(page)
+        })
+        .await
+    }
+}
+
+impl Pages for SqlitePages {
+    async fn events(&self, query: &EventQuery) -> Result<EventPage, ReadError> {
+        let is_empty = query.through <= query.after;
+        let plan = if is_empty {
+            Plan::Nothing
+        } else {
+            Plan::new(self.names.matching(&query.patterns))
+        };
+        if plan == Plan::Nothing {
+            let reached = match query.order {
+                Order::Ascending => query.through,
+                Order::Descending => query.after.next(),
+            };
+            return Ok(EventPage {
+                events: Vec::new(),
+                reached,
+                done: true,
+            });
+        }
+        if query.events_max == 0 || query.examined_max == 0 {
+            let reached = match query.order {
+                Order::Ascending => query.after,
+                Order::Descending => query.through.next(),
+            };
+            return Ok(EventPage {
+                events: Vec::new(),
+                reached,
+                done: false,
+            });
+        }
+        self.page(query, &plan).await
+    }
+
+    async fn event_by_id(&self, id: Uuid) -> Result<Option<Arc<Event>>, ReadError> {
+        self.read(async |connection| {
+            let row = sqlx::query(AssertSqlSafe(self.by_id.clone()))
+                .bind(id.as_bytes().as_slice())
+                .fetch_optional(&mut *connection)
+                .await?;
+            match row {
+                Some(row) => Ok(Some(Arc::new(self.event(connection, &row).await?))),
+                None => Ok(None),
+            }
+        })
+        .await
+    }
+
+    async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>, ReadError> {
+        let family = query.family.as_str();
+        let after = query.after_key.as_deref();
+        let (condition, order) = match &query.by {
+            RecordsBy::All => ("(?2 IS NULL OR r.key > ?2)", "r.key"),
+            RecordsBy::Scope(_) => ("(?2 IS NULL OR r.key > ?2) AND r.scope = ?4", "r.key"),
+            RecordsBy::Due(..) => ("r.state = ?4 AND r.due_us <= ?5", "r.due_us, r.key"),
+        };
+        let sql = format!(
+            "SELECT {RECORD_COLUMNS} FROM records AS r WHERE r.family = ?1 AND {condition} ORDER BY {order} LIMIT ?3"
+        );
+        let question = sqlx::query(AssertSqlSafe(sql))
+            .bind(family)
+            .bind(after)
+            .bind(column(query.records_max));
+        let question = match &query.by {
+            RecordsBy::All => question,
+            RecordsBy::Scope(scope) => question.bind(&**scope),
+            RecordsBy::Due(state, now_us) => question.bind(&**state).bind(*now_us),
+        };
+        self.read(async |connection| {
+            let rows = question.fetch_all(connection).await?;
+            let records = rows.iter().map(|row| decode_record(query.family, row));
+            Ok(records.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn record(&self, key: &Key) -> Result<Option<Record>, ReadError> {
+        let sql =
+            format!("SELECT {RECORD_COLUMNS} FROM records AS r WHERE r.family = ?1 AND r.key = ?2");
+        self.read(async |connection| {
+            let row = sqlx::query(AssertSqlSafe(sql))
+                .bind(key.family.as_str())
+                .bind(&*key.key)
+                .fetch_optional(connection)
+                .await?;
+            Ok(row.map(|row| decode_record(key.family, &row)).transpose()?)
+        })
+        .await
+    }
+
+    async fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, ReadError> {
+        let sql = format!("SELECT {ONCE_COLUMNS} FROM once WHERE key = ?1");
+        self.read(async |connection| {
+            let row = sqlx::query(AssertSqlSafe(sql))
+                .bind(key.as_slice())
+                .fetch_optional(connection)
+                .await?;
+            Ok(row.map(|row| decode_once(&row)).transpose()?)
+        })
+        .await
+    }
+
+    async fn pruned_through(&self) -> Result<Seq, ReadError> {
+        self.read(async |connection| Ok(schema::meta(connection).await?.pruned_seq))
+            .await
+    }
+
+    async fn last_before(&self, time_us: i64) -> Result<Seq, ReadError> {
+        const BOUNDS: &str = "SELECT coalesce(max(last), 0) FROM batches";
+        /// The batch that holds a number, or follows it.
+        const AT: &str = "SELECT last, time_us FROM batches WHERE last >= ?1 ORDER BY last LIMIT 1";
+        self.read(async |connection| {
+            let mut high: i64 = sqlx::query_scalar(BOUNDS)
+                .fetch_one(&mut *connection)
+                .await?;
+            let mut found = 0;
+            let mut low = 1;
+            while low <= high {
+                let middle = low + (high - low) / 2;
+                let batch: Option<(i64, i64)> = sqlx::query_as(AT)
+                    .bind(middle)
+                    .fetch_optional(&mut *connection)
+                    .await?;
+                match batch {
+                    Some((last, at_us)) if at_us <= time_us => {
+                        found = last;
+                        low = last + 1;
+                    }
+                    _ => high = middle - 1,
+                }
+            }
+            Ok(from_column(found))
+        })
+        .await
+    }
+}
+
+/// A count as SQLite takes it.
+fn column(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,298 @@
+//! What one commit writes, statement by statement.
+
+use std::collections::HashSet;
+
+use nexus_core::{Key, Loaded, OnceKey, Plan, Record, RecordWrite, Source, Topic, Wanted};
+use sqlx::{
+    Arguments, AssertSqlSafe, Row, SqliteConnection, encode::Encode, sqlite::SqliteArguments,
+    types::Type,
+};
+
+use super::{
+    names::{Fresh, Names},
+    rows::{decode_once, decode_record, event_seal, once_seal, record_seal, to_column},
+    statements::{ByRows, EVENT_COLUMNS, run},
+};
+
+/// Begins a transaction that may write.
+pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
+/// Begins one, and adds the link that its events hang on: one trip to the connection's thread instead of two.
+const BEGIN_WITH_BATCH: &str =
+    "BEGIN IMMEDIATE; INSERT INTO batches (last, first, time_us, hash) VALUES (?1, ?2, ?3, ?4)";
+const BATCH: &str = "INSERT INTO batches (last, first, time_us, hash) VALUES (?1, ?2, ?3, ?4)";
+
+/// The statements of the writer.
+#[derive(Debug)]
+pub(crate) struct Statements {
+    insert_events: ByRows,
+    put_once: ByRows,
+    put_records: ByRows,
+    delete_records: ByRows,
+    select_records: ByRows,
+    select_once: ByRows,
+}
+
+/// Names that the transaction added.
+#[derive(Debug, Default)]
+pub(crate) struct FreshNames {
+    pub(crate) topics: Fresh<Topic>,
+    pub(crate) sources: Fresh<Source>,
+}
+
+impl Statements {
+    pub(crate) fn new() -> Self {
+        Self {
+            insert_events: ByRows::insert_events(),
+            put_once: ByRows::put_once(),
+            put_records: ByRows::put_records(),
+            delete_records: ByRows::delete_records(),
+            select_records: ByRows::select_records(),
+            select_once: ByRows::select_once(),
+        }
+    }
+
+    /// Loads what a batch will be decided against.
+    pub(crate) async fn load(
+        &self,
+        connection: &mut SqliteConnection,
+        wanted: &Wanted,
+    ) -> Result<Loaded, nexus_core::Cause> {
+        let mut loaded = Loaded::default();
+        let mut keys = wanted.records.as_slice();
+        while !keys.is_empty() {
+            let (sql, count) = self.select_records.holding(keys.len());
+            let (now, later) = keys.split_at(count.min(keys.len()));
+            for record in self.records(connection, sql, now).await? {
+                loaded.records.insert(record.key.clone(), record);
+            }
+            keys = later;
+        }
+        let mut keys = wanted.once.as_slice();
+        while !keys.is_empty() {
+            let (sql, count) = self.select_once.holding(keys.len());
+            let (now, later) = keys.split_at(count.min(keys.len()));
+            let mut arguments = arguments(now.len());
+            for key in now {
+                bind(&mut arguments, key.as_slice())?;
+            }
+            let rows = sqlx::query_with(AssertSqlSafe(sql), arguments)
+                .fetch_all(&mut *connection)
+                .await?;
+            for row in rows {
+                let entry = decode_once(&row)?;
+                loaded.once.insert(entry.key, entry);
+            }
+            keys = later;
+        }
+        Ok(loaded)
+    }
+
+    async fn records(
+        &self,
+        connection: &mut SqliteConnection,
+        sql: std::sync::Arc<str>,
+        keys: &[Key],
+    ) -> Result<Vec<Record>, nexus_core::Cause> {
+        let mut arguments = arguments(keys.len() * 2);
+        for key in keys {
+            bind(&mut arguments, key.family.as_str())?;
+            bind(&mut arguments, key.key.clone())?;
+        }
+        let families: HashSet<_> = keys.iter().map(|key| key.family).collect();
+        let rows = sqlx::query_with(AssertSqlSafe(sql), arguments)
+            .fetch_all(connection)
+            .await?;
+        let mut records = Vec::with_capacity(rows.len());
+        for row in rows {
+            let name: &str = row.try_get_unchecked(9)?;
+            // The row was found by one of these names.
+            if let Some(family) = families.iter().find(|family| family.as_str() == name) {
+                records.push(decode_record(*family, &row)?);
+            }
+        }
+        Ok(records)
+    }
+
+    /// Writes a plan, inside the transaction if there is one, else it begins one. Does not commit.
+    pub(crate) async fn write(
+        &self,
+        connection: &mut SqliteConnection,
+        names: &Names,
+        plan: &Plan,
+        has_begun: bool,
+    ) -> Result<FreshNames, sqlx::Error> {
+        let mut fresh = FreshNames::default();
+        if let Some((first, last)) = plan.range() {
+            sqlx::query(if has_begun { BATCH } else { BEGIN_WITH_BATCH })
+                .bind(to_column(last))
+                .bind(to_column(first))
+                .bind(plan.head.time_us)
+                .bind(plan.head.hash.as_slice())
+                .execute(&mut *connection)
+                .await?;
+            self.events(connection, names, plan, &mut fresh).await?;
+        } else if !has_begun {
+            sqlx::query(BEGIN).execute(&mut *connection).await?;
+        }
+        self.once(connection, plan).await?;
+        self.changes(connection, plan).await?;
+        Ok(fresh)
+    }
+
+    async fn events(
+        &self,
+        connection: &mut SqliteConnection,
+        names: &Names,
+        plan: &Plan,
+        fresh: &mut FreshNames,
+    ) -> Result<(), sqlx::Error> {
+        let time_us = plan.head.time_us;
+        let mut seq = plan.previous.last.next();
+        let mut left = plan.events.as_slice();
+        while !left.is_empty() {
+            let (sql, count) = self.insert_events.filled(left.len());
+            let (now, later) = left.split_at(count);
+            let mut arguments = arguments(count * EVENT_COLUMNS);
+            for validated in now {
+                bind(&mut arguments, to_column(seq))?;
+                bind(&mut arguments, time_us)?;
+                let event = validated.numbered(seq, time_us);
+                let topic = fresh.topics.intern(names, connection, &event.topic).await?;
+                let source = fresh
+                    .sources
+                    .intern(names, connection, &event.source)
+                    .await?;
+                bind(&mut arguments, event.id.as_bytes().as_slice())?;
+                bind(&mut arguments, topic)?;
+                bind(&mut arguments, source)?;
+                bind(&mut arguments, event_seal(validated.leaf(), seq, time_us))?;
+                bind(&mut arguments, validated.salt().as_slice())?;
+                bind(&mut arguments, validated.commitment().as_slice())?;
+                bind(&mut arguments, event.key)?;
+                bind(&mut arguments, event.causes.to_vec())?;
+                bind(&mut arguments, event.payload.to_vec())?;
+                seq = seq.next();
+            }
+            run(connection, sql, arguments).await?;
+            left = later;
+        }
+        Ok(())
+    }
+
+    async fn once(
+        &self,
+        connection: &mut SqliteConnection,
+        plan: &Plan,
+    ) -> Result<(), sqlx::Error> {
+        let mut left = plan.once.as_slice();
+        while !left.is_empty() {
+            let (sql, count) = self.put_once.filled(left.len());
+            let (now, later) = left.split_at(count);
+            let mut arguments = arguments(count * 6);
+            for entry in now {
+                let (first, last) = entry.range.unzip();
+                bind(&mut arguments, entry.key.as_slice())?;
+                bind(&mut arguments, entry.fingerprint.map(Vec::from))?;
+                bind(&mut arguments, first.map(to_column))?;
+                bind(&mut arguments, last.map(to_column))?;
+                bind(&mut arguments, entry.expires_us)?;
+                bind(&mut arguments, once_seal(entry))?;
+            }
+            run(connection, sql, arguments).await?;
+            left = later;
+        }
+        Ok(())
+    }
+
+    async fn changes(
+        &self,
+        connection: &mut SqliteConnection,
+        plan: &Plan,
+    ) -> Result<(), sqlx::Error> {
+        let (mut put, mut deleted) = (Vec::new(), Vec::new());
+        for write in &plan.records {
+            match write {
+                RecordWrite::Put(record) => put.push(record),
+                RecordWrite::Delete(key) => deleted.push(key),
+            }
+        }
+        let mut left = put.as_slice();
+        while !left.is_empty() {
+            let (sql, count) = self.put_records.filled(left.len());
+            let (now, later) = left.split_at(count);
+            let mut arguments = arguments(count * 10);
+            for record in now {
+                bind_record(&mut arguments, record)?;
+            }
+            run(connection, sql, arguments).await?;
+            left = later;
+        }
+        let mut left = deleted.as_slice();
+        while !left.is_empty() {
+            let (sql, count) = self.delete_records.filled(left.len());
+            let (now, later) = left.split_at(count);
+            let mut arguments = arguments(count * 2);
+            for key in now {
+                bind(&mut arguments, key.family.as_str())?;
+                bind(&mut arguments, key.key.clone())?;
+            }
+            run(connection, sql, arguments).await?;
+            left = later;
+        }
+        Ok(())
+    }
+
+    /// Whether something of the plan is not as the plan would have it, so that, a transaction being whole
+    /// or nothing, none of it was stored. For plans without events, which do not move the head.
+    pub(crate) async fn is_absent(
+        &self,
+        connection: &mut SqliteConnection,
+        plan: &Plan,
+    ) -> Result<bool, nexus_core::Cause> {
+        let once: Vec<OnceKey> = plan.once.iter().map(|entry| entry.key).collect();
+        let records = plan.records.iter().map(|write| match write {
+            RecordWrite::Put(record) => record.key.clone(),
+            RecordWrite::Delete(key) => key.clone(),
+        });
+        let wanted = Wanted {
+            records: records.collect(),
+            once,
+        };
+        let loaded = self.load(connection, &wanted).await?;
+        let once_differs = plan
+            .once
+            .iter()
+            .any(|entry| loaded.once.get(&entry.key) != Some(entry));
+        let record_differs = plan.records.iter().any(|write| match write {
+            RecordWrite::Put(record) => loaded.records.get(&record.key) != Some(record),
+            RecordWrite::Delete(key) => loaded.records.contains_key(key),
+        });
+        Ok(once_differs || record_differs)
+    }
+}
+
+fn arguments(count: usize) -> SqliteArguments {
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(count, 0);
+    arguments
+}
+
+fn bind<'q, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), sqlx::Error>
+where
+    T: Encode<'q, sqlx::Sqlite> + Type<sqlx::Sqlite>,
+{
+    arguments.add(value).map_err(sqlx::Error::Encode)
+}
+
+fn bind_record(arguments: &mut SqliteArguments, record: &Record) -> Result<(), sqlx::Error> {
+    bind(arguments, record.key.family.as_str())?;
+    bind(arguments, record.key.key.clone())?;
+    bind(arguments, record.owner.clone())?;
+    bind(arguments, record.scope.clone())?;
+    bind(arguments, record.state.clone())?;
+    bind(arguments, record.due_us)?;
+    bind(arguments, record.revision.cast_signed())?;
+    bind(arguments, record.fence.map(to_column))?;
+    bind(arguments, record.body.to_vec())?;
+    bind(arguments, record_seal(record))
+}

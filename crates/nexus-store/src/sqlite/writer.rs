@@ -1,0 +1,291 @@
+//! The writing side: one connection, one transaction after the other, and what follows from a failure.
+
+use std::{path::PathBuf, sync::Arc};
+
+use nexus_core::{Backend, Cause, Clock, Fault, Head, Loaded, Outcome, Plan, Wanted, WriteError};
+use sqlx::{Connection, SqliteConnection};
+
+use super::{
+    ballast::Ballast,
+    checkpoint::Checkpoints,
+    connect,
+    fault::{classify, is_damage, write_error},
+    head::read_head,
+    lock::Lock,
+    names::Names,
+    readers::Readers,
+    sweep::Sweep,
+    transaction::{BEGIN, Statements},
+};
+use crate::{Error, SqliteOptions};
+
+/// The writing side of a log in SQLite.
+#[derive(Debug)]
+pub struct SqliteBackend {
+    path: PathBuf,
+    /// Absent only after a failure, until [`Backend::reopen`] has a new one.
+    connection: Option<SqliteConnection>,
+    head: Head,
+    has_begun: bool,
+    /// The disk was full at the last failure.
+    is_full: bool,
+    statements: Statements,
+    names: Arc<Names>,
+    readers: Arc<Readers>,
+    ballast: Arc<Ballast>,
+    checkpoints: Checkpoints,
+    sweep: Sweep,
+    /// Held as long as the log is.
+    _lock: Lock,
+}
+
+impl SqliteBackend {
+    pub(crate) fn new(
+        options: &SqliteOptions,
+        connection: SqliteConnection,
+        head: Head,
+        names: Arc<Names>,
+        readers: Arc<Readers>,
+        clock: Clock,
+        lock: Lock,
+    ) -> Self {
+        let ballast = Ballast::new(&options.path, options.ballast_bytes);
+        if let Err(error) = ballast.load() {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "there is no space for ballast: when the disk is full, little will work until space returns"
+            );
+        }
+        Self {
+            path: options.path.clone(),
+            connection: Some(connection),
+            head,
+            has_begun: false,
+            is_full: false,
+            statements: Statements::new(),
+            names,
+            readers,
+            ballast: Arc::new(ballast),
+            checkpoints: Checkpoints::new(options.wal_bytes_max),
+            sweep: Sweep::new(clock),
+            _lock: lock,
+        }
+    }
+
+    async fn load(&mut self, wanted: &Wanted) -> Result<Loaded, Cause> {
+        let connection = self.connection.as_mut().ok_or_else(no_connection)?;
+        sqlx::query(BEGIN).execute(&mut *connection).await?;
+        self.has_begun = true;
+        self.statements.load(connection, wanted).await
+    }
+
+    /// Writes the plan up to, and without, the commit.
+    async fn write(&mut self, plan: &Plan) -> Result<super::transaction::FreshNames, sqlx::Error> {
+        let connection = self.connection.as_mut().ok_or_else(no_connection)?;
+        let has_begun = std::mem::replace(&mut self.has_begun, true);
+        let fresh = self
+            .statements
+            .write(connection, &self.names, plan, has_begun)
+            .await?;
+        self.sweep.after(connection, plan).await?;
+        Ok(fresh)
+    }
+
+    async fn end(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+        let connection = self.connection.as_mut().ok_or_else(no_connection)?;
+        sqlx::query(statement).execute(connection).await?;
+        self.has_begun = false;
+        Ok(())
+    }
+
+    /// Draws the consequences of a failure: the connection is not used again.
+    async fn fail(&mut self, error: Cause) -> (Fault, Cause) {
+        let ballast = self.ballast.clone();
+        let fault = match error.downcast_ref::<sqlx::Error>() {
+            Some(error) => classify(error, || ballast.is_disk_full()),
+            // What was read contradicts itself.
+            None => Fault::Fatal,
+        };
+        let failed = self.connection.take();
+        self.has_begun = false;
+        match fault {
+            // Closing it would copy into the database what may not be on the disk.
+            Fault::Fatal => std::mem::forget(failed),
+            Fault::Full => {
+                self.is_full = true;
+                self.ballast.drop_overboard();
+                self.replace(failed).await;
+            }
+            Fault::Transient => self.replace(failed).await,
+        }
+        (fault, error)
+    }
+
+    /// Opens a new connection, then closes the old one: so it is never the last, whose closing would
+    /// checkpoint.
+    async fn replace(&mut self, old: Option<SqliteConnection>) {
+        self.connection = match connect::writer(&self.path, false).await {
+            Ok(connection) => Some(connection),
+            Err(error) => {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot open a new connection to the log"
+                );
+                None
+            }
+        };
+        if let Some(old) = old {
+            // It failed already; what it says now adds nothing.
+            let _ = old.close().await;
+        }
+    }
+
+    /// What is known of a plan whose commit failed, from what a new connection sees.
+    async fn outcome(&mut self, plan: &Plan) -> Outcome {
+        let Some(connection) = self.connection.as_mut() else {
+            return Outcome::Unknown;
+        };
+        let absent = if plan.events.is_empty() {
+            self.statements
+                .is_absent(connection, plan)
+                .await
+                .unwrap_or(false)
+        } else {
+            read_head(connection)
+                .await
+                .is_ok_and(|head| head == plan.previous)
+        };
+        if absent {
+            Outcome::NotStored
+        } else {
+            Outcome::Unknown
+        }
+    }
+
+    /// A connection that answers, with the head that it sees.
+    async fn connect(&mut self) -> Result<Head, Error> {
+        if let Some(connection) = self.connection.as_mut()
+            && let Ok(head) = read_head(connection).await
+        {
+            return Ok(head);
+        }
+        let old = self.connection.take();
+        let mut connection = connect::writer(&self.path, false)
+            .await
+            .map_err(Error::database("be opened"))?;
+        if let Some(old) = old {
+            let _ = old.close().await;
+        }
+        connect::check_settings(&mut connection).await?;
+        let head = read_head(&mut connection).await?;
+        self.connection = Some(connection);
+        Ok(head)
+    }
+}
+
+impl Backend for SqliteBackend {
+    async fn begin(&mut self, wanted: &Wanted) -> Result<(Head, Loaded), WriteError> {
+        if wanted.records.is_empty() && wanted.once.is_empty() {
+            // Nobody else writes, so the head is known and the transaction can begin with its first row.
+            return Ok((self.head, Loaded::default()));
+        }
+        match self.load(wanted).await {
+            Ok(loaded) => Ok((self.head, loaded)),
+            Err(error) => {
+                let (fault, source) = self.fail(error).await;
+                Err(write_error(fault, Outcome::NotStored, source))
+            }
+        }
+    }
+
+    async fn commit(&mut self, plan: &Plan) -> Result<(), WriteError> {
+        if plan.is_empty() {
+            if self.has_begun
+                && let Err(error) = self.end("ROLLBACK").await
+            {
+                let (fault, source) = self.fail(error.into()).await;
+                return Err(write_error(fault, Outcome::NotStored, source));
+            }
+            return Ok(());
+        }
+        let fresh = match self.write(plan).await {
+            Ok(fresh) => fresh,
+            Err(error) => {
+                // Without a COMMIT nothing of it can ever be in the log.
+                let (fault, source) = self.fail(error.into()).await;
+                return Err(write_error(fault, Outcome::NotStored, source));
+            }
+        };
+        if let Err(error) = self.end("COMMIT").await {
+            let (fault, source) = self.fail(error.into()).await;
+            let outcome = self.outcome(plan).await;
+            return Err(write_error(fault, outcome, source));
+        }
+        self.names.add(fresh.topics);
+        self.names.add(fresh.sources);
+        self.head = plan.head;
+        self.checkpoints.wrote(plan);
+        Ok(())
+    }
+
+    async fn reopen(&mut self) -> Result<Head, WriteError> {
+        if self.is_full {
+            let ballast = self.ballast.clone();
+            let loaded = tokio::task::spawn_blocking(move || ballast.load()).await;
+            let loaded = loaded.unwrap_or_else(|panicked| Err(panicked.into()));
+            loaded.map_err(|error| write_error(Fault::Full, Outcome::NotStored, error))?;
+        }
+        self.has_begun = false;
+        match self.connect().await {
+            Ok(head) => {
+                self.is_full = false;
+                self.head = head;
+                Ok(head)
+            }
+            Err(error) => Err(write_error(fault_of(&error), Outcome::NotStored, error)),
+        }
+    }
+
+    async fn maintain(&mut self) -> Result<(), WriteError> {
+        let Some(connection) = self.connection.as_mut() else {
+            return Ok(());
+        };
+        let result = self.checkpoints.run_if_due(connection, &self.readers).await;
+        match result {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                let (fault, source) = self.fail(error.into()).await;
+                Err(write_error(fault, Outcome::NotStored, source))
+            }
+        }
+    }
+
+    async fn close(&mut self) {
+        self.readers.close().await;
+        // The last connection to close copies the write-ahead log into the database and removes it.
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "the log did not close cleanly; nothing is lost"
+            );
+        }
+    }
+}
+
+/// What it says of the storage that a connection could not be opened or read.
+fn fault_of(error: &Error) -> Fault {
+    match error {
+        Error::Damaged(_) | Error::Setting { .. } | Error::SqliteTooOld { .. } => Fault::Fatal,
+        Error::Database { source, .. } => match source.downcast_ref::<sqlx::Error>() {
+            Some(error) if is_damage(error) => Fault::Fatal,
+            _ => Fault::Transient,
+        },
+        _ => Fault::Transient,
+    }
+}
+
+fn no_connection() -> sqlx::Error {
+    sqlx::Error::PoolClosed
+}

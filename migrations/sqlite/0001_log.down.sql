@@ -1,0 +1,8 @@
+-- Removes the log and everything beside it.
+DROP TABLE records;
+DROP TABLE once;
+DROP TABLE batches;
+DROP TABLE events;
+DROP TABLE sources;
+DROP TABLE topics;
+DROP TABLE meta;

@@ -1,0 +1,75 @@
+-- The log, and the state beside it.
+
+-- One row: which life of the log this is, and how far retention has cut it.
+CREATE TABLE meta (
+    id          INTEGER PRIMARY KEY CHECK (id = 1),
+    epoch       INTEGER NOT NULL,
+    pruned_seq  INTEGER NOT NULL DEFAULT 0,
+    pruned_hash BLOB    NOT NULL
+);
+
+-- Names that repeat in every event are kept once.
+CREATE TABLE topics (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+
+CREATE TABLE sources (
+    id   INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+);
+
+-- Erasing an event sets key, causes, payload and salt to NULL; its commitment keeps the chain whole.
+-- `seal` covers the whole row, so that a page can be checked without its batch.
+CREATE TABLE events (
+    seq        INTEGER PRIMARY KEY,
+    id         BLOB    NOT NULL,
+    topic      INTEGER NOT NULL,
+    source     INTEGER NOT NULL,
+    time_us    INTEGER NOT NULL,
+    seal       INTEGER NOT NULL,
+    salt       BLOB,
+    commitment BLOB    NOT NULL,
+    key        TEXT,
+    causes     BLOB,
+    payload    BLOB
+);
+
+CREATE UNIQUE INDEX events_id ON events (id);
+-- SQLite ends every index with the row's number, which is `seq`: so this is an index over (topic, seq).
+CREATE INDEX events_topic ON events (topic);
+
+-- The links of the chain, one for each commit that had events.
+CREATE TABLE batches (
+    last    INTEGER PRIMARY KEY,
+    first   INTEGER NOT NULL,
+    time_us INTEGER NOT NULL,
+    hash    BLOB    NOT NULL
+);
+
+-- What happens only once: `key` is a hash of scope, kind and key.
+CREATE TABLE once (
+    key         BLOB PRIMARY KEY,
+    fingerprint BLOB,
+    first       INTEGER,
+    last        INTEGER,
+    expires_us  INTEGER,
+    seal        INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE records (
+    family   TEXT    NOT NULL,
+    key      TEXT    NOT NULL,
+    owner    TEXT,
+    scope    TEXT    NOT NULL,
+    state    TEXT    NOT NULL,
+    due_us   INTEGER,
+    revision INTEGER NOT NULL,
+    fence    INTEGER,
+    body     BLOB    NOT NULL,
+    seal     INTEGER NOT NULL,
+    PRIMARY KEY (family, key)
+) WITHOUT ROWID;
+
+CREATE INDEX records_scope ON records (family, scope, key);
+CREATE INDEX records_due ON records (family, state, due_us) WHERE due_us IS NOT NULL;
