@@ -1,2 +1,61 @@
-//! What a developer of Nexus runs.
-fn main() {}
+//! What a developer of Nexus runs: test, tidy, bench, coverage.
+
+mod bench;
+mod coverage;
+mod error;
+mod process;
+mod setup;
+mod steps;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::{error::Result, workspace::Workspace};
+
+/// The tasks of the workspace.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what the tests use, then run everything that must hold before a change lands.
+    Test(test::Options),
+    /// Check the house rules: layers, who may name what, file heads, promises, licences.
+    Tidy,
+    /// Run a benchmark, or list them.
+    Bench {
+        #[command(subcommand)]
+        bench: Option<bench::Bench>,
+    },
+    /// Report which lines the tests run.
+    Coverage,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {}", error.chain());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    let workspace = Workspace::find();
+    match task {
+        Task::Test(options) => test::run_all(&workspace, options),
+        Task::Tidy => tidy::run(&workspace.root),
+        Task::Bench { bench } => bench::run(&workspace, bench),
+        Task::Coverage => coverage::report(&workspace),
+    }
+}

@@ -1,0 +1,279 @@
+//! What the tests and benches use besides Rust: installed where it is missing and may be, named where not.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use crate::{
+    error::{Error, Result},
+    process::{find, run, stdout_of},
+    steps::LeftOut,
+};
+
+/// A program, the Debian package that has it, and what uses it.
+struct Tool {
+    program: &'static str,
+    package: &'static str,
+    used_by: &'static str,
+}
+
+/// Everything that tests and benches start.
+const TOOLS: [Tool; 11] = [
+    Tool::new("git", "git", "tidy and the machine's part of a benchmark"),
+    Tool::new("cc", "gcc libc6-dev", "building SQLite"),
+    Tool::new("node", "nodejs", "the clients written in Node.js"),
+    Tool::new("npm", "npm", "the clients written in Node.js"),
+    Tool::new("python3", "python3", "the clients written in Python"),
+    Tool::new("curl", "curl", "the examples of the documents"),
+    Tool::new("openssl", "openssl", "the examples of the documents"),
+    Tool::new("redis-server", "redis-server", "the benchmark's peer"),
+    Tool::new("strace", "strace", "the tests that make a sync fail"),
+    Tool::new("mount", "mount", "the tests that fill a disk"),
+    Tool::new("setpriv", "util-linux", "stopping what a benchmark started"),
+];
+
+/// Where the clients that the tests run are described.
+const CLIENTS: &str = "crates/nexus/tests/clients";
+/// Where the stack is that the benchmarks compare with.
+const REFERENCE: &str = "bench/reference";
+/// The version whose options are used here.
+const NEXTEST_VERSION: &str = "0.9.143";
+
+/// What was found or installed.
+#[derive(Debug, Default)]
+pub(crate) struct Ready {
+    /// Variables that tell the tests where things are.
+    pub(crate) variables: Vec<(&'static str, PathBuf)>,
+    pub(crate) left_out: Vec<LeftOut>,
+    /// Whether tests run by cargo-nextest; else by `cargo test`.
+    pub(crate) nextest: bool,
+}
+
+impl Tool {
+    const fn new(program: &'static str, package: &'static str, used_by: &'static str) -> Self {
+        Self {
+            program,
+            package,
+            used_by,
+        }
+    }
+}
+
+/// Sets up all that `cargo xtask test` uses. Fails only if the disk cannot be written.
+pub(crate) fn for_tests(root: &Path, tools: &Path) -> Result<Ready> {
+    let mut ready = Ready::default();
+    fs::create_dir_all(tools).map_err(|source| Error::write(tools, source))?;
+    debian(&mut ready);
+    for folder in [CLIENTS, REFERENCE] {
+        if let Err(error) = npm(&root.join(folder), tools) {
+            ready.leave_out(format!("npm packages of {folder}"), &error);
+        }
+    }
+    let modules = root.join(CLIENTS).join("node_modules");
+    if modules.is_dir() {
+        ready.variables.push(("NEXUS_TEST_NODE_MODULES", modules));
+    }
+    match python(&root.join(CLIENTS).join("requirements.txt"), tools) {
+        Ok(Some(python)) => ready.variables.push(("NEXUS_TEST_PYTHON", python)),
+        Ok(None) => {}
+        Err(error) => ready.leave_out(format!("Python packages of {CLIENTS}"), &error),
+    }
+    ready.nextest = nextest();
+    Ok(ready)
+}
+
+/// Sets up the reference stack alone.
+pub(crate) fn for_benches(root: &Path, tools: &Path) -> Result<Ready> {
+    let mut ready = Ready::default();
+    fs::create_dir_all(tools).map_err(|source| Error::write(tools, source))?;
+    debian(&mut ready);
+    npm(&root.join(REFERENCE), tools)?;
+    Ok(ready)
+}
+
+/// Whether the reference stack can be started.
+pub(crate) fn has_reference(root: &Path) -> bool {
+    root.join(REFERENCE).join("node_modules").is_dir()
+}
+
+fn debian(ready: &mut Ready) {
+    let missing = || TOOLS.iter().filter(|tool| find(tool.program).is_none());
+    if missing().next().is_none() {
+        return;
+    }
+    let obstacle = if !rustix::process::geteuid().is_root() {
+        Some("it can be installed by root only")
+    } else if find("apt-get").is_none() {
+        Some("there is no apt-get to install it with")
+    } else {
+        let packages: Vec<&str> = missing().flat_map(|tool| tool.package.split(' ')).collect();
+        install(&packages);
+        None
+    };
+    for tool in missing() {
+        ready.left_out.push(LeftOut {
+            what: tool.program.to_owned(),
+            why: format!(
+                "{} (package {}, for {})",
+                obstacle.unwrap_or("apt-get could not install it"),
+                tool.package,
+                tool.used_by
+            ),
+        });
+    }
+}
+
+/// Installs one package if that is possible here; the caller looks whether it is there.
+pub(crate) fn install_debian(package: &str) {
+    install(&[package]);
+}
+
+/// What cannot be installed is seen by the caller, who looks for it again.
+fn install(packages: &[&str]) {
+    if !rustix::process::geteuid().is_root() || find("apt-get").is_none() {
+        return;
+    }
+    let apt = |arguments: &[&str]| {
+        let mut apt = Command::new("apt-get");
+        apt.args(["-q", "-y"]).args(arguments);
+        // Nothing asks, and no service is started by its installation.
+        apt.env("DEBIAN_FRONTEND", "noninteractive")
+            .env("RUNLEVEL", "1");
+        run(&mut apt)
+    };
+    let report = |result: Result<()>| {
+        if let Err(error) = &result {
+            println!("{}", error.chain());
+        }
+        result.is_ok()
+    };
+    report(apt(&["update"]));
+    let install = ["install", "--no-install-recommends"];
+    if !report(apt(&[&install[..], packages].concat())) {
+        // One that does not exist here must not keep the others away.
+        for package in packages {
+            report(apt(&[&install[..], &[*package]].concat()));
+        }
+    }
+}
+
+/// Installs the packages of a folder, unless the same ones are there already.
+fn npm(folder: &Path, tools: &Path) -> Result<()> {
+    if !folder.join("package.json").is_file() {
+        return Ok(());
+    }
+    let lock = folder.join("package-lock.json");
+    let name = folder.to_string_lossy().replace(['/', '\\'], "-");
+    let stamp = Stamp::of(
+        tools.join(format!("npm{name}.stamp")),
+        &[folder.join("package.json"), lock.clone()],
+    );
+    if folder.join("node_modules").is_dir() && stamp.is_current() {
+        return Ok(());
+    }
+    let mut npm = Command::new("npm");
+    if lock.is_file() {
+        npm.arg("ci");
+    } else {
+        npm.args(["install", "--no-package-lock"]);
+    }
+    npm.args(["--no-audit", "--no-fund"]).current_dir(folder);
+    run(&mut npm)?;
+    stamp.write()
+}
+
+/// Installs the packages into an environment of their own; `None` when there are none to install.
+fn python(requirements: &Path, tools: &Path) -> Result<Option<PathBuf>> {
+    if !requirements.is_file() {
+        return Ok(None);
+    }
+    let environment = tools.join("venv");
+    let python = environment.join("bin/python");
+    let stamp = Stamp::of(
+        tools.join("venv.stamp"),
+        std::slice::from_ref(&requirements.to_path_buf()),
+    );
+    if python.is_file() && stamp.is_current() {
+        return Ok(Some(python));
+    }
+    if stdout_of(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_err() {
+        // Debian keeps this part of Python in a package of its own.
+        install_debian("python3-venv");
+    }
+    run(Command::new("python3")
+        .args(["-m", "venv", "--clear"])
+        .arg(&environment))?;
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--requirement"])
+        .arg(requirements))?;
+    stamp.write()?;
+    Ok(Some(python))
+}
+
+/// Installs cargo-nextest if it is missing.
+fn nextest() -> bool {
+    let installed = || stdout_of(Command::new("cargo").args(["nextest", "--version"])).is_ok();
+    if installed() {
+        return true;
+    }
+    let result = run(Command::new("cargo")
+        .args(["install", "cargo-nextest", "--locked", "--version"])
+        .arg(NEXTEST_VERSION));
+    if let Err(error) = result {
+        println!("{}; the tests run by `cargo test`", error.chain());
+    }
+    installed()
+}
+
+impl Ready {
+    fn leave_out(&mut self, what: String, error: &Error) {
+        self.left_out.push(LeftOut {
+            what,
+            why: error.chain(),
+        });
+    }
+}
+
+/// Remembers from which files something was made.
+struct Stamp {
+    path: PathBuf,
+    sources: String,
+}
+
+impl Stamp {
+    fn of(path: PathBuf, sources: &[PathBuf]) -> Self {
+        let sources = sources
+            .iter()
+            .filter_map(|source| fs::read_to_string(source).ok())
+            .collect();
+        Self { path, sources }
+    }
+
+    fn is_current(&self) -> bool {
+        fs::read_to_string(&self.path).is_ok_and(|written| written == self.sources)
+    }
+
+    fn write(&self) -> Result<()> {
+        fs::write(&self.path, &self.sources).map_err(|source| Error::write(&self.path, source))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_current_until_a_source_changes() {
+        let folder = tempfile::tempdir().unwrap();
+        let source = folder.path().join("package.json");
+        fs::write(&source, "1").unwrap();
+        let stamp = || Stamp::of(folder.path().join("stamp"), std::slice::from_ref(&source));
+        assert!(!stamp().is_current());
+        stamp().write().unwrap();
+        assert!(stamp().is_current());
+        fs::write(&source, "2").unwrap();
+        assert!(!stamp().is_current());
+    }
+}
