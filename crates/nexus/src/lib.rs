@@ -1,6 +1,40 @@
 //! Nexus composed: configuration, application, draining, and the one list of routes.
+//!
+//! What the daemon runs, and what an embedder takes whole:
+//!
+//! ```no_run
+//! use nexus::{App, config::{Config, Mode}, environment::Environment};
+//!
+//! # async fn embed(variables: Environment) -> Result<(), nexus::Error> {
+//! let config = Config::from_environment(Mode::Dev, variables)?;
+//! App::builder(config).run().await
+//! # }
+//! ```
+//!
+//! `Config` → [`App::builder`] → [`Builder::build`] → [`App::run`], which ends in order when it is told to.
+//! [`Builder::reactor`] adds reactors of your own, [`Builder::routes`] routes of your own.
 #![deny(missing_docs)]
+#![forbid(unsafe_code)]
 
 pub mod config;
 pub mod environment;
 pub mod telemetry;
+
+pub mod database;
+
+mod app;
+mod error;
+mod faces;
+mod limits;
+mod signals;
+
+pub use app::{App, Builder, DRAIN_TIMEOUT};
+pub use error::{
+    EXIT_CONFIG, EXIT_FAILURE, EXIT_LOCKED, EXIT_OK, EXIT_STORAGE, EXIT_UNAVAILABLE, Error, chain,
+};
+pub use nexus_auth::Secret;
+pub use nexus_core::Random;
+pub use signals::Stop;
+
+/// The version of this Nexus.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");

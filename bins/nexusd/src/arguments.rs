@@ -1,0 +1,108 @@
+//! What can be said on the command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The event hub that services and AI agents run on.
+#[derive(Debug, Parser)]
+#[command(name = "nexusd", version, about, after_help = EXIT_CODES)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) serve: ServeOptions,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes:
+   0  ended as it should
+   1  could not end in time, or failed otherwise
+   2  the command line is wrong
+  69  the address cannot be listened on, or nobody answers there
+  74  the storage failed; what was acknowledged is safe
+  75  another process holds the data directory
+  78  the configuration is wrong";
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run for work on this machine: loopback only, data in ./data, human logs
+    Dev(DevOptions),
+    /// Run for use: closed by default (also without a command)
+    Serve(ServeOptions),
+    /// Read the configuration and say what is wrong with it
+    Check(ServeOptions),
+    /// Bring the database to this version's schema, or to an older one
+    Migrate(MigrateOptions),
+    /// Walk the whole log and check its hash chain
+    Verify(ServeOptions),
+    /// Make secrets
+    Keys(KeysOptions),
+    /// Ask a running daemon whether it is ready; exit 0 if it is
+    Healthcheck(HealthcheckOptions),
+    // Print events as they happen
+    //Tail(TailOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DevOptions {
+    /// The configuration file, if there is one
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct ServeOptions {
+    /// The configuration file [default: nexus.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MigrateOptions {
+    /// The configuration file [default: nexus.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The schema version to go to, also backwards [default: the newest]
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) to: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct KeysOptions {
+    #[command(subcommand)]
+    pub(crate) command: KeysCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Print a new secret: 64 hexadecimal digits
+    New {
+        /// In the form of Standard Webhooks, `whsec_…`
+        #[arg(long)]
+        standard: bool,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HealthcheckOptions {
+    /// Where the daemon listens [default: http://127.0.0.1:$PORT]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct TailOptions {
+    /// Names or patterns of events
+    #[arg(default_value = ">", value_name = "EVENT")]
+    pub(crate) events: Vec<String>,
+    /// Where the daemon listens [default: 127.0.0.1:$PORT]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) address: Option<String>,
+    /// Begin behind this position, or with `earliest` [default: what happens next]
+    #[arg(long, value_name = "POSITION")]
+    pub(crate) from: Option<String>,
+    /// End after so many events
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) count: Option<u64>,
+}

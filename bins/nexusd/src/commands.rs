@@ -1,0 +1,63 @@
+//! The commands, one file each, and how they tell what went wrong.
+
+pub(crate) mod check;
+pub(crate) mod database;
+pub(crate) mod healthcheck;
+pub(crate) mod keys;
+pub(crate) mod run;
+//pub(crate) mod tail;
+
+use std::path::PathBuf;
+
+use nexus::{
+    Error,
+    config::{Config, Loaded, Mode, Sources},
+    environment::Environment,
+};
+
+/// Why a command did not do what it was asked to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error(transparent)]
+    Nexus(#[from] Error),
+    /// Nobody answers, or not well.
+    #[error("{detail}")]
+    Unreachable { detail: String },
+}
+
+impl Failure {
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
+            Self::Nexus(error) => error.exit_code(),
+            Self::Unreachable { .. } => nexus::EXIT_UNAVAILABLE,
+        }
+    }
+}
+
+/// Writes to standard error what went wrong; of a configuration, every problem.
+pub(crate) fn report(failure: &Failure) {
+    eprintln!("nexusd: {}", nexus::chain(failure));
+    if let Failure::Nexus(Error::Config(problems)) = failure {
+        for problem in problems {
+            eprintln!("  - {problem}");
+        }
+    }
+}
+
+/// Reads the configuration, and tells its warnings.
+fn load(mode: Mode, file: Option<&PathBuf>, environment: &Environment) -> Result<Loaded, Error> {
+    let sources = Sources { mode, file: file.cloned(), environment: environment.clone() };
+    let loaded = Config::load(sources).map_err(Error::Config)?;
+    for warning in &loaded.warnings {
+        eprintln!("nexusd: warning: {warning}");
+    }
+    Ok(loaded)
+}
+
+/// A runtime with a thread for each core.
+fn runtime() -> Result<tokio::runtime::Runtime, Error> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|source| Error::System { what: "starting the runtime", source })
+}

@@ -1,0 +1,66 @@
+//! `nexusd dev` and `nexusd serve`: build the application and run it until a signal.
+
+use std::time::Duration;
+
+use nexus::{App, Error, Stop, config::{Config, Mode}, environment::Environment, telemetry};
+
+use super::{Failure, load, runtime};
+use crate::arguments::{DevOptions, ServeOptions};
+
+/// Five seconds beyond the time in which everything should have ended.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+pub(crate) fn dev(options: &DevOptions, environment: &Environment) -> Result<(), Failure> {
+    let loaded = load(Mode::Dev, options.config.as_ref(), environment)?;
+    run(loaded.config, |app, config| println!("{}", welcome(app, config)))
+}
+
+pub(crate) fn serve(options: &ServeOptions, environment: &Environment) -> Result<(), Failure> {
+    let loaded = load(Mode::Serve, options.config.as_ref(), environment)?;
+    run(loaded.config, |_, _| {})
+}
+
+fn run(config: Config, ready: impl FnOnce(&App, &Config)) -> Result<(), Failure> {
+    telemetry::init(&config.log).map_err(Error::Telemetry)?;
+    let runtime = runtime()?;
+    let result = runtime.block_on(async {
+        let stop = Stop::listen()?;
+        let app = App::builder(config.clone()).build().await?;
+        tracing::info!(address = %app.local_addr(), head = %app.log().head(), "ready");
+        ready(&app, &config);
+        stop.run(app).await
+    });
+    // Work that ignores its end must not keep the process.
+    runtime.shutdown_timeout(STOP_TIMEOUT.saturating_sub(nexus::DRAIN_TIMEOUT));
+    Ok(result?)
+}
+
+/// What a person who just started Nexus pastes next.
+fn welcome(app: &App, config: &Config) -> String {
+    let address = app.local_addr();
+    let secret = config.auth.secret.as_ref().map(|secret| secret.expose()).unwrap_or_default();
+    format!(
+        r#"
+  Nexus listens on http://{address} and keeps its log in {data}.
+
+  Watch events arrive (in a second terminal):
+
+    cargo run --release -p nexusd -- tail --address {address}
+
+  Send a signed event (in a third):
+
+    SECRET='{secret}'
+    BODY='{{"event":"PAYMENT_RECEIVED","payload":{{"transactionId":"tx-1","amount":1250,"payerId":"payer-7"}}}}'
+    SIGNATURE=$(printf %s "$BODY" | openssl dgst -sha256 -hmac "$SECRET" -r | cut -d' ' -f1)
+    curl -s http://{address}/events -H "Content-Type: application/json" \
+         -H "X-Nexus-Signature: $SIGNATURE" -d "$BODY"
+
+  Read the log back:
+
+    curl -s http://{address}/events/log?limit=5 -H "Authorization: Bearer $SECRET"
+
+  Stop with Ctrl-C.
+"#,
+        data = app.data_dir().display(),
+    )
+}

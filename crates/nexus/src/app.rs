@@ -1,0 +1,180 @@
+//! The application: everything that a running Nexus consists of, put together from a configuration.
+
+mod build;
+mod options;
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use nexus_auth::Auth;
+use nexus_core::{Clock, Command, Fatal, Log, NewEvent, Principal, ProtocolEvent, Random, Reactor, SharedReactor};
+use nexus_http::{Route, Server};
+use serde_json::json;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::{Error, VERSION, config::Config, signals::Stop};
+
+/// How long everything may take to end.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
+/// How long open connections may take of it.
+const CONNECTIONS_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// What an embedder sets before the application is built.
+pub struct Builder {
+    config: Config,
+    reactors: Vec<SharedReactor>,
+    routes: Vec<MakeRoutes>,
+    clock: Clock,
+    random: Random,
+}
+
+/// Makes routes that need the log, once there is one.
+type MakeRoutes = Box<dyn FnOnce(&Log) -> Vec<Route> + Send>;
+
+impl Builder {
+    /// Adds a reactor.
+    #[must_use]
+    pub fn reactor(mut self, reactor: impl Reactor) -> Self {
+        self.reactors.push(std::sync::Arc::new(reactor));
+        self
+    }
+
+    /// Adds routes of the embedder's own beside those of Nexus; they are made when the log is open.
+    #[must_use]
+    pub fn routes(mut self, make: impl FnOnce(&Log) -> Vec<Route> + Send + 'static) -> Self {
+        self.routes.push(Box::new(make));
+        self
+    }
+
+    /// Sets where the time comes from.
+    #[must_use]
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets where randomness comes from.
+    #[must_use]
+    pub fn random(mut self, random: Random) -> Self {
+        self.random = random;
+        self
+    }
+
+    /// Opens the database, starts the log and the reactors, and listens; answers nothing yet.
+    ///
+    /// # Errors
+    /// [`Error`] says which part could not start.
+    pub async fn build(self) -> Result<App, Error> {
+        build::build(self).await
+    }
+
+    /// Builds and runs until SIGTERM or SIGINT.
+    ///
+    /// # Errors
+    /// As [`Builder::build`] and [`App::run`].
+    pub async fn run(self) -> Result<(), Error> {
+        let stop = Stop::listen()?;
+        let app = self.build().await?;
+        stop.run(app).await
+    }
+}
+
+/// A Nexus that is ready to run.
+pub struct App {
+    log: Log,
+    auth: Auth,
+    writer: JoinHandle<Result<(), Fatal>>,
+    server: Server,
+    draining: CancellationToken,
+    data_dir: PathBuf,
+}
+
+impl App {
+    /// Begins with a configuration.
+    #[must_use]
+    pub fn builder(config: Config) -> Builder {
+        Builder {
+            config,
+            reactors: Vec::new(),
+            routes: Vec::new(),
+            clock: Clock::System,
+            random: Random::system(),
+        }
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.server.local_addr()
+    }
+
+    /// The log, for an embedder to publish to and read from.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// Who may do what.
+    #[must_use]
+    pub fn auth(&self) -> &Auth {
+        &self.auth
+    }
+
+    /// Where the database is.
+    #[must_use]
+    pub fn data_dir(&self) -> &std::path::Path {
+        &self.data_dir
+    }
+
+    /// Answers until `stop` is cancelled, then ends in order: not ready, connections and streams told,
+    /// reactors done, log closed.
+    ///
+    /// # Errors
+    /// [`Error::Storage`] when the log can no longer be written safely, [`Error::DrainTimeout`] when not
+    /// everything ended in time.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
+        let Self { log, mut writer, server, draining, .. } = self;
+        announce_start(&log).await?;
+        let mut server = tokio::spawn(server.run(draining.clone()));
+        tokio::select! {
+            () = stop.cancelled() => {}
+            ended = &mut writer => return Err(ended_early(ended)),
+        }
+        tracing::info!("stopping: finishing what is in flight");
+        draining.cancel();
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
+            let _ = (&mut server).await;
+            log.close();
+            match writer.await {
+                Ok(Ok(())) => Ok(()),
+                ended => Err(ended_early(ended)),
+            }
+        });
+        drained.await.unwrap_or(Err(Error::DrainTimeout))?;
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Says in the log that this Nexus started: the first thing a reader of the log wants to know.
+async fn announce_start(log: &Log) -> Result<(), Error> {
+    let payload = json!({ "version": VERSION, "epoch": log.head().epoch.to_string() }).to_string();
+    let event = NewEvent::new(log.catalogue().known_type(ProtocolEvent::NexusStart), payload);
+    match log.submit(&Principal::nexus(), Command::event(event)).await {
+        // A full disk does not keep the log from being read.
+        Ok(_) | Err(nexus_core::Error::StorageFull) => Ok(()),
+        Err(error) => Err(Error::Log(error)),
+    }
+}
+
+/// The writer ends only after it was told to, or because it must.
+fn ended_early(ended: Result<Result<(), Fatal>, tokio::task::JoinError>) -> Error {
+    match ended {
+        Ok(Err(fatal)) => Error::Storage(fatal),
+        Ok(Ok(())) => Error::Log(nexus_core::Error::Closed),
+        Err(panic) => {
+            let source = std::io::Error::other(panic);
+            Error::System { what: "running the log's writer", source }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Puts the parts together, in the order in which they need each other.
+
+use std::{net::SocketAddr, sync::Arc, time::Instant};
+
+use nexus_auth::Auth;
+use nexus_core::Log;
+use nexus_http::{Route, Server};
+use nexus_store::{Sqlite, SqliteOptions};
+use serde_json::json;
+use tokio_util::sync::CancellationToken;
+
+use super::{App, Builder, options};
+use crate::{Error, config::{Config, ConfigProblem}, faces::neo::Neo, limits::NodeLimits};
+
+pub(super) async fn build(builder: Builder) -> Result<App, Error> {
+    let Builder { config, reactors, routes: own_routes, clock, random } = builder;
+    let catalogue = options::catalogue(&config).map_err(Error::Log)?;
+    let auth = Auth::new(&config.auth_options(), &catalogue, clock.clone()).map_err(refused)?;
+    let store = SqliteOptions::new(config.storage.database_path());
+    let (backend, pages) = Sqlite::open(store, clock.clone(), random.clone()).await.map_err(Error::Store)?;
+    let log_options = options::log(&config);
+    let (log, service) =
+        Log::open(backend, pages, catalogue, log_options, clock.clone(), random.clone()).await.map_err(Error::Log)?;
+    let writer = tokio::spawn(service.run());
+
+    let draining = CancellationToken::new();
+    let neo = Arc::new(Neo {
+        log: log.clone(),
+        auth: auth.clone(),
+        node_limits: NodeLimits::new(config.limits.node_events_per_second),
+        started: Instant::now(),
+        draining: draining.clone(),
+        configuration: described(&config),
+    });
+    let mut routes = routes(&neo);
+    routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
+    let address = SocketAddr::new(config.server.host, config.server.port);
+    let server_options = options::server(&config, clock, random);
+    let server =
+        Server::bind(address, routes, server_options).await.map_err(|source| Error::Listen { address, source })?;
+    let data_dir = config.storage.data_dir.clone();
+    Ok(App { log, auth, writer, server, draining, data_dir })
+}
+
+/// The one list of routes.
+fn routes(neo: &Arc<Neo>) -> Vec<Route> {
+    let mut routes = crate::faces::neo::routes(neo);
+    routes
+}
+
+/// What an operator is told of the running configuration; no secrets.
+fn described(config: &Config) -> serde_json::Value {
+    json!({
+        "environment": format!("{:?}", config.environment).to_lowercase(),
+        "database": config.storage.database_path(),
+        "nodes": config.nodes.iter().map(|node| &node.id).collect::<Vec<_>>(),
+        "declaredEvents": config.events.declared.iter().map(|event| event.topic.as_str()).collect::<Vec<_>>(),
+        "openEvents": config.events.open,
+    })
+}
+
+/// The configuration was checked when it was read, so this is for embedders who made one by hand.
+fn refused(errors: Vec<nexus_auth::Error>) -> Error {
+    let problems = errors.iter().map(|error| ConfigProblem {
+        place: "auth".to_owned(),
+        what: crate::chain(error),
+        allowed: None,
+    });
+    Error::Config(problems.collect())
+}

@@ -1,0 +1,65 @@
+//! What the configuration means to each part: the one place where it is translated.
+
+use std::time::Duration;
+
+use nexus_core::{Catalogue, Clock, Error, LogOptions, Random};
+use nexus_http::{Rate, ServerOptions};
+use nexus_outbound::OutboundOptions;
+
+use super::CONNECTIONS_DRAIN_TIMEOUT;
+use crate::config::{Config, Mode};
+
+fn milliseconds(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+pub(super) fn log(config: &Config) -> LogOptions {
+    let limits = &config.limits;
+    LogOptions {
+        request_events_max: limits.request_events,
+        queue_requests_max: limits.queue_requests,
+        queue_bytes_max: limits.queue_bytes,
+        payload_bytes_max: limits.payload_bytes,
+        ring_events_max: limits.ring_events,
+        ring_bytes_max: limits.ring_bytes,
+        ..LogOptions::default()
+    }
+}
+
+/// The known events and those that the configuration declares, with their schemas.
+pub(super) fn catalogue(config: &Config) -> Result<Catalogue, Error> {
+    let declared = config.declared_events();
+    Catalogue::new(declared, config.events.open)
+}
+
+pub(super) fn server(config: &Config, clock: Clock, random: Random) -> ServerOptions {
+    let (server, limits) = (&config.server, &config.limits);
+    ServerOptions {
+        body_bytes_max: limits.body_bytes,
+        headers_max: limits.headers,
+        head_bytes_max: limits.header_bytes,
+        head_timeout: milliseconds(limits.header_read_timeout_ms),
+        body_timeout: milliseconds(limits.body_read_timeout_ms),
+        idle_timeout: milliseconds(limits.idle_timeout_ms),
+        write_timeout: milliseconds(limits.write_stall_timeout_ms),
+        drain_timeout: CONNECTIONS_DRAIN_TIMEOUT,
+        connections_max: limits.connections,
+        connections_per_address_max: limits.connections_per_address,
+        anonymous_rate: Rate::new(limits.anonymous_requests_per_second, limits.anonymous_burst),
+        address_rate: Rate::new(limits.address_requests_per_second, limits.address_requests_per_second),
+        allowed_origins: server.allowed_origins.iter().map(|origin| origin.as_str().to_owned()).collect(),
+        trusted_proxies: server.trusted_proxies.clone(),
+        compression: server.compression,
+        clock,
+        random,
+        ..ServerOptions::default()
+    }
+}
+
+pub(super) fn outbound(config: &Config, mode: Mode) -> OutboundOptions {
+    OutboundOptions {
+        allow_cidrs: config.outbound.allow_cidrs.clone(),
+        allow_loopback: mode == Mode::Dev,
+        ..OutboundOptions::default()
+    }
+}

@@ -1,0 +1,71 @@
+//! Whether Nexus is well: open probes, and details for operators.
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use nexus_core::{Health, Scope, iso8601_ms};
+use nexus_http::{Call, Reply};
+use serde_json::json;
+
+use super::{Answered, Neo};
+use crate::VERSION;
+
+pub(super) fn health(neo: &Neo) -> Reply {
+    let answer = json!({
+        "status": "ok",
+        "uptime": neo.started.elapsed().as_secs(),
+        "service": "nexus",
+        "version": VERSION,
+        "timestamp": iso8601_ms(neo.log.clock().now_us()),
+    });
+    Reply::json(StatusCode::OK, &answer)
+}
+
+pub(super) fn live(_: &Neo) -> Reply {
+    Reply::json(StatusCode::OK, &json!({ "live": true }))
+}
+
+pub(super) fn ready(neo: &Neo) -> Reply {
+    match not_ready(neo) {
+        None => Reply::json(StatusCode::OK, &json!({ "ready": true })),
+        Some(reason) => {
+            Reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false, "reason": reason }))
+        }
+    }
+}
+
+fn not_ready(neo: &Neo) -> Option<&'static str> {
+    match neo.log.health() {
+        _ if neo.draining.is_cancelled() => Some("draining"),
+        Health::Healthy => None,
+        Health::Full => Some("storage-full"),
+        Health::Failed => Some("storage-failed"),
+    }
+}
+
+pub(super) async fn detailed(neo: Arc<Neo>, call: Call) -> Answered {
+    neo.reader(&call, Scope::Operate)?;
+    let answer = json!({
+        "status": if not_ready(&neo).is_none() { "ok" } else { "degraded" },
+        "reason": not_ready(&neo),
+        "version": VERSION,
+        "uptime": neo.started.elapsed().as_secs(),
+        "timestamp": iso8601_ms(neo.log.clock().now_us()),
+        "database": {
+            "kind": "sqlite",
+            "durability": "fsync",
+            "writable": neo.log.health() == Health::Healthy,
+            "head": neo.log.head(),
+        },
+        "memory": { "residentBytes": resident_bytes() },
+        "configuration": neo.configuration,
+    });
+    Ok(Reply::json(StatusCode::OK, &answer))
+}
+
+/// How much memory the process holds; nothing where the system does not say.
+fn resident_bytes() -> Option<u64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: u64 = statm.split_whitespace().nth(1)?.parse().ok()?;
+    Some(pages * rustix::param::page_size() as u64)
+}

@@ -1,0 +1,76 @@
+//! What the webhooks have in common: a body becomes one event, and the same fact twice is one event.
+
+use bytes::Bytes;
+use nexus_core::{Command, Json, Kind, NewEvent, Once, Principal, ProtocolEvent, RawObject};
+use nexus_http::{Call, Problem};
+
+use super::{Answered, Neo, answer, publish};
+
+/// What a webhook's body says.
+pub(super) enum Reading {
+    /// Something happened.
+    Fact {
+        event: ProtocolEvent,
+        /// What happened, in one word: with the thing it happened to, the fact's key.
+        outcome: &'static str,
+        /// The thing it happened to; nothing if the body does not say, and then the payload's schema
+        /// refuses it.
+        subject: Option<String>,
+        payload: Bytes,
+    },
+    /// Nothing that matters yet.
+    Nothing,
+}
+
+/// Publishes what a webhook says, once for each fact.
+pub(super) async fn record(
+    neo: &Neo,
+    call: &Call,
+    principal: &Principal,
+    sender: &str,
+    reading: Reading,
+) -> Answered {
+    let Reading::Fact { event, outcome, subject, payload } = reading else { return Ok(answer::ignored()) };
+    let event_type = neo.log.catalogue().known_type(event);
+    let command = Command {
+        once: subject.map(|subject| Once::fact("webhook", format!("{sender}:{subject}:{outcome}"))),
+        ..Command::event(NewEvent { causes: publish::causes(call), ..NewEvent::new(event_type, payload) })
+    };
+    let receipt = neo.log.submit(principal, command).await?;
+    Ok(answer::processed(event.name(), &receipt))
+}
+
+/// A node without a mapping. Only who may sign for it learns that.
+pub(super) fn unmapped(neo: &Neo, call: &Call) -> Answered {
+    let node = call.param("node").unwrap_or_default();
+    neo.signer(call, Some(node))?;
+    Err(Problem::new(Kind::NotFound, "not-found", "this node has no webhook mapping"))
+}
+
+/// A member that has to be an object when it is there.
+pub(super) fn member_object<'a>(body: &RawObject<'a>, name: &str) -> Result<RawObject<'a>, Problem> {
+    let Some(text) = body.get(name) else { return Ok(RawObject::default()) };
+    RawObject::parse(text.as_bytes())
+        ?
+        .ok_or_else(|| invalid(&format!("/{name}"), "must be an object"))
+}
+
+/// A scalar as text, as part of a fact's key.
+pub(super) fn scalar(raw: &str) -> Option<String> {
+    match Json::parse(raw.as_bytes()).ok()? {
+        Json::String(text) if !text.is_empty() => Some(text.into_owned()),
+        Json::Number(_) => Some(raw.to_owned()),
+        _ => None,
+    }
+}
+
+/// One thing is wrong with the body.
+pub(super) fn invalid(pointer: &str, detail: &str) -> Problem {
+    let problem = nexus_core::PayloadProblem { pointer: pointer.to_owned(), detail: detail.to_owned() };
+    Problem::from(nexus_core::Error::InvalidPayload { problems: vec![problem] })
+}
+
+/// Whether the body is `{"event","payload"}`, which every webhook takes as `/events` does.
+pub(super) fn is_event(body: &RawObject<'_>) -> bool {
+    body.get("event").is_some() && body.get("payload").is_some()
+}
