@@ -14,7 +14,7 @@ use std::{convert::Infallible, future::Future, panic::AssertUnwindSafe, sync::Ar
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
 use http_body_util::Full;
 use hyper::{
     body::{Body, Incoming},
@@ -71,6 +71,9 @@ pub(crate) async fn serve(
     let gzip = compression::wanted(&parts.headers).filter(|_| path.options.compression);
     // The socket, if the client asks for another protocol.
     let on_upgrade = parts.extensions.remove::<OnUpgrade>();
+    // Chunked: the parser drops a Content-Length that stands beside it, by which a proxy in front may have
+    // framed the request. What it then takes for the next request must not be one here.
+    let is_chunked = parts.headers.contains_key(header::TRANSFER_ENCODING);
     let method = parts.method.clone();
     let uri = parts.uri.clone();
 
@@ -101,8 +104,8 @@ pub(crate) async fn serve(
     // CORS: for allowed origins; a foreign page gets nothing that its browser would let it read.
     origin.answer(&mut reply.headers);
     reply.headers.insert(headers::X_REQUEST_ID, identity.header);
-    if connection.progress.is_body_unread() {
-        // The rest of the body is not read, so nothing can follow on this connection.
+    // Nothing can follow a body of which the rest is not read.
+    if is_chunked || connection.progress.is_body_unread() {
         reply
             .headers
             .insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -178,6 +181,8 @@ async fn answer<'a>(
         Found::Options(allow) => return Ok(origin.options(&parts.headers, allow)),
     };
     matched.route = Some(route);
+    // Host: exactly one, or a proxy may have read another request than this one.
+    check_host(&parts)?;
     // Content type and coding: refused before a byte of the body is read.
     body::check_type(&parts, route.media_types)?;
     // Body: bounded by declared length and by what really comes, and by its deadline.
@@ -204,6 +209,20 @@ async fn answer<'a>(
     };
     // Panics: one handler's fault is one answer of 500, not the end of the connection.
     catch_panic(async move { (route.handler)(call).await }, identity).await
+}
+
+fn check_host(parts: &Parts) -> Result<(), Problem> {
+    let mut hosts = parts.headers.get_all(header::HOST).iter();
+    let first = hosts.next();
+    let is_missing = first.is_none() && parts.version >= Version::HTTP_11;
+    if is_missing || hosts.next().is_some() {
+        return Err(Problem::new(
+            Kind::Malformed,
+            "invalid-request",
+            "the request needs exactly one Host header",
+        ));
+    }
+    Ok(())
 }
 
 async fn catch_panic(

@@ -1,0 +1,14 @@
+//! The server over real sockets, with requests written byte by byte.
+
+#[cfg(test)]
+mod it {
+    mod bodies;
+    mod connections;
+    mod deadlines;
+    mod framing;
+    mod problems;
+    mod rates;
+    mod routing;
+    mod support;
+    mod upgrades;
+}
