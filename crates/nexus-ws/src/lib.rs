@@ -1,2 +1,69 @@
 //! Live edges: WebSocket readers that share encoded frames.
+//!
+//! An [`Edge`] carries the log out live. Each event is written as a frame once for all readers who want
+//! it in the same form, not once for each of them:
+//!
+//! - Readers with equal subscriptions and rights form a *group*. A commit wakes only the groups that it
+//!   concerns, and readers through their group.
+//! - The first reader who comes encodes what follows into a *segment*: finished frames and where each
+//!   event starts. The others write the same bytes, or a slice of them if they begin in the middle.
+//! - A reader that fell behind memory reads pages from the store by itself, until it meets its group
+//!   again. So a slow client loses nothing. One whose socket takes nothing at all is closed, and told
+//!   where to go on.
+//!
+//! ```
+//! use nexus_auth::{Auth, AuthOptions, Secret};
+//! use nexus_core::{Catalogue, Clock, Nexus};
+//! use nexus_http::{Server, ServerOptions};
+//! use nexus_ws::{Edge, WsOptions};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let nexus = Nexus::in_memory().await?;
+//! let options = AuthOptions {
+//!     default_secrets: vec![Secret::new("a-secret-of-at-least-32-characters").into()],
+//!     ..AuthOptions::default()
+//! };
+//! let auth = Auth::new(&options, &Catalogue::known(), Clock::System).expect("valid options");
+//!
+//! let edge = Edge::new(nexus.log().clone(), auth, WsOptions::default());
+//! let address = ([127, 0, 0, 1], 0).into();
+//! let server = Server::bind(address, edge.routes(), ServerOptions::default()).await?;
+//! println!("ws://{}/ws", server.local_addr());
+//!
+//! let shutdown = CancellationToken::new();
+//! let running = tokio::spawn(server.run(shutdown.clone()));
+//! assert_eq!(edge.connections(), 0);
+//! // Every client is told where to resume before the server ends.
+//! shutdown.cancel();
+//! running.await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In reading order: the handshake (`http`), one `connection`, what comes in (`inbound`, `protocol`,
+//! `subscriptions`), how it reads the log (`feed`, `group`, `segment`), what goes out (`outbound`).
 #![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod connection;
+mod feed;
+mod filter;
+mod frame;
+mod group;
+mod groups;
+mod handle;
+mod heartbeat;
+mod http;
+mod inbound;
+mod options;
+mod outbound;
+mod protocol;
+mod segment;
+mod selection;
+mod service;
+mod subscriptions;
+
+pub use handle::Edge;
+pub use options::WsOptions;

@@ -1,0 +1,174 @@
+//! A group: readers with equal selections, and the segments they share.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use futures_util::task::AtomicWaker;
+use nexus_core::{Log, PAGE_EVENTS_MAX, Seq};
+use parking_lot::Mutex;
+
+use crate::{
+    segment::{Encoder, Segment},
+    selection::Selection,
+};
+
+/// How a connection is told that there is something to do.
+#[derive(Debug, Default)]
+pub(crate) struct Signal {
+    pub(crate) waker: AtomicWaker,
+    /// It has sent all that it knows of. Only then is it woken for events: a connection that is still
+    /// writing will look by itself.
+    waiting: AtomicBool,
+    /// Whoever it belongs to may have lost the right to it.
+    pub(crate) recheck: AtomicBool,
+}
+
+impl Signal {
+    /// Says that the connection waits for events; it must look once more after saying so.
+    pub(crate) fn wait(&self) {
+        self.waiting.store(true, Ordering::SeqCst);
+    }
+
+    fn events(&self) {
+        if self.waiting.swap(false, Ordering::SeqCst) {
+            self.waker.wake();
+        }
+    }
+}
+
+/// What a group has for a reader.
+#[derive(Debug)]
+pub(crate) enum Taken {
+    /// A segment that covers what follows the reader; it may begin before.
+    Segment(Arc<Segment>),
+    /// The segment was just encoded, so the bound over all segments has to hear of it.
+    Encoded(Arc<Segment>),
+    /// Nothing that matches follows yet.
+    UpToDate,
+    /// Memory does not go back so far.
+    Behind,
+}
+
+/// Readers with equal selections.
+#[derive(Debug)]
+pub(crate) struct Group {
+    pub(crate) selection: Arc<Selection>,
+    /// Everything up to here that matches was announced to the readers; nothing beyond it was.
+    tail: AtomicU64,
+    /// By what they follow; ranges never overlap and end at `tail`.
+    segments: Mutex<BTreeMap<Seq, Arc<Segment>>>,
+    readers: Mutex<HashMap<u64, Arc<Signal>>>,
+}
+
+impl Group {
+    pub(crate) fn new(selection: Arc<Selection>, announced: Seq) -> Self {
+        Self {
+            selection,
+            tail: AtomicU64::new(announced.get()),
+            segments: Mutex::default(),
+            readers: Mutex::default(),
+        }
+    }
+
+    pub(crate) fn tail(&self) -> Seq {
+        Seq::new(self.tail.load(Ordering::SeqCst))
+    }
+
+    pub(crate) fn enter(&self, reader: u64, signal: Arc<Signal>) {
+        self.readers.lock().insert(reader, signal);
+    }
+
+    /// Takes a reader out, and says whether the group is now empty.
+    pub(crate) fn leave(&self, reader: u64) -> bool {
+        let mut readers = self.readers.lock();
+        readers.remove(&reader);
+        readers.is_empty()
+    }
+
+    /// Tells the readers of a batch that holds something for them; whatever was between the batch
+    /// before and this one did not. Gives the range that was passed, so that it is counted.
+    pub(crate) fn announce(&self, first: Seq, last: Seq) -> Option<Arc<Segment>> {
+        let passed = {
+            let mut segments = self.segments.lock();
+            let tail = self.tail();
+            if last <= tail {
+                return None;
+            }
+            // So that a reader that slept meanwhile need not look through what was not for it.
+            let passed = (first.previous() > tail)
+                .then(|| Arc::new(Segment::nothing(tail, first.previous())));
+            if let Some(passed) = &passed {
+                segments.insert(tail, passed.clone());
+            }
+            self.tail.store(last.get(), Ordering::SeqCst);
+            passed
+        };
+        for reader in self.readers.lock().values() {
+            reader.events();
+        }
+        passed
+    }
+
+    /// What follows a reader. Encodes it if nobody did or it was evicted: once, for all, under the
+    /// group's lock, for at most one segment.
+    pub(crate) fn take(&self, after: Seq, log: &Log, segment_bytes_max: usize) -> Taken {
+        if after >= self.tail() {
+            return Taken::UpToDate;
+        }
+        let mut segments = self.segments.lock();
+        if let Some((_, segment)) = segments.range(..=after).next_back()
+            && segment.through > after
+        {
+            return Taken::Segment(segment.clone());
+        }
+        let next = segments.range(after.next()..).next();
+        let through = next.map_or_else(|| self.tail(), |(begins, _)| *begins);
+        let Some(segment) = self.encode(after, through, log, segment_bytes_max) else {
+            return Taken::Behind;
+        };
+        let segment = Arc::new(segment);
+        segments.insert(after, segment.clone());
+        Taken::Encoded(segment)
+    }
+
+    /// Forgets a segment, if it is still that one.
+    pub(crate) fn evict(&self, segment: &Segment) {
+        let mut segments = self.segments.lock();
+        if let Some(kept) = segments.get(&segment.after)
+            && std::ptr::eq(&raw const **kept, segment)
+        {
+            segments.remove(&segment.after);
+        }
+    }
+
+    fn encode(
+        &self,
+        after: Seq,
+        through: Seq,
+        log: &Log,
+        segment_bytes_max: usize,
+    ) -> Option<Segment> {
+        let batches = log.recent_after(after, PAGE_EVENTS_MAX)?;
+        let epoch = log.head().epoch;
+        let mut encoder = Encoder::new(&self.selection, epoch, after, segment_bytes_max);
+        'full: for batch in &batches {
+            let events = batch.after(after);
+            let wanted = events.partition_point(|event| event.seq <= through);
+            let events = &events[..wanted];
+            encoder.reserve(events);
+            for event in events {
+                if !encoder.push(event) {
+                    break 'full;
+                }
+            }
+        }
+        let segment = encoder.finish();
+        // Memory that holds nothing of the range would let a reader turn on the spot.
+        (segment.through > after).then_some(segment)
+    }
+}

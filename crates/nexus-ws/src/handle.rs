@@ -1,0 +1,149 @@
+//! What others hold of the live edge: cheap to clone.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use nexus_auth::Auth;
+use nexus_core::Log;
+use parking_lot::Mutex;
+use tokio::{sync::Semaphore, task::AbortHandle};
+
+use crate::{WsOptions, group::Signal, groups::Groups, service};
+
+/// The live edge: WebSocket readers of one log. Cheap to clone; every clone is the same edge.
+///
+/// It ends when the last clone, the last route and the last connection are gone.
+#[derive(Clone)]
+pub struct Edge(pub(crate) Arc<Inner>);
+
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    loops: [AbortHandle; 2],
+}
+
+/// What connections share.
+pub(crate) struct Shared {
+    pub(crate) log: Log,
+    pub(crate) auth: Auth,
+    pub(crate) options: WsOptions,
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) page_reads: Semaphore,
+    pub(crate) metrics: Metrics,
+    seats: Mutex<HashMap<u64, Arc<Signal>>>,
+}
+
+/// Counters for those who watch.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    pub(crate) pages: AtomicU64,
+    seats: AtomicU64,
+}
+
+impl Edge {
+    /// An edge over a log. Needs a tokio runtime.
+    #[must_use]
+    pub fn new(log: Log, auth: Auth, options: WsOptions) -> Self {
+        let groups = Groups::new(
+            log.head().seq,
+            options.segments_bytes_max,
+            options.segment_bytes_max,
+        );
+        let shared = Arc::new(Shared {
+            groups: Arc::new(groups),
+            page_reads: Semaphore::new(options.page_reads_max.max(1)),
+            metrics: Metrics::default(),
+            seats: Mutex::default(),
+            log,
+            auth,
+            options,
+        });
+        let loops = [
+            tokio::spawn(service::announce(shared.clone())).abort_handle(),
+            tokio::spawn(service::recheck(shared.clone())).abort_handle(),
+        ];
+        Self(Arc::new(Inner { shared, loops }))
+    }
+
+    /// How many connections there are.
+    #[must_use]
+    pub fn connections(&self) -> usize {
+        self.0.shared.seats.lock().len()
+    }
+
+    /// How many groups of readers there are.
+    #[must_use]
+    pub fn groups(&self) -> usize {
+        self.0.shared.groups.count()
+    }
+
+    /// How many segments were encoded so far, for any number of readers each.
+    #[must_use]
+    pub fn encodings(&self) -> u64 {
+        self.0.shared.groups.encodings()
+    }
+
+    /// How many pages were read from the store so far, for readers behind memory.
+    #[must_use]
+    pub fn pages(&self) -> u64 {
+        self.0.shared.metrics.pages.load(Ordering::Relaxed)
+    }
+
+    /// A seat for one more connection.
+    pub(crate) fn seat(&self) -> Seat {
+        let shared = &self.0.shared;
+        let number = shared.metrics.seats.fetch_add(1, Ordering::Relaxed);
+        let signal = Arc::new(Signal::default());
+        shared.seats.lock().insert(number, signal.clone());
+        Seat {
+            edge: self.clone(),
+            number,
+            signal,
+        }
+    }
+}
+
+impl fmt::Debug for Edge {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Edge")
+            .field("connections", &self.connections())
+            .field("groups", &self.groups())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Has every connection ask again whether it may read.
+    pub(crate) fn recheck_all(&self) {
+        for signal in self.seats.lock().values() {
+            signal.recheck.store(true, Ordering::SeqCst);
+            signal.waker.wake();
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        for each in &self.loops {
+            each.abort();
+        }
+    }
+}
+
+/// The place of a connection; given up when dropped.
+pub(crate) struct Seat {
+    pub(crate) edge: Edge,
+    pub(crate) signal: Arc<Signal>,
+    number: u64,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.edge.0.shared.seats.lock().remove(&self.number);
+    }
+}

@@ -1,0 +1,22 @@
+//! The live edge over a real server, with real clients.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on may panic"
+)]
+
+#[path = "it/harness.rs"]
+mod harness;
+
+#[path = "it/auth.rs"]
+mod auth;
+#[path = "it/closing.rs"]
+mod closing;
+#[path = "it/pressure.rs"]
+mod pressure;
+#[path = "it/protocol.rs"]
+mod protocol;
+#[path = "it/resume.rs"]
+mod resume;
+#[path = "it/sharing.rs"]
+mod sharing;
