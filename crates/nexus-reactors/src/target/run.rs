@@ -1,0 +1,356 @@
+//! Running: which event or delivery is next, and what becomes of it when it ends.
+
+use std::sync::Arc;
+
+use nexus_core::{Event, Ordering};
+use tokio::time::Instant;
+
+use super::{
+    Ended, Job, Stage, Target,
+    settle::{Fate, Settle},
+};
+use crate::{
+    attempt::{Ending, Failure},
+    delivery::Delivery,
+    lanes::Entry,
+    redeliver::{self, Concluded},
+    waiting,
+};
+
+impl Target {
+    /// Whether another attempt may run.
+    pub(super) fn has_place(&self) -> bool {
+        self.attempts.len() < self.runner.options.concurrency.max(1)
+    }
+
+    /// Retries take at most half of the places, so that what fails does not hold up what is new. A
+    /// single place is taken in turns.
+    pub(super) fn may_retry(&self) -> bool {
+        let places = self.runner.options.concurrency / 2;
+        let is_turn = places > 0 || !self.retried_last || self.next_new().is_none();
+        is_turn && self.retries_running < places.max(1)
+    }
+
+    /// The new event that may run now.
+    fn next_new(&self) -> Option<&Arc<Event>> {
+        let event = self.ready.front()?;
+        let in_order = self.runner.options.ordering != Ordering::All || self.lanes.is_free("");
+        (event.seq.get() <= self.opened && in_order && !self.is_full()).then_some(event)
+    }
+
+    /// Begins what may run, while there are places.
+    pub(super) fn start_ready(&mut self) {
+        while self.has_place() {
+            if let Some(seq) = self.resumed.pop_front() {
+                self.resume(seq);
+            } else if self.may_retry()
+                && let Some(seq) = self.next_retry()
+            {
+                self.begin_retry(seq);
+            } else if self.next_new().is_some()
+                && let Some(event) = self.ready.pop_front()
+            {
+                self.begin_new(event);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn next_retry(&mut self) -> Option<u64> {
+        let now_us = self.runner.log.clock().now_us();
+        self.waiting.pop_due(now_us, self.suspect_running.is_none())
+    }
+
+    fn begin_new(&mut self, event: Arc<Event>) {
+        self.retried_last = false;
+        let seq = event.seq.get();
+        let key = self.lane_of(&event);
+        let once = match self.runner.once_key(&event) {
+            Ok(once) => once,
+            Err(failure) => return self.give_up(&event, key, &failure),
+        };
+        let entry = key
+            .as_ref()
+            .map_or(Entry::Run, |key| self.lanes.enter(key, seq));
+        if entry == Entry::Blocked {
+            return self.defer(&event, key, once);
+        }
+        let job = Job {
+            key,
+            once,
+            holds_once: false,
+            event: Some(event),
+            stage: Stage::BehindKey,
+            is_delivery: false,
+            began: Instant::now(),
+            ended: None,
+        };
+        self.jobs.insert(seq, job);
+        if entry == Entry::Run {
+            self.resume(seq);
+        }
+    }
+
+    fn begin_retry(&mut self, seq: u64) {
+        self.retried_last = true;
+        let Some(entry) = self.waiting.get(seq) else {
+            return;
+        };
+        if entry.is_suspect {
+            self.suspect_running = Some(seq);
+        }
+        let job = Job {
+            key: entry.key.clone(),
+            once: entry.once.clone(),
+            holds_once: false,
+            event: None,
+            stage: Stage::BehindKey,
+            is_delivery: true,
+            began: Instant::now(),
+            ended: None,
+        };
+        self.jobs.insert(seq, job);
+        self.resume(seq);
+    }
+
+    /// Runs a job whose lane is free, unless its `once` key is taken.
+    fn resume(&mut self, seq: u64) {
+        let Some(job) = self.jobs.get_mut(&seq) else {
+            return;
+        };
+        if let Some(once) = &job.once
+            && !job.holds_once
+        {
+            if !self.once_keys.enter(once, seq) {
+                job.stage = Stage::BehindOnce;
+                return;
+            }
+            job.holds_once = true;
+        }
+        job.stage = Stage::Running;
+        job.began = Instant::now();
+        let runner = self.runner.clone();
+        let once = job.once.clone();
+        if let Some(event) = job.event.clone() {
+            self.attempts.spawn(async move {
+                Ended::First(seq, runner.attempt(&event, once.as_ref(), 1).await)
+            });
+        } else {
+            self.retries_running += 1;
+            let ledger = self.ledger.clone();
+            self.attempts.spawn(async move {
+                Ended::Delivery(seq, redeliver::redeliver(&runner, &ledger, seq).await)
+            });
+        }
+    }
+
+    /// Takes what a task told, and whatever else is there.
+    pub(super) fn take_ended(&mut self, ended: Ended) {
+        let mut next = Some(ended);
+        while let Some(ended) = next {
+            match ended {
+                Ended::First(seq, ending) => self.first_ended(seq, ending),
+                Ended::Delivery(seq, concluded) => self.concluded(seq, concluded),
+            }
+            next = self.attempts.try_join_next().and_then(Result::ok);
+        }
+    }
+
+    fn first_ended(&mut self, seq: u64, ending: Ending) {
+        let Some(job) = self.jobs.get_mut(&seq) else {
+            return;
+        };
+        if job.stage == Stage::Moving {
+            job.ended = Some(ending);
+            return;
+        }
+        if job.is_delivery {
+            return self.conclude_moved(seq, ending);
+        }
+        let Some(job) = self.jobs.remove(&seq) else {
+            return;
+        };
+        let mut settle = Settle::new(seq);
+        settle.release = job.once.clone().filter(|_| job.holds_once);
+        match (ending, &job.event) {
+            (Ending::Already, _) | (_, None) => {}
+            (Ending::Succeeded(events), _) => {
+                settle.emit = events;
+                settle.fact = job.once.clone();
+                settle.event = job.event.clone();
+            }
+            (Ending::Failed(failure), Some(event)) => {
+                settle.delivery = Some(self.failed(event, job.key.clone(), job.once, &failure));
+            }
+        }
+        let blocks = matches!(settle.delivery, Some((_, Fate::Waiting { .. })));
+        self.finish(settle);
+        if let Some(key) = &job.key {
+            if blocks {
+                self.block(key, seq);
+            }
+            self.leave_lane(key);
+        }
+    }
+
+    /// The delivery of an event whose first attempt failed.
+    fn failed(
+        &self,
+        event: &Event,
+        key: Option<Arc<str>>,
+        once: Option<Arc<str>>,
+        failure: &Failure,
+    ) -> (Delivery, Fate) {
+        let (clock, random) = (self.runner.log.clock(), self.runner.log.random());
+        let now_us = clock.now_us();
+        let mut delivery = Delivery::new(event, key, once, self.runner.target_url(), now_us);
+        delivery.attempts = 1;
+        let schedule = &self.runner.options.retry;
+        let fate = match delivery.fail(failure, schedule, random.fraction(), now_us) {
+            Some(due_us) => Fate::Waiting {
+                due_us,
+                is_suspect: false,
+            },
+            None => Fate::Dead,
+        };
+        (delivery, fate)
+    }
+
+    /// The event cannot run at all.
+    fn give_up(&mut self, event: &Event, key: Option<Arc<str>>, failure: &Failure) {
+        let mut settle = Settle::new(event.seq.get());
+        settle.delivery = Some(self.failed(event, key, None, failure));
+        self.finish(settle);
+    }
+
+    /// The event waits behind a delivery, as a delivery.
+    pub(super) fn defer(&mut self, event: &Event, key: Option<Arc<str>>, once: Option<Arc<str>>) {
+        self.defer_as(event, key, once, 0);
+    }
+
+    /// The event may have been running when the process before ended.
+    pub(super) fn suspect(&mut self, event: &Event) {
+        let key = self.lane_of(event);
+        match self.runner.once_key(event) {
+            Ok(once) => self.defer_as(event, key, once, 1),
+            Err(failure) => self.give_up(event, key, &failure),
+        }
+    }
+
+    fn defer_as(
+        &mut self,
+        event: &Event,
+        key: Option<Arc<str>>,
+        once: Option<Arc<str>>,
+        crashes: u32,
+    ) {
+        let seq = event.seq.get();
+        let now_us = self.runner.log.clock().now_us();
+        let url = self.runner.target_url();
+        let mut delivery = Delivery::new(event, key.clone(), once, url, now_us);
+        delivery.crashes = crashes;
+        let fate = Fate::Waiting {
+            due_us: now_us,
+            is_suspect: crashes > 0,
+        };
+        let mut settle = Settle::new(seq);
+        settle.delivery = Some((delivery, fate));
+        self.finish(settle);
+        if let Some(key) = &key {
+            self.block(key, seq);
+        }
+    }
+
+    /// The event blocks its lane: those that wait behind it in memory become deliveries.
+    pub(super) fn block(&mut self, key: &Arc<str>, seq: u64) {
+        for behind in self.lanes.block(key, seq) {
+            if let Some(Job {
+                event: Some(event),
+                once,
+                ..
+            }) = self.jobs.remove(&behind)
+            {
+                self.defer(&event, Some(key.clone()), once);
+            }
+        }
+    }
+
+    pub(super) fn leave_lane(&mut self, key: &str) {
+        self.resumed.extend(self.lanes.leave(key));
+    }
+
+    pub(super) fn release_once(&mut self, key: &str) {
+        if let Some(next) = self.once_keys.leave(key) {
+            if let Some(job) = self.jobs.get_mut(&next) {
+                job.holds_once = true;
+            }
+            self.resumed.push_back(next);
+        }
+    }
+
+    /// Settles a delivery whose first attempt ran on while its record was written.
+    pub(super) fn conclude_moved(&mut self, seq: u64, ending: Ending) {
+        let (runner, ledger) = (self.runner.clone(), self.ledger.clone());
+        self.attempts.spawn(async move {
+            let concluded = redeliver::conclude_moved(&runner, &ledger, seq, ending).await;
+            Ended::Delivery(seq, concluded)
+        });
+    }
+
+    /// An attempt at a delivery has ended, and how it ended is in the log.
+    fn concluded(&mut self, seq: u64, concluded: Concluded) {
+        let Some(job) = self.jobs.remove(&seq) else {
+            return;
+        };
+        if job.event.is_none() {
+            self.retries_running -= 1;
+        }
+        if self.suspect_running == Some(seq) {
+            self.suspect_running = None;
+        }
+        if let Some(once) = job.once.filter(|_| job.holds_once) {
+            self.release_once(&once);
+        }
+        if job.event.is_some()
+            && let Some(key) = &job.key
+        {
+            self.leave_lane(key);
+        }
+        match concluded {
+            Concluded::Waiting { due_us } => {
+                if let Some(entry) = self.waiting.get(seq).cloned() {
+                    let entry = waiting::Entry {
+                        due_us,
+                        is_suspect: false,
+                        ..entry
+                    };
+                    self.waiting.put(seq, entry);
+                    self.waiting.arm(seq);
+                }
+                return;
+            }
+            Concluded::Done => {}
+            Concluded::Dead(delivery) => self.died(&delivery),
+            Concluded::Lost(why) => {
+                // Its record says what it is; whoever loads it next will see.
+                tracing::error!(reactor = %self.status.name, seq, ?why, "a delivery was lost sight of");
+            }
+        }
+        self.waiting.remove(seq);
+        if let Some(key) = &job.key
+            && let Some(head) = self.lanes.unblock(key, seq)
+        {
+            self.waiting.arm(head);
+        }
+    }
+
+    pub(super) fn died(&mut self, delivery: &Delivery) {
+        self.dead += 1;
+        tracing::warn!(
+            reactor = %self.status.name, seq = delivery.seq, event = %delivery.event_id,
+            attempts = delivery.attempts, error = delivery.final_error(), "a delivery was given up"
+        );
+        self.alerts.dead_letter(&self.status.name, delivery);
+    }
+}

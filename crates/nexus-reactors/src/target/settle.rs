@@ -1,0 +1,406 @@
+//! Settling: what ended goes into the cursor record, in the commit of what it emitted.
+
+use std::sync::Arc;
+
+use nexus_core::{Change, Command, Event, Fence, NewEvent};
+use tokio::time::Instant;
+
+use super::{Job, MOVE_ON_EVERY, Stage, Target};
+use crate::{
+    delivery::Delivery,
+    ledger::{Wanted, Written},
+    progress::Mark,
+    redeliver::refused,
+    waiting,
+};
+
+/// A write holds at most this many events, a fraction of what one request may have.
+const EMITTED_MAX: usize = 256;
+/// With this many successes the write does not wait for more.
+const FINISHED_MAX: usize = 256;
+
+/// One event that is to be settled.
+#[derive(Debug)]
+pub(super) struct Settle {
+    pub(super) seq: u64,
+    /// The event, for the dead letter that it becomes when the log refuses what it emits.
+    pub(super) event: Option<Arc<Event>>,
+    /// What follows from it.
+    pub(super) emit: Vec<NewEvent>,
+    /// The `once` key that is settled with it.
+    pub(super) fact: Option<Arc<str>>,
+    /// The `once` key that others may take when it is written.
+    pub(super) release: Option<Arc<str>>,
+    /// The delivery that it becomes.
+    pub(super) delivery: Option<(Delivery, Fate)>,
+}
+
+/// What a new delivery does next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It waits for an attempt.
+    Waiting { due_us: i64, is_suspect: bool },
+    /// Its first attempt is still running.
+    Moved,
+    /// It is given up.
+    Dead,
+}
+
+impl Settle {
+    pub(super) fn new(seq: u64) -> Self {
+        Self {
+            seq,
+            event: None,
+            emit: Vec::new(),
+            fact: None,
+            release: None,
+            delivery: None,
+        }
+    }
+
+    /// Whether it decides over other events: what it emits or whether its key is used.
+    fn is_emitter(&self) -> bool {
+        !self.emit.is_empty() || self.fact.is_some()
+    }
+
+    /// Whether nobody waits for it to be written.
+    fn is_patient(&self) -> bool {
+        !self.is_emitter() && self.delivery.is_none() && self.release.is_none()
+    }
+}
+
+/// The write that is under way.
+#[derive(Debug, Default)]
+pub(super) struct Writing {
+    pub(super) items: Vec<Settle>,
+    opened: u64,
+    position: u64,
+}
+
+impl Target {
+    /// Keeps an event that ended for the next write.
+    pub(super) fn finish(&mut self, settle: Settle) {
+        self.finished_since.get_or_insert_with(Instant::now);
+        self.finished.push(settle);
+    }
+
+    /// Whether the cursor record is to be written now.
+    pub(super) fn is_write_due(&self) -> bool {
+        let now = Instant::now();
+        let blocked = self
+            .ready
+            .front()
+            .is_some_and(|event| event.seq.get() > self.opened);
+        let can_open = self.progress.position() + self.options.window > self.opened;
+        if blocked && (can_open || !self.finished.is_empty()) {
+            return true;
+        }
+        if self.finished.is_empty() {
+            return self.move_on_at().is_some_and(|at| at <= now);
+        }
+        self.finished.len() >= FINISHED_MAX
+            || self.finished.iter().any(|settle| !settle.is_patient())
+            || self
+                .finished_since
+                .is_some_and(|since| since + self.options.linger <= now)
+    }
+
+    /// When the record is to be written although nothing ended: so that a matching event finds the
+    /// window open, and that a position is never much older than the events that were passed.
+    pub(super) fn move_on_at(&self) -> Option<Instant> {
+        if self.progress.position() <= self.written_position {
+            return None;
+        }
+        let nearly_through = self.scanned + self.options.window / 4 > self.opened
+            && self.progress.position() + self.options.window > self.opened;
+        let every = if nearly_through {
+            MOVE_ON_EVERY
+        } else {
+            self.options.position_every
+        };
+        Some(self.written_at + every)
+    }
+
+    /// Begins to write what ended. `is_last`: nothing runs any more, so nothing is opened.
+    pub(super) fn begin_write(&mut self, is_last: bool) {
+        let items = self.take_finished();
+        let mut progress = self.progress.clone();
+        for item in &items {
+            progress.settle(item.seq, item.seq);
+        }
+        let position = progress.position();
+        let ran = self.opened.max(position + self.options.window);
+        let opened = if is_last { position } else { ran };
+        self.writes += 1;
+        let mark = Mark {
+            engine: self.engine.clone(),
+            write: self.writes,
+        };
+        let body = progress.encode(ran, opened, &mark);
+        let mut command = Command::default();
+        for item in &items {
+            command.events.extend(item.emit.iter().cloned());
+            if let Some(fact) = &item.fact {
+                command.once = Some(self.runner.once(fact));
+            }
+            if let Some((delivery, fate)) = &item.delivery {
+                let due_us = match fate {
+                    Fate::Waiting { due_us, .. } => Some(*due_us),
+                    Fate::Moved => Some(delivery.created_us),
+                    Fate::Dead => None,
+                };
+                command
+                    .changes
+                    .push(delivery.put(&self.status.name, due_us));
+            }
+        }
+        // The last change, because its revision is what the receipt tells.
+        command.changes.push(Change::Put {
+            key: self.cursor_key.clone(),
+            owner: None,
+            scope: self.status.name.clone(),
+            state: "".into(),
+            due_us: None,
+            fence: Fence::Keep,
+            body: body.clone(),
+        });
+        let (ledger, key, revision) = (self.ledger.clone(), self.cursor_key.clone(), self.revision);
+        self.write = Some(Box::pin(async move {
+            ledger
+                .write(command, &key, revision, &Wanted::Body(body))
+                .await
+        }));
+        self.writing = Writing {
+            items,
+            opened,
+            position,
+        };
+    }
+
+    /// Takes what goes into one write: one `once` key at most, because a command has one. What emits
+    /// stays in order.
+    fn take_finished(&mut self) -> Vec<Settle> {
+        let (mut emitters, mut emitted, mut facts) = (0, 0, 0);
+        let mut is_closed = false;
+        let (taken, left) = std::mem::take(&mut self.finished)
+            .into_iter()
+            .partition(|settle| {
+                if !settle.is_emitter() {
+                    return true;
+                }
+                let fits = emitters < self.emitters_max
+                    && (emitters == 0 || emitted + settle.emit.len() <= EMITTED_MAX)
+                    && (settle.fact.is_none() || facts == 0);
+                is_closed |= !fits;
+                if is_closed {
+                    return false;
+                }
+                emitters += 1;
+                emitted += settle.emit.len();
+                facts += usize::from(settle.fact.is_some());
+                true
+            });
+        self.finished = left;
+        self.finished_since = (!self.finished.is_empty()).then(Instant::now);
+        taken
+    }
+
+    /// Takes how the write ended; `false` when the target has to stop.
+    pub(super) fn take_written(&mut self, written: Written) -> bool {
+        let Writing {
+            mut items,
+            opened,
+            position,
+        } = std::mem::take(&mut self.writing);
+        match written {
+            Written::Stored(revision) => {
+                self.revision = revision;
+                self.opened = opened;
+                self.written_at = Instant::now();
+                self.written_position = position;
+                for item in items {
+                    self.stored(item);
+                }
+                if !self.finished.iter().any(Settle::is_emitter) {
+                    self.emitters_max = usize::MAX;
+                }
+                return true;
+            }
+            Written::Replayed => {
+                // The key was settled by another event: this one is settled without anything.
+                for item in items.iter_mut().filter(|item| item.fact.is_some()) {
+                    item.fact = None;
+                    item.emit.clear();
+                }
+            }
+            Written::Refused(why) => {
+                let emitters = items.iter().filter(|item| item.is_emitter()).count();
+                if emitters == 0 {
+                    tracing::error!(reactor = %self.status.name, why, "the log refuses a position");
+                    return false;
+                }
+                if emitters == 1 {
+                    self.refuse(&mut items, &why);
+                } else {
+                    // One of them breaks a rule; written one by one it will be seen which.
+                    self.emitters_max = 1;
+                }
+            }
+            Written::Lost => {
+                tracing::error!(reactor = %self.status.name, "another engine runs this reactor");
+                return false;
+            }
+            Written::Closed => return false,
+        }
+        items.append(&mut self.finished);
+        self.finished = items;
+        self.finished_since = Some(Instant::now());
+        true
+    }
+
+    /// What it emitted breaks a rule: it is given up.
+    fn refuse(&mut self, items: &mut [Settle], why: &str) {
+        let now_us = self.runner.log.clock().now_us();
+        for item in items.iter_mut().filter(|item| item.is_emitter()) {
+            item.emit.clear();
+            item.fact = None;
+            item.delivery = item.event.take().map(|event| {
+                let url = self.runner.target_url();
+                let key = self.lane_of(&event);
+                let mut delivery = Delivery::new(&event, key, item.release.clone(), url, now_us);
+                delivery.attempts = 1;
+                delivery.note(&refused(why), now_us);
+                delivery.failed_us = Some(now_us);
+                (delivery, Fate::Dead)
+            });
+        }
+    }
+
+    /// An event is settled in the log.
+    fn stored(&mut self, item: Settle) {
+        let seq = item.seq;
+        self.progress.settle(seq, seq);
+        if let Some(key) = &item.release {
+            self.release_once(key);
+        }
+        let Some((delivery, fate)) = item.delivery else {
+            return;
+        };
+        let mut entry = waiting::Entry {
+            due_us: delivery.created_us,
+            created_us: delivery.created_us,
+            key: delivery.key.clone(),
+            once: delivery.once.clone(),
+            is_suspect: false,
+        };
+        match fate {
+            Fate::Dead => self.died(&delivery),
+            Fate::Waiting { due_us, is_suspect } => {
+                entry.due_us = due_us;
+                entry.is_suspect = is_suspect;
+                self.waiting.put(seq, entry);
+                if delivery
+                    .key
+                    .as_ref()
+                    .is_none_or(|key| self.lanes.head(key) == Some(seq))
+                {
+                    self.waiting.arm(seq);
+                }
+            }
+            Fate::Moved => {
+                self.waiting.put(seq, entry);
+                let Some(job) = self.jobs.get_mut(&seq) else {
+                    return;
+                };
+                job.stage = Stage::Running;
+                job.is_delivery = true;
+                if let Some(ending) = job.ended.take() {
+                    self.conclude_moved(seq, ending);
+                }
+            }
+        }
+    }
+
+    /// Whether the next event is beyond what may be opened.
+    pub(super) fn is_window_full(&self) -> bool {
+        self.finished.is_empty()
+            && self.ready.front().is_some_and(|event| {
+                event.seq.get() > self.opened
+                    && self.progress.position() + self.options.window <= self.opened
+            })
+    }
+
+    /// Moves what has been running for long out of a full window, as deliveries.
+    pub(super) fn make_room(&mut self) {
+        if !self.is_window_full() {
+            return;
+        }
+        let now = Instant::now();
+        let slow: Vec<u64> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| !job.is_delivery && job.stage == Stage::Running)
+            .filter(|(_, job)| job.began + self.options.slow_attempt <= now)
+            .map(|(seq, _)| *seq)
+            .collect();
+        if slow.is_empty() {
+            return;
+        }
+        for seq in slow {
+            self.move_out(seq);
+        }
+        // What waits for a `once` key of theirs holds the window as well.
+        let behind =
+            |job: &Job| !job.is_delivery && job.stage == Stage::BehindOnce && !job.holds_once;
+        let behind: Vec<u64> = self
+            .jobs
+            .iter()
+            .filter(|(_, job)| behind(job))
+            .map(|(seq, _)| *seq)
+            .collect();
+        for seq in behind {
+            self.move_behind(seq);
+        }
+    }
+
+    fn move_out(&mut self, seq: u64) {
+        let now_us = self.runner.log.clock().now_us();
+        let url = self.runner.target_url();
+        let Some(job) = self.jobs.get_mut(&seq) else {
+            return;
+        };
+        let Some(event) = &job.event else {
+            return;
+        };
+        let (key, once) = (job.key.clone(), job.once.clone());
+        let mut delivery = Delivery::new(event, key.clone(), once, url, now_us);
+        delivery.attempts = 1;
+        delivery.running = true;
+        job.stage = Stage::Moving;
+        let mut settle = Settle::new(seq);
+        settle.delivery = Some((delivery, Fate::Moved));
+        self.finish(settle);
+        if let Some(key) = &key {
+            self.block(key, seq);
+        }
+    }
+
+    fn move_behind(&mut self, seq: u64) {
+        let Some(Job {
+            event: Some(event),
+            key,
+            once,
+            ..
+        }) = self.jobs.remove(&seq)
+        else {
+            return;
+        };
+        if let Some(once) = &once {
+            self.once_keys.give_up(once, seq);
+        }
+        self.defer(&event, key.clone(), once);
+        if let Some(key) = &key {
+            self.leave_lane(key);
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The engine over a log in memory: what a reactor may rely on.
+
+#[path = "it/crashes.rs"]
+mod crashes;
+#[path = "it/engine.rs"]
+mod engine;
+#[path = "it/ordering.rs"]
+mod ordering;
+#[path = "it/support.rs"]
+mod support;
