@@ -6,6 +6,7 @@ mod check;
 mod convert;
 mod dev_secret;
 mod dotenv;
+mod embed;
 mod entries;
 mod given;
 mod lists;
@@ -18,6 +19,7 @@ mod setting;
 mod settings;
 mod value;
 
+pub use dev_secret::DEV_SECRET_FILE;
 pub use load::{DEFAULT_FILE, Loaded, Sources};
 pub use problem::ConfigProblem;
 pub use sections::{

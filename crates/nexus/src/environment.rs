@@ -1,18 +1,49 @@
 //! The variables that Nexus reads: one documented constant each.
 
-use std::{collections::BTreeMap, fmt};
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    fmt,
+    path::{Path, PathBuf},
+};
 
 /// The environment of a process as a plain value: only the daemon reads the real one.
 ///
 /// A variable that is empty counts as not set, because orchestrators cannot always leave one out.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    folder: PathBuf,
+}
 
 impl Environment {
+    /// The variables as the system gives them; what is not UTF-8 in them is replaced.
+    #[must_use]
+    pub fn new(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let text = |text: OsString| text.to_string_lossy().into_owned();
+        variables
+            .into_iter()
+            .map(|(name, value)| (text(name), text(value)))
+            .collect()
+    }
+
+    /// The same environment with another working folder than that of the process.
+    #[must_use]
+    pub fn in_folder(mut self, folder: impl Into<PathBuf>) -> Self {
+        self.folder = folder.into();
+        self
+    }
+
+    /// The working folder, against which relative names of files count; empty: that of the process.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// The value of a variable that is set and not empty.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0
+        self.variables
             .get(name)
             .map(String::as_str)
             .filter(|text| !text.is_empty())
@@ -20,7 +51,7 @@ impl Environment {
 
     /// Every variable that is not empty, by name.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0
+        self.variables
             .iter()
             .map(|(name, text)| (name.as_str(), text.as_str()))
             .filter(|(_, text)| !text.is_empty())
@@ -29,7 +60,7 @@ impl Environment {
     /// Adds a variable unless it is set already.
     pub fn add(&mut self, name: &str, text: &str) {
         if self.get(name).is_none() {
-            self.0.insert(name.to_owned(), text.to_owned());
+            self.variables.insert(name.to_owned(), text.to_owned());
         }
     }
 }
@@ -37,14 +68,17 @@ impl Environment {
 impl<N: Into<String>, T: Into<String>> FromIterator<(N, T)> for Environment {
     fn from_iter<I: IntoIterator<Item = (N, T)>>(variables: I) -> Self {
         let owned = |(name, text): (N, T)| (name.into(), text.into());
-        Self(variables.into_iter().map(owned).collect())
+        Self {
+            variables: variables.into_iter().map(owned).collect(),
+            folder: PathBuf::new(),
+        }
     }
 }
 
 impl fmt::Debug for Environment {
     /// Names only: values may be secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_set().entries(self.0.keys()).finish()
+        f.debug_set().entries(self.variables.keys()).finish()
     }
 }
 

@@ -2,12 +2,13 @@
 
 use ipnet::IpNet;
 use nexus_auth::Auth;
-use nexus_core::{Catalogue, Clock, Error as CoreError};
+use nexus_core::{Catalogue, Clock, Random};
 
 use super::{
     Mode, dev_secret,
+    given::shorten,
     load::{Loaded, Loader},
-    problem::ConfigProblem,
+    problem::{ConfigProblem, nearest},
     sections::Stage,
 };
 use crate::environment::{NEXUS_ADMIN_TOKEN, NEXUS_ENV, NEXUS_SECRET};
@@ -24,8 +25,9 @@ impl Loader {
         self.sizes();
         self.ranges();
         self.without_effect();
-        let secret_file = self.dev_secret();
+        self.dev_secret();
         if let Some(catalogue) = self.catalogue() {
+            self.check_rights(&catalogue);
             self.auth(&catalogue);
         }
         if !self.problems.is_empty() {
@@ -34,8 +36,6 @@ impl Loader {
         Ok(Loaded {
             config: self.config,
             warnings: self.warnings.into_vec(),
-            file: self.file,
-            dev_secret: secret_file,
         })
     }
 
@@ -148,20 +148,16 @@ impl Loader {
     }
 
     /// In `dev` a secret is made if none was given, and it opens everything.
-    fn dev_secret(&mut self) -> Option<std::path::PathBuf> {
+    fn dev_secret(&mut self) {
         if self.mode != Mode::Dev || !self.problems.is_empty() {
-            return None;
+            return;
         }
-        let mut file = None;
         if self.config.auth.secret.is_none() {
             let data_dir = &self.config.storage.data_dir;
-            match dev_secret::load_or_make(data_dir, &self.random) {
-                Ok((secret, path)) => {
-                    self.config.auth.secret = Some(secret);
-                    file = Some(path);
-                }
+            match dev_secret::load_or_make(data_dir, &Random::system()) {
+                Ok(secret) => self.config.auth.secret = Some(secret),
                 Err(error) => {
-                    let path = data_dir.join(dev_secret::FILE_NAME);
+                    let path = data_dir.join(dev_secret::DEV_SECRET_FILE);
                     let what = format!("the secret cannot be kept there: {error}");
                     self.problems.add(path.display().to_string(), what);
                 }
@@ -171,7 +167,6 @@ impl Loader {
         if auth.admin_token.is_none() {
             auth.admin_token.clone_from(&auth.secret);
         }
-        file
     }
 
     /// The events that will be valid; nothing when two of them are in each other's way.
@@ -207,25 +202,41 @@ impl Loader {
         }
     }
 
+    /// Whether the default secret was written somewhere, but not so that it can be used.
+    fn secret_refused(&self) -> bool {
+        self.problems.any_place(|place| {
+            place.starts_with(NEXUS_SECRET.name) || place.ends_with(" auth.secret")
+        })
+    }
+
+    /// Every name of what someone may read or publish has to be that of an event, or a pattern.
+    fn check_rights(&mut self, catalogue: &Catalogue) {
+        let valid = catalogue.names();
+        for (place, names) in std::mem::take(&mut self.rights) {
+            for name in names {
+                if catalogue.resolve_pattern(&name).is_err() {
+                    let near = nearest(&name, valid.iter().map(String::as_str));
+                    let hint = near.map_or(String::new(), |near| format!("; did you mean {near}?"));
+                    let what = format!("{:?} is no event and no pattern{hint}", shorten(&name));
+                    self.problems.add(place.clone(), what);
+                }
+            }
+        }
+    }
+
     /// Says where a refusal of nodes, secrets and tokens comes from.
     fn refused(&mut self, error: &nexus_auth::Error) {
         use nexus_auth::Error;
         let (owner, allowed) = match error {
+            // It was given, and refused for another reason.
+            Error::SecretMissing if self.secret_refused() => return,
             Error::SecretMissing => ("node default".to_owned(), None),
             Error::SecretWeak { owner, min, .. } => {
                 (owner.clone(), Some(format!("{min} characters and more")))
             }
             Error::SecretInvalid { owner, .. } => (owner.clone(), None),
-            Error::PermissionUnknown { owner, source, .. } => {
-                let valid = match source {
-                    CoreError::UnknownEvent { valid, .. } => Some(format!(
-                        "{} and patterns such as payment.*",
-                        valid.join(", ")
-                    )),
-                    _ => None,
-                };
-                (owner.clone(), valid)
-            }
+            // Told already, name by name, also of nodes that cannot sign.
+            Error::PermissionUnknown { .. } => return,
             Error::SecretShared { second, .. } => (second.clone(), None),
             Error::NodeIdInvalid { id } | Error::NodeTwice { id } => (format!("node {id}"), None),
             Error::TokenTwice { name } | Error::TokenNameInvalid { name } => {

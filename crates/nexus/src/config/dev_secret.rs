@@ -4,7 +4,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use nexus_auth::{SECRET_CHARS_MIN, Secret};
@@ -12,17 +12,17 @@ use nexus_core::Random;
 
 use super::load::read_secret;
 
-/// The file in the data folder.
-pub(crate) const FILE_NAME: &str = "dev-secret";
+/// The file in the data folder that holds the secret which `nexusd dev` made.
+pub const DEV_SECRET_FILE: &str = "dev-secret";
 /// Only its owner may read it.
 const MODE: u32 = 0o600;
 
-/// The secret that is kept, made now if there is none, and the file it is in.
+/// The secret that is kept, made now if there is none.
 ///
 /// # Errors
 /// The file cannot be read or written, or what it holds is too short to be what was written.
-pub(crate) fn load_or_make(data_dir: &Path, random: &Random) -> io::Result<(Secret, PathBuf)> {
-    let path = data_dir.join(FILE_NAME);
+pub(crate) fn load_or_make(data_dir: &Path, random: &Random) -> io::Result<Secret> {
+    let path = data_dir.join(DEV_SECRET_FILE);
     let secret = match read_secret(&path) {
         Ok(text) => Secret::new(text),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path, random)?,
@@ -36,7 +36,7 @@ pub(crate) fn load_or_make(data_dir: &Path, random: &Random) -> io::Result<(Secr
     if fs::metadata(&path)?.permissions().mode() & 0o077 != 0 {
         fs::set_permissions(&path, fs::Permissions::from_mode(MODE))?;
     }
-    Ok((secret, path))
+    Ok(secret)
 }
 
 /// Writes a new secret under another name first, so that no half of it is ever found.
@@ -74,29 +74,28 @@ mod tests {
     fn it_is_made_once_and_only_its_owner_reads_it() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("data");
-        let (first, path) = load_or_make(&data, &Random::seeded(1)).unwrap();
-        let (second, _) = load_or_make(&data, &Random::seeded(2)).unwrap();
+        let first = load_or_make(&data, &Random::seeded(1)).unwrap();
+        let second = load_or_make(&data, &Random::seeded(2)).unwrap();
         assert!(first == second && first.chars() >= SECRET_CHARS_MIN);
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            MODE
-        );
+        assert_eq!(mode_of(&data.join(DEV_SECRET_FILE)), MODE);
         assert_eq!(fs::read_dir(&data).unwrap().count(), 1);
     }
 
     #[test]
     fn rights_that_are_too_wide_are_narrowed_and_damage_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let (_, path) = load_or_make(folder.path(), &Random::seeded(1)).unwrap();
+        let path = folder.path().join(DEV_SECRET_FILE);
+        load_or_make(folder.path(), &Random::seeded(1)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         load_or_make(folder.path(), &Random::seeded(1)).unwrap();
-        assert_eq!(
-            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
-            MODE
-        );
+        assert_eq!(mode_of(&path), MODE);
         for damaged in ["", "short\n"] {
             fs::write(&path, damaged).unwrap();
             assert!(load_or_make(folder.path(), &Random::seeded(1)).is_err());
         }
+    }
+
+    fn mode_of(path: &Path) -> u32 {
+        fs::metadata(path).unwrap().permissions().mode() & 0o777
     }
 }

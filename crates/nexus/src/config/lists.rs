@@ -24,6 +24,43 @@ const TOLD: [&str; 1] = ["neobot"];
 const PERMISSIONS_BESIDE: [&str; 2] = ["config/permissions.json", "permissions.json"];
 const PERMISSIONS_HERE: &str = "config/permissions.json";
 
+/// Where the members of one entry stand.
+struct At {
+    file: String,
+    list: String,
+    lines: BTreeMap<String, usize>,
+}
+
+impl At {
+    fn new(file: &str, list: &str, entries: &[Entry]) -> Self {
+        let lines = entries.iter().map(|entry| (entry.key.clone(), entry.line));
+        Self {
+            file: file.to_owned(),
+            list: list.to_owned(),
+            lines: lines.collect(),
+        }
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.lines.contains_key(key)
+    }
+
+    /// The entry itself: the line of its first member.
+    fn entry(&self) -> String {
+        match self.lines.values().min() {
+            Some(line) => format!("{}:{line} {}", self.file, self.list),
+            None => format!("{} {}", self.file, self.list),
+        }
+    }
+
+    fn key(&self, key: &str) -> String {
+        match self.lines.get(key) {
+            Some(line) => format!("{}:{line} {}.{key}", self.file, self.list),
+            None => format!("{}.{key}", self.entry()),
+        }
+    }
+}
+
 impl Loader {
     /// Reads a list of entries of the file.
     pub(crate) fn list(&mut self, file: &str, key: &str, items: Vec<Given>) {
@@ -33,16 +70,11 @@ impl Loader {
                 self.problems.add(format!("{file} {key}"), what);
                 continue;
             };
-            let line = entries.first().map_or(0, |entry| entry.line);
-            let place = if line == 0 {
-                format!("{file} {key}")
-            } else {
-                format!("{file}:{line} {key}")
-            };
+            let at = At::new(file, key, &entries);
             match key {
-                "nodes" => self.node(file, &place, entries),
-                "tokens" => self.token(file, &place, entries),
-                _ => self.event(file, &place, entries),
+                "nodes" => self.node(&at, entries),
+                "tokens" => self.token(&at, entries),
+                _ => self.event(&at, entries),
             }
         }
     }
@@ -50,45 +82,39 @@ impl Loader {
     /// Reads the members of an entry; those that are wrong are noted.
     fn entry<T: Default>(
         &mut self,
-        file: &str,
-        list: &str,
+        at: &At,
         settings: &'static [Setting<T>],
         entries: Vec<Entry>,
     ) -> T {
         let mut read = T::default();
-        for Entry { key, line, given } in entries {
-            let place = format!("{file}:{line} {list}.{key}");
+        for Entry { key, given, .. } in entries {
             let Some(setting) = settings.iter().find(|setting| setting.key == key) else {
                 let known = settings.iter().map(|setting| setting.key);
-                self.problems.add(place, unknown("setting", &key, known));
+                self.problems
+                    .add(at.key(&key), unknown("setting", &key, known));
                 continue;
             };
             if let Err(what) = (setting.apply)(&mut read, &given, setting.bounds) {
                 let allowed = (setting.allowed)(setting.bounds);
-                self.problems.add_with(place, what, allowed);
+                self.problems.add_with(at.key(&key), what, allowed);
             }
         }
         read
     }
 
-    fn node(&mut self, file: &str, place: &str, entries: Vec<Entry>) {
-        let has_id = entries.iter().any(|entry| entry.key == "id");
-        let read: NodeEntry = self.entry(file, "nodes", NODE, entries);
-        let Some(id) = read.id else {
-            if !has_id {
-                self.problems.add(place, "`id` is missing");
-            }
-            return;
-        };
+    fn node(&mut self, at: &At, entries: Vec<Entry>) {
+        let read: NodeEntry = self.entry(at, NODE, entries);
+        self.needed(at, "id");
+        let Some(id) = read.id else { return };
         let mut secrets = Vec::new();
         if let Some(name) = &read.secret_env {
-            secrets.extend(self.named_variable(place, "secret_env", name));
+            secrets.extend(self.named_variable(at, "secret_env", name));
         }
         if let Some(path) = &read.secret_file {
             match read_secret(&self.file_dir().join(path)) {
                 Ok(text) => secrets.push(Secret::new(text)),
                 Err(error) => self.problems.add(
-                    format!("{place}.secret_file"),
+                    at.key("secret_file"),
                     format!("{} cannot be read: {error}", path.display()),
                 ),
             }
@@ -96,7 +122,9 @@ impl Loader {
         secrets.extend(read.secrets);
         self.origins
             .entry(format!("node {id}"))
-            .or_insert_with(|| place.to_owned());
+            .or_insert_with(|| at.entry());
+        self.keep_rights(at, "publish", read.publish.as_deref());
+        self.keep_rights(at, "read", read.read.as_deref());
         self.config.nodes.push(Node {
             id,
             secrets,
@@ -108,36 +136,30 @@ impl Loader {
         });
     }
 
-    fn token(&mut self, file: &str, place: &str, entries: Vec<Entry>) {
-        let wrote = |key: &str| entries.iter().any(|entry| entry.key == key);
-        let (has_name, has_scopes) = (wrote("name"), wrote("scopes"));
-        let (has_env, has_digest) = (wrote("token_env"), wrote("token_sha256"));
-        let read: TokenEntry = self.entry(file, "tokens", TOKEN, entries);
-        if !has_name {
-            self.problems.add(place, "`name` is missing");
+    fn token(&mut self, at: &At, entries: Vec<Entry>) {
+        let read: TokenEntry = self.entry(at, TOKEN, entries);
+        self.needed(at, "name");
+        self.needed(at, "scopes");
+        if at.has("scopes") && read.scopes == Scopes::NONE {
+            let what = "it has no scope, so that it opens nothing";
+            self.warnings.add(at.key("scopes"), what);
         }
-        if !has_scopes {
-            let allowed = "read, publish, operate, admin";
-            self.problems
-                .add_with(place, "`scopes` is missing", allowed);
-        } else if read.scopes == Scopes::NONE {
-            self.warnings
-                .add(place, "it has no scope, so that it opens nothing");
-        }
-        if has_env == has_digest {
+        if at.has("token_env") == at.has("token_sha256") {
             let what = "one of `token_env` and `token_sha256` is needed, and not both";
-            self.problems.add(place, what);
+            self.problems.add(at.entry(), what);
         }
         let plain = read
             .token_env
-            .and_then(|name| self.named_variable(place, "token_env", &name))
+            .and_then(|name| self.named_variable(at, "token_env", &name))
             .map(TokenValue::Plain);
         let (Some(name), Some(value)) = (read.name, plain.or(read.token_sha256)) else {
             return;
         };
         self.origins
             .entry(format!("the token {name}"))
-            .or_insert_with(|| place.to_owned());
+            .or_insert_with(|| at.entry());
+        self.keep_rights(at, "publish", read.publish.as_deref());
+        self.keep_rights(at, "read", read.read.as_deref());
         self.config.tokens.push(Token {
             name,
             value,
@@ -148,36 +170,46 @@ impl Loader {
         });
     }
 
+    /// Keeps names and patterns to be checked when all events are known.
+    fn keep_rights(&mut self, at: &At, key: &str, names: Option<&[String]>) {
+        if let Some(names) = names {
+            self.rights.push((at.key(key), names.to_vec()));
+        }
+    }
+
+    /// Notes that a member is missing.
+    fn needed(&mut self, at: &At, key: &str) {
+        if !at.has(key) {
+            self.problems.add(at.entry(), format!("`{key}` is missing"));
+        }
+    }
+
     /// The secret in the variable that an entry names.
-    fn named_variable(&mut self, place: &str, key: &str, name: &str) -> Option<Secret> {
+    fn named_variable(&mut self, at: &At, key: &str, name: &str) -> Option<Secret> {
         self.claimed.insert(name.to_owned());
         let file_name = format!("{name}{FILE_SUFFIX}");
         let is_set =
             self.environment.get(name).is_some() || self.environment.get(&file_name).is_some();
         if !is_set {
-            self.problems
-                .add(format!("{place}.{key}"), format!("{name} is not set"));
+            self.problems.add(at.key(key), format!("{name} is not set"));
         }
         self.variable(name).map(|(_, text)| Secret::new(text))
     }
 
-    fn event(&mut self, file: &str, place: &str, entries: Vec<Entry>) {
-        let has_topic = entries.iter().any(|entry| entry.key == "topic");
-        let read: EventEntry = self.entry(file, "events", EVENT, entries);
-        if !has_topic {
-            self.problems.add(place, "`topic` is missing");
-        }
-        let key = self.member(place, "key", read.key.as_deref());
-        let subject = self.member(place, "subject", read.subject.as_deref());
+    fn event(&mut self, at: &At, entries: Vec<Entry>) {
+        let read: EventEntry = self.entry(at, EVENT, entries);
+        self.needed(at, "topic");
+        let key = self.member(at, "key", read.key.as_deref());
+        let subject = self.member(at, "subject", read.subject.as_deref());
         if !subject.is_empty() {
             self.warnings
-                .add(format!("{place}.subject"), "this version does not use it");
+                .add(at.key("subject"), "this version does not use it");
         }
-        let schema = read.schema.and_then(|path| self.schema(place, &path));
+        let schema = read.schema.and_then(|path| self.schema(at, &path));
         let Some(topic) = read.topic else { return };
         self.origins
             .entry(format!("event {topic}"))
-            .or_insert_with(|| place.to_owned());
+            .or_insert_with(|| at.entry());
         self.config.events.declared.push(EventDeclaration {
             topic,
             name: read.name,
@@ -189,14 +221,14 @@ impl Loader {
     }
 
     /// The names on the way to a member of the payload.
-    fn member(&mut self, place: &str, key: &str, path: Option<&str>) -> Vec<String> {
+    fn member(&mut self, at: &At, key: &str, path: Option<&str>) -> Vec<String> {
         let Some(path) = path else { return Vec::new() };
         let names: Vec<String> = path.split('.').map(str::to_owned).collect();
         let is_path =
             names.len() > 1 && names[0] == "payload" && names.iter().all(|name| !name.is_empty());
         if !is_path {
             self.problems.add_with(
-                format!("{place}.{key}"),
+                at.key(key),
                 format!("{path:?} is no member of the payload"),
                 "`payload.` and names with dots between them",
             );
@@ -205,7 +237,7 @@ impl Loader {
         names[1..].to_vec()
     }
 
-    fn schema(&mut self, place: &str, path: &Path) -> Option<serde_json::Value> {
+    fn schema(&mut self, at: &At, path: &Path) -> Option<serde_json::Value> {
         let read = read_text(&self.file_dir().join(path)).and_then(|text| {
             serde_json::from_str(&text).map_err(|error| io::Error::other(error.to_string()))
         });
@@ -213,7 +245,7 @@ impl Loader {
             Ok(schema) => Some(schema),
             Err(error) => {
                 let what = format!("{} cannot be read: {error}", path.display());
-                self.problems.add(format!("{place}.schema"), what);
+                self.problems.add(at.key("schema"), what);
                 None
             }
         }
@@ -332,6 +364,7 @@ impl Loader {
             let what = "this is not a list of names";
             return self.problems.add_with(place, what, SHAPE);
         };
+        self.rights.push((place.clone(), names.clone()));
         self.origins.entry(format!("node {id}")).or_insert(place);
         self.config.auth.permissions.insert(id.to_owned(), names);
     }

@@ -6,8 +6,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nexus_core::Random;
-
 use super::{
     Mode, dotenv,
     given::{self, Entry, Given},
@@ -31,17 +29,13 @@ const LISTS: [&str; 4] = ["nodes", "tokens", "events", "events.declared"];
 
 /// Where a configuration comes from.
 #[derive(Debug)]
-pub struct Sources<'a> {
-    /// The file that was named. Without it `serve` reads `nexus.toml` in the working folder if it is there.
-    pub file: Option<PathBuf>,
-    /// The working folder, against which relative names of files count.
-    pub working_dir: PathBuf,
-    /// The environment of the process.
-    pub environment: &'a Environment,
+pub struct Sources {
     /// What the daemon was asked to do.
     pub mode: Mode,
-    /// Where a secret for `dev` comes from.
-    pub random: Random,
+    /// The file that was named. Without it `serve` reads `nexus.toml` in the working folder if it is there.
+    pub file: Option<PathBuf>,
+    /// Variables and working folder of the process.
+    pub environment: Environment,
 }
 
 /// A configuration that can be used.
@@ -51,10 +45,6 @@ pub struct Loaded {
     pub config: Config,
     /// What is weak or has no effect.
     pub warnings: Vec<ConfigProblem>,
-    /// The file that was read.
-    pub file: Option<PathBuf>,
-    /// The file that holds the secret that `dev` made, when it is in use.
-    pub dev_secret: Option<PathBuf>,
 }
 
 impl Config {
@@ -63,7 +53,7 @@ impl Config {
     ///
     /// # Errors
     /// Every problem there is, those of the file first, in the order of its lines.
-    pub fn load(sources: Sources<'_>) -> Result<Loaded, Vec<ConfigProblem>> {
+    pub fn load(sources: Sources) -> Result<Loaded, Vec<ConfigProblem>> {
         let mut loader = Loader::new(sources);
         loader.dotenv();
         loader.file();
@@ -81,29 +71,30 @@ pub(crate) struct Loader {
     pub(crate) config: Config,
     pub(crate) environment: Environment,
     pub(crate) mode: Mode,
-    pub(crate) random: Random,
     pub(crate) problems: Problems,
     pub(crate) warnings: Problems,
     /// Where each setting, node and token was set, for problems that show only later.
     pub(crate) origins: BTreeMap<String, String>,
     /// Variables that an entry of the file names, so that nobody else takes them.
     pub(crate) claimed: BTreeSet<String>,
+    /// Names and patterns of what someone may read or publish, with their places.
+    pub(crate) rights: Vec<(String, Vec<String>)>,
     pub(crate) working_dir: PathBuf,
     pub(crate) file: Option<PathBuf>,
 }
 
 impl Loader {
-    fn new(sources: Sources<'_>) -> Self {
+    fn new(sources: Sources) -> Self {
         Self {
             config: Config::defaults(sources.mode),
-            environment: sources.environment.clone(),
+            working_dir: sources.environment.folder().to_owned(),
+            environment: sources.environment,
             mode: sources.mode,
-            random: sources.random,
             problems: Problems::default(),
             warnings: Problems::default(),
             origins: BTreeMap::new(),
             claimed: BTreeSet::new(),
-            working_dir: sources.working_dir,
+            rights: Vec::new(),
             file: sources.file,
         }
     }

@@ -55,7 +55,12 @@ impl Problems {
 
     /// Whether the place has a problem already.
     pub(crate) fn has(&self, place: &str) -> bool {
-        self.found.iter().any(|problem| problem.place == place)
+        self.any_place(|found| found == place)
+    }
+
+    /// Whether a place like that has a problem already.
+    pub(crate) fn any_place(&self, like: impl Fn(&str) -> bool) -> bool {
+        self.found.iter().any(|problem| like(&problem.place))
     }
 
     /// Whether there is none.
@@ -63,10 +68,18 @@ impl Problems {
         self.found.is_empty()
     }
 
-    /// Everything that was added, in that order.
-    pub(crate) fn into_vec(self) -> Vec<ConfigProblem> {
+    /// Everything that was added: what has a line in the order of the lines, then the rest as it was found.
+    pub(crate) fn into_vec(mut self) -> Vec<ConfigProblem> {
+        self.found
+            .sort_by_key(|problem| line(&problem.place).unwrap_or(usize::MAX));
         self.found
     }
+}
+
+/// The line in a place such as `nexus.toml:12 limits.body_bytes`.
+fn line(place: &str) -> Option<usize> {
+    let at = place.split_whitespace().next()?;
+    at.rsplit_once(':')?.1.parse().ok()
 }
 
 /// The name that was probably meant: the nearest one, if it is near.
@@ -113,6 +126,16 @@ mod tests {
         assert_eq!(nearest("prot", names), Some("port"));
         assert_eq!(nearest("alowed_origin", names), Some("allowed_origins"));
         assert_eq!(nearest("colour", names), None);
+    }
+
+    #[test]
+    fn problems_of_the_file_come_first_in_the_order_of_lines() {
+        let mut problems = Problems::default();
+        for place in ["PORT", "n.toml:10 b", "n.toml:9", "HOST"] {
+            problems.add(place, "x");
+        }
+        let places: Vec<_> = problems.into_vec().into_iter().map(|p| p.place).collect();
+        assert_eq!(places, ["n.toml:9", "n.toml:10 b", "PORT", "HOST"]);
     }
 
     #[test]

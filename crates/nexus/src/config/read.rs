@@ -125,31 +125,7 @@ fn text(given: &Given) -> Result<&str, String> {
     match given {
         Given::Text(text) | Given::Raw(text) if text.is_empty() => Err("it is empty".into()),
         Given::Text(text) | Given::Raw(text) => Ok(text),
-        _ => Err(not(given, "a text")),
-    }
-}
-
-impl Value for String {
-    fn read(given: &Given, _: Bounds) -> Result<Self, String> {
-        text(given).map(str::to_owned)
-    }
-    fn show(&self) -> String {
-        self.clone()
-    }
-    fn allowed(_: Bounds) -> String {
-        "a text".into()
-    }
-}
-
-impl Value for PathBuf {
-    fn read(given: &Given, _: Bounds) -> Result<Self, String> {
-        text(given).map(Self::from)
-    }
-    fn show(&self) -> String {
-        self.display().to_string()
-    }
-    fn allowed(_: Bounds) -> String {
-        "a path".into()
+        _ => Err(not(given, "text")),
     }
 }
 
@@ -172,6 +148,10 @@ macro_rules! text_value {
     };
 }
 
+text_value!(String, "text", |text| Ok(text.to_owned()), Clone::clone);
+text_value!(PathBuf, "a path", |text| Ok(text.into()), |path| path
+    .display()
+    .to_string());
 text_value!(
     IpAddr,
     "an IPv4 or IPv6 address",
@@ -192,7 +172,7 @@ text_value!(
     },
     ToString::to_string
 );
-text_value!(Secret, "a text", |text| Ok(Self::new(text)), |_| "(secret)"
+text_value!(Secret, "text", |text| Ok(Self::new(text)), |_| "(secret)"
     .into());
 text_value!(
     Address,
@@ -220,7 +200,7 @@ text_value!(
 );
 text_value!(
     Scope,
-    "read, publish, operate, admin",
+    "read, publish, operate and admin",
     |text| Scope::ALL
         .into_iter()
         .find(|scope| scope.as_str() == text)
@@ -329,7 +309,18 @@ impl<V: Value> Value for Vec<V> {
                 .collect(),
             _ => return Err(not(given, "a list")),
         };
-        items.iter().map(|item| V::read(item, bounds)).collect()
+        let (mut values, mut wrong) = (Vec::new(), Vec::new());
+        for item in &items {
+            match V::read(item, bounds) {
+                Ok(value) => values.push(value),
+                Err(what) => wrong.push(what),
+            }
+        }
+        if wrong.is_empty() {
+            Ok(values)
+        } else {
+            Err(wrong.join(", and "))
+        }
     }
     fn show(&self) -> String {
         if self.is_empty() {
@@ -338,7 +329,7 @@ impl<V: Value> Value for Vec<V> {
         self.iter().map(V::show).collect::<Vec<_>>().join(", ")
     }
     fn allowed(bounds: Bounds) -> String {
-        format!("a list: {}", V::allowed(bounds))
+        format!("a list of {}", V::allowed(bounds))
     }
 }
 

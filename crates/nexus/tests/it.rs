@@ -1,0 +1,5 @@
+//! The integration tests of this crate, as one binary.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
+
+#[path = "it/config.rs"]
+mod config;

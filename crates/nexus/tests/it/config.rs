@@ -1,0 +1,476 @@
+//! Configuration as a whole: precedence, refusals, the reference, the example files.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use nexus::{
+    config::{
+        AlertFormat, Config, ConfigProblem, DEV_SECRET_FILE, Loaded, LogLevel, Mode, Sources, Stage,
+    },
+    environment::Environment,
+};
+
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// A working folder with some files.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+        Self(folder)
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn load(&self, mode: Mode, variables: &[(&str, &str)]) -> Result<Loaded, Vec<ConfigProblem>> {
+        self.load_file(mode, None, variables)
+    }
+
+    fn load_file(
+        &self,
+        mode: Mode,
+        file: Option<&str>,
+        variables: &[(&str, &str)],
+    ) -> Result<Loaded, Vec<ConfigProblem>> {
+        Config::load(Sources {
+            mode,
+            file: file.map(PathBuf::from),
+            environment: variables
+                .iter()
+                .copied()
+                .collect::<Environment>()
+                .in_folder(self.path()),
+        })
+    }
+
+    fn config(&self, mode: Mode, variables: &[(&str, &str)]) -> Config {
+        self.load(mode, variables)
+            .unwrap_or_else(|problems| panic!("{}", lines(&problems)))
+            .config
+    }
+
+    fn refusals(&self, mode: Mode, variables: &[(&str, &str)]) -> String {
+        lines(
+            &self
+                .load(mode, variables)
+                .expect_err("it should be refused"),
+        )
+    }
+}
+
+fn lines(problems: &[ConfigProblem]) -> String {
+    problems
+        .iter()
+        .map(|problem| format!("{problem}\n"))
+        .collect()
+}
+
+/// Compares with a file that is kept; `UPDATE=1` writes it anew.
+fn golden(path: &Path, text: &str) {
+    if std::env::var_os("UPDATE").is_some() {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+    let kept = fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        kept == text,
+        "{} differs; UPDATE=1 writes it anew:\n{text}",
+        path.display()
+    );
+}
+
+fn here(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+#[test]
+fn every_problem_of_a_start_is_told_at_once() {
+    let file = fs::read_to_string(here("tests/golden/config-errors.toml")).unwrap();
+    let place = Place::new(&[
+        ("nexus.toml", &file),
+        (
+            "config/permissions.json",
+            r#"{"flowpay": ["payment.*", "PAYMENT_LOST"], "mio-system": "all"}"#,
+        ),
+        ("empty", "\n"),
+    ]);
+    let text = place.refusals(
+        Mode::Serve,
+        &[
+            ("NEXUS_ENV", "production"),
+            ("PORT", "eighty"),
+            ("DATABASE_URL", "postgres://user:hunter2@db/nexus"),
+            ("ALLOWED_ORIGINS", "https://app.example.org, *"),
+            ("LOG_LEVEL", "loud"),
+            ("NEXUS_SECRET_FILE", "empty"),
+            ("NEXUS_ADMIN_TOKEN", "short-hunter2"),
+            ("NEXUS_ADMIN_TOKEN_FILE", "empty"),
+            ("NEXUS_NODE_SMART_FACTORY_SECRET", "hunter2"),
+            ("FLOWPAY_API_URL", "flowpay.internal/hunter2"),
+            ("NEXUS__LIMITS__BODY_BITES", "1"),
+            ("NEXUS__NODES__ID", "x"),
+            ("NEXUS__LIMITS__WS_PONG_TIMEOUT_MS", "60000"),
+        ],
+    );
+    assert!(!text.contains("hunter2"), "a secret is told: {text}");
+    golden(&here("tests/golden/config-errors.txt"), &text);
+}
+
+#[test]
+fn the_reference_is_what_the_code_says() {
+    golden(
+        &here("../../docs/configuration.md"),
+        &Config::reference_markdown(),
+    );
+}
+
+#[test]
+fn a_later_source_wins() {
+    let place = Place::new(&[("nexus.toml", "[server]\nport = 1\n[limits]\nheaders = 20\n")]);
+    assert_eq!(place.config(Mode::Serve, &[]).server.port, 1);
+    let set = ("NEXUS__SERVER__PORT", "2");
+    assert_eq!(place.config(Mode::Serve, &[set]).server.port, 2);
+    let config = place.config(Mode::Serve, &[set, ("PORT", "3")]);
+    assert_eq!((config.server.port, config.limits.headers), (3, 20));
+    assert_eq!(
+        place.config(Mode::Serve, &[set, ("PORT", "")]).server.port,
+        2
+    );
+}
+
+#[test]
+fn a_file_that_is_named_must_be_there_and_the_usual_one_need_not() {
+    let place = Place::new(&[("other.toml", "[server]\nport = 7\n")]);
+    assert_eq!(place.config(Mode::Serve, &[]).server.port, 3000);
+    let named = place.load_file(Mode::Dev, Some("other.toml"), &[]).unwrap();
+    assert_eq!(named.config.server.port, 7);
+    let problems = place
+        .load_file(Mode::Serve, Some("none.toml"), &[])
+        .unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert_eq!(problems[0].place, "none.toml");
+}
+
+#[test]
+fn a_variable_may_name_a_file_and_only_one_of_both_counts() {
+    let place = Place::new(&[("secret", &format!("{SECRET}\n")), ("port", "81\n")]);
+    let config = place.config(
+        Mode::Serve,
+        &[
+            ("NEXUS_SECRET_FILE", "secret"),
+            ("NEXUS__SERVER__PORT_FILE", "port"),
+            ("NEXUS_NODE_SMART_FACTORY_SECRET_FILE", "port"),
+        ],
+    );
+    assert_eq!(config.auth.secret.unwrap().expose(), SECRET);
+    assert_eq!(config.server.port, 81);
+    assert_eq!(
+        config.auth.environment_secrets["smart-factory"][0].expose(),
+        "81"
+    );
+    let both = [("NEXUS_SECRET", SECRET), ("NEXUS_SECRET_FILE", "secret")];
+    assert_eq!(
+        place.refusals(Mode::Serve, &both),
+        "NEXUS_SECRET_FILE: NEXUS_SECRET is set too: only one of them can count\n"
+    );
+}
+
+#[test]
+fn dev_is_open_on_loopback_and_keeps_the_secret_that_it_makes() {
+    let place = Place::new(&[(".env", "PORT=81\nNEXUS_HOST=::1\n")]);
+    let config = place.config(Mode::Dev, &[("NEXUS_HOST", "127.0.0.1")]);
+    assert_eq!(
+        (config.server.host.to_string().as_str(), config.server.port),
+        ("127.0.0.1", 81)
+    );
+    assert!(config.auth.signed_get);
+    let limits = &config.limits;
+    assert_eq!(
+        (
+            limits.anonymous_requests_per_second,
+            limits.connections_per_address
+        ),
+        (0, 0)
+    );
+    let secret = config.auth.secret.unwrap();
+    assert!(config.auth.admin_token.unwrap() == secret);
+    let kept = fs::read_to_string(place.path().join("data").join(DEV_SECRET_FILE)).unwrap();
+    assert_eq!(kept.trim_end(), secret.expose());
+    assert!(place.config(Mode::Dev, &[]).auth.secret.unwrap() == secret);
+
+    let set = [
+        ("NEXUS_SECRET", SECRET),
+        ("NEXUS__LIMITS__ANONYMOUS_REQUESTS_PER_SECOND", "5"),
+    ];
+    let config = place.config(Mode::Dev, &set);
+    assert_eq!(config.auth.secret.unwrap().expose(), SECRET);
+    assert_eq!(config.limits.anonymous_requests_per_second, 5);
+
+    let refused = place.refusals(Mode::Dev, &[("NEXUS_ENV", "production")]);
+    assert!(refused.starts_with("NEXUS_ENV: `dev` is open"), "{refused}");
+}
+
+#[test]
+fn serve_is_closed_and_reads_no_dotenv() {
+    let place = Place::new(&[(".env", "PORT=81\n")]);
+    let Loaded { config, warnings } = place.load(Mode::Serve, &[]).unwrap();
+    assert_eq!(
+        (config.server.host.to_string().as_str(), config.server.port),
+        ("0.0.0.0", 3000)
+    );
+    assert!(!config.auth.signed_get && config.auth.secret.is_none());
+    assert_eq!(config.limits.connections_per_address, 256);
+    assert_eq!(
+        config.storage.database_path(),
+        place.path().join("data/nexus-log.db")
+    );
+    assert!(
+        lines(&warnings).contains("NEXUS_SECRET is not set"),
+        "{warnings:?}"
+    );
+    assert!(!place.path().join("data").exists());
+}
+
+#[test]
+fn what_is_weak_is_a_warning_and_in_production_a_refusal() {
+    let place = Place::new(&[]);
+    let weak: [&[(&str, &str)]; 4] = [
+        &[],
+        &[("NEXUS_SECRET", "test")],
+        &[
+            ("NEXUS_SECRET", SECRET),
+            ("NEXUS__SERVER__TRUSTED_PROXIES", "0.0.0.0/0"),
+        ],
+        &[
+            ("NEXUS_SECRET", SECRET),
+            ("NEXUS__OUTBOUND__ALLOW_CIDRS", "10.0.0.0/8,::/0"),
+        ],
+    ];
+    for variables in weak {
+        let loaded = place.load(Mode::Serve, variables).unwrap();
+        assert_eq!(
+            loaded.warnings.len(),
+            1,
+            "{variables:?}: {:?}",
+            loaded.warnings
+        );
+        let mut strict = variables.to_vec();
+        strict.push(("NEXUS_ENV", "production"));
+        assert_eq!(place.refusals(Mode::Serve, &strict).lines().count(), 1);
+    }
+    let strong = [("NEXUS_SECRET", SECRET), ("NEXUS_ENV", "production")];
+    let loaded = place.load(Mode::Serve, &strong).unwrap();
+    assert_eq!(loaded.config.environment, Stage::Production);
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+}
+
+#[test]
+fn nodes_tokens_and_events_come_from_the_file() {
+    let file = r#"
+        [[nodes]]
+        id = "flowpay"
+        secret_env = "PAY_SECRET"
+        publish = ["payment.*"]
+        url = "https://flowpay.example.org"
+        names = "qualified"
+
+        [[nodes]]
+        id = "wod-x-pro"
+        secret_file = "keys/wod"
+        secrets = ["an-older-secret"]
+        read = []
+        signature_only = true
+
+        [[tokens]]
+        name = "dashboard"
+        token_sha256 = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+        scopes = ["read", "operate"]
+        read = ["workout.*"]
+        expires = 2027-01-01T00:00:00Z
+
+        [[events]]
+        topic = "workout.completed"
+        owner = "wod-x-pro"
+        key = "payload.athlete.id"
+        schema = "workout.json"
+    "#;
+    let place = Place::new(&[
+        ("etc/nexus.toml", file),
+        ("etc/keys/wod", "the-present-secret\n"),
+        ("etc/workout.json", r#"{"type": "object"}"#),
+        (
+            "etc/permissions.json",
+            r#"{"default": ["payment.received"]}"#,
+        ),
+    ]);
+    let variables = [
+        ("PAY_SECRET", "pays-secret"),
+        ("NEXUS__EVENTS__OPEN", "true"),
+    ];
+    let loaded = place.load_file(Mode::Serve, Some("etc/nexus.toml"), &variables);
+    let config = loaded
+        .unwrap_or_else(|problems| panic!("{}", lines(&problems)))
+        .config;
+
+    let options = config.auth_options();
+    let secrets = |index: usize| -> Vec<&str> {
+        options.nodes[index]
+            .secrets
+            .iter()
+            .map(|live| live.secret.expose())
+            .collect()
+    };
+    assert_eq!(secrets(0), ["pays-secret"]);
+    assert_eq!(secrets(1), ["the-present-secret", "an-older-secret"]);
+    assert_eq!(
+        options.nodes[0].publish.as_deref(),
+        Some(&["payment.*".to_owned()][..])
+    );
+    assert_eq!(options.nodes[1].read.as_deref(), Some(&[][..]));
+    assert_eq!(options.permissions["default"], ["payment.received"]);
+    assert_eq!(options.tokens[0].not_after_us, Some(1_798_761_600_000_000));
+    assert!(config.events.open);
+    let event = &config.events.declared[0];
+    assert_eq!(
+        (event.topic.as_str(), event.key.join(".")),
+        ("workout.completed", "athlete.id".into())
+    );
+    assert_eq!(event.schema.as_ref().unwrap()["type"], "object");
+}
+
+#[test]
+fn secrets_and_addresses_of_nodes_come_from_the_environment() {
+    let place = Place::new(&[]);
+    let Loaded { config, warnings } = place
+        .load(
+            Mode::Serve,
+            &[
+                ("NEXUS_SECRET", SECRET),
+                (
+                    "NEXUS_NODE_SMART_FACTORY_SECRET",
+                    "a-secret-of-the-factory-itself-1",
+                ),
+                ("FLOWPAY_WEBHOOK_SECRET", "a-secret-of-flowpay-and-no-other"),
+                (
+                    "NEXUS_NODE_FLOWPAY_SECRET",
+                    "another-secret-of-flowpay-itself",
+                ),
+                ("FLOWPAY_API_URL", "http://flowpay.internal:3001"),
+                ("NEOBOT_API_URL", "http://neobot.internal"),
+                ("STRANGERS_API_URL", "no address at all"),
+                ("DISCORD_WEBHOOK_URL", "https://127.0.0.1:9/hook"),
+                ("LOG_LEVEL", "debug"),
+                ("NEXUS_SECERT", "x"),
+                ("AGENTS_PORT", "8450"),
+            ],
+        )
+        .unwrap_or_else(|problems| panic!("{}", lines(&problems)));
+    let secrets = &config.auth.environment_secrets;
+    assert_eq!(
+        (secrets["smart-factory"].len(), secrets["flowpay"].len()),
+        (1, 2)
+    );
+    let urls: Vec<_> = config
+        .reactors
+        .node_urls
+        .keys()
+        .map(String::as_str)
+        .collect();
+    assert_eq!(urls, ["flowpay", "neobot"]);
+    assert_eq!(
+        config.reactors.registry_url.unwrap().url().as_str(),
+        "http://neobot.internal/"
+    );
+    assert_eq!(
+        (config.alerts.format, config.log.level),
+        (AlertFormat::Discord, LogLevel::Debug)
+    );
+    assert_eq!(
+        lines(&warnings),
+        "AGENTS_PORT: this version does not use it\n\
+         NEXUS_SECERT: there is no such variable; did you mean NEXUS_SECRET?\n"
+    );
+}
+
+#[test]
+fn a_secret_that_an_entry_names_belongs_to_that_entry() {
+    let file = "[[nodes]]\nid = \"payments\"\nsecret_env = \"FLOWPAY_WEBHOOK_SECRET\"\npublish = [\"payment.*\"]\n";
+    let place = Place::new(&[("nexus.toml", file)]);
+    let config = place.config(Mode::Serve, &[("FLOWPAY_WEBHOOK_SECRET", SECRET)]);
+    assert!(config.auth.environment_secrets.is_empty());
+    assert_eq!(config.nodes[0].secrets[0].expose(), SECRET);
+}
+
+#[test]
+fn an_open_log_and_declared_events_fit_into_one_file() {
+    let file = "[events]\nopen = true\n[[events.declared]]\ntopic = \"a.b\"\n";
+    let config = Place::new(&[("nexus.toml", file)]).config(Mode::Serve, &[]);
+    assert!(config.events.open);
+    assert_eq!(config.events.declared[0].topic.as_str(), "a.b");
+}
+
+#[test]
+fn a_configuration_prints_no_secret() {
+    let config = Place::new(&[]).config(
+        Mode::Serve,
+        &[
+            ("NEXUS_SECRET", "hunter2-hunter2-hunter2-hunter2-1"),
+            ("NEXUS_ADMIN_TOKEN", "hunter2-hunter2-hunter2-hunter2-2"),
+            (
+                "NEXUS_NODE_FLOWPAY_SECRET",
+                "hunter2-hunter2-hunter2-hunter2-3",
+            ),
+            ("FACTORY_API_KEY", "hunter2"),
+            (
+                "FACTORY_API_URL",
+                "https://hunter2:hunter2@factory.example.org/hunter2",
+            ),
+            (
+                "DISCORD_WEBHOOK_URL",
+                "https://discord.com/api/webhooks/1/hunter2",
+            ),
+        ],
+    );
+    let printed = format!("{config:?}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+    assert!(printed.contains("https://discord.com"));
+}
+
+#[test]
+fn the_example_files_are_valid() {
+    let place = Place::new(&[]);
+    for name in ["nexus.toml", "permissions.json"] {
+        let example = name.replace('.', ".example.");
+        let text = fs::read_to_string(here("../../deploy/config").join(example)).unwrap();
+        fs::write(place.path().join(name), text).unwrap();
+    }
+    let variables = [
+        ("NEXUS_ENV", "production"),
+        ("NEXUS_SECRET", SECRET),
+        ("FLOWPAY_WEBHOOK_SECRET", "a-secret-of-flowpay-and-no-other"),
+        (
+            "NEXUS_NODE_SMART_FACTORY_SECRET",
+            "a-secret-of-the-factory-itself-1",
+        ),
+        ("DASHBOARD_TOKEN", "a-token-of-the-dashboard-and-no-other"),
+    ];
+    let loaded = place.load_file(Mode::Serve, Some("nexus.toml"), &variables);
+    let Loaded { config, warnings } =
+        loaded.unwrap_or_else(|problems| panic!("{}", lines(&problems)));
+    assert!(warnings.is_empty(), "{}", lines(&warnings));
+    assert!(
+        !config.nodes.is_empty()
+            && !config.tokens.is_empty()
+            && !config.auth.permissions.is_empty()
+    );
+}
