@@ -40,8 +40,8 @@ pub(crate) enum Command {
     Keys(KeysOptions),
     /// Ask a running daemon whether it is ready; exit 0 if it is
     Healthcheck(HealthcheckOptions),
-    // Print events as they happen
-    //Tail(TailOptions),
+    /// Print events as they happen
+    Tail(TailOptions),
 }
 
 #[derive(Debug, Args)]

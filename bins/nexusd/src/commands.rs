@@ -5,7 +5,7 @@ pub(crate) mod database;
 pub(crate) mod healthcheck;
 pub(crate) mod keys;
 pub(crate) mod run;
-//pub(crate) mod tail;
+pub(crate) mod tail;
 
 use std::path::PathBuf;
 

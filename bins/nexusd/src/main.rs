@@ -24,7 +24,7 @@ fn main() -> ExitCode {
         Command::Verify(options) => commands::database::verify(&options, &environment),
         Command::Keys(options) => commands::keys::keys(&options),
         Command::Healthcheck(options) => commands::healthcheck::healthcheck(&options, &environment),
-        //Command::Tail(options) => commands::tail::tail(&options, &environment),
+        Command::Tail(options) => commands::tail::tail(&options, &environment),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

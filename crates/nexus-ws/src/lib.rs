@@ -64,6 +64,8 @@ mod segment;
 mod selection;
 mod service;
 mod subscriptions;
+mod tail;
 
 pub use handle::Edge;
 pub use options::WsOptions;
+pub use tail::{Tail, TailError};

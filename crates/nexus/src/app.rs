@@ -8,6 +8,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use nexus_auth::Auth;
 use nexus_core::{Clock, Command, Fatal, Log, NewEvent, Principal, ProtocolEvent, Random, Reactor, SharedReactor};
 use nexus_http::{Route, Server};
+use nexus_reactors::Engine;
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -84,6 +85,7 @@ pub struct App {
     log: Log,
     auth: Auth,
     writer: JoinHandle<Result<(), Fatal>>,
+    engine: Engine,
     server: Server,
     draining: CancellationToken,
     data_dir: PathBuf,
@@ -133,7 +135,7 @@ impl App {
     /// [`Error::Storage`] when the log can no longer be written safely, [`Error::DrainTimeout`] when not
     /// everything ended in time.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { log, mut writer, server, draining, .. } = self;
+        let Self { log, mut writer, engine, server, draining, .. } = self;
         announce_start(&log).await?;
         let mut server = tokio::spawn(server.run(draining.clone()));
         tokio::select! {
@@ -144,6 +146,7 @@ impl App {
         draining.cancel();
         let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
             let _ = (&mut server).await;
+            engine.drain().await;
             log.close();
             match writer.await {
                 Ok(Ok(())) => Ok(()),

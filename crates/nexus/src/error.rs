@@ -20,6 +20,9 @@ pub enum Error {
     /// The client for outgoing calls could not be made.
     #[error("the client for outgoing calls could not be made")]
     Outbound(#[source] nexus_outbound::Error),
+    /// The engine could not start.
+    #[error("the reactor engine could not start")]
+    Reactors(#[source] nexus_reactors::Error),
     /// The address could not be listened on.
     #[error("{address} cannot be listened on")]
     Listen {
@@ -70,6 +73,7 @@ impl Error {
             Self::Store(_) | Self::Log(_) | Self::Storage(_) => EXIT_STORAGE,
             Self::Listen { .. } => EXIT_UNAVAILABLE,
             Self::Outbound(_)
+            | Self::Reactors(_)
             | Self::Telemetry(_)
             | Self::System { .. }
             | Self::DrainTimeout => EXIT_FAILURE,

@@ -1,3 +1,3 @@
 //! The faces that belong to no capability: sets of routes that speak one client's language.
 
-pub mod neo;
+pub(crate) mod neo;

@@ -34,6 +34,7 @@ pub use error::{
 };
 pub use nexus_auth::Secret;
 pub use nexus_core::Random;
+pub use nexus_ws::{Tail, TailError};
 pub use signals::Stop;
 
 /// The version of this Nexus.

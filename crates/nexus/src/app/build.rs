@@ -5,7 +5,9 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use nexus_auth::Auth;
 use nexus_core::Log;
 use nexus_http::{Route, Server};
+use nexus_reactors::{Alerts, Engine, EngineOptions};
 use nexus_store::{Sqlite, SqliteOptions};
+use nexus_ws::Edge;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -23,28 +25,35 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         Log::open(backend, pages, catalogue, log_options, clock.clone(), random.clone()).await.map_err(Error::Log)?;
     let writer = tokio::spawn(service.run());
 
+    let engine = Engine::start(log.clone(), reactors, EngineOptions::default(), Alerts::none())
+        .await
+        .map_err(Error::Reactors)?;
+    let edge = Edge::new(log.clone(), auth.clone(), options::live(&config));
+
     let draining = CancellationToken::new();
     let neo = Arc::new(Neo {
         log: log.clone(),
         auth: auth.clone(),
+        reactors: engine.handle(),
         node_limits: NodeLimits::new(config.limits.node_events_per_second),
         started: Instant::now(),
         draining: draining.clone(),
         configuration: described(&config),
     });
-    let mut routes = routes(&neo);
+    let mut routes = routes(&neo, &edge);
     routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
     let address = SocketAddr::new(config.server.host, config.server.port);
     let server_options = options::server(&config, clock, random);
     let server =
         Server::bind(address, routes, server_options).await.map_err(|source| Error::Listen { address, source })?;
     let data_dir = config.storage.data_dir.clone();
-    Ok(App { log, auth, writer, server, draining, data_dir })
+    Ok(App { log, auth, writer, engine, server, draining, data_dir })
 }
 
 /// The one list of routes.
-fn routes(neo: &Arc<Neo>) -> Vec<Route> {
+fn routes(neo: &Arc<Neo>, edge: &Edge) -> Vec<Route> {
     let mut routes = crate::faces::neo::routes(neo);
+    routes.extend(edge.routes());
     routes
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nexus_core::{Catalogue, Clock, Error, LogOptions, Random};
 use nexus_http::{Rate, ServerOptions};
 use nexus_outbound::OutboundOptions;
+use nexus_ws::WsOptions;
 
 use super::CONNECTIONS_DRAIN_TIMEOUT;
 use crate::config::{Config, Mode};
@@ -61,5 +62,18 @@ pub(super) fn outbound(config: &Config, mode: Mode) -> OutboundOptions {
         allow_cidrs: config.outbound.allow_cidrs.clone(),
         allow_loopback: mode == Mode::Dev,
         ..OutboundOptions::default()
+    }
+}
+
+pub(super) fn live(config: &Config) -> WsOptions {
+    let limits = &config.limits;
+    WsOptions {
+        message_bytes_max: limits.ws_message_bytes,
+        messages_per_second_max: limits.ws_messages_per_second,
+        patterns_max: limits.ws_patterns,
+        ping: milliseconds(limits.ws_ping_interval_ms),
+        pong: milliseconds(limits.ws_pong_timeout_ms),
+        write_stall: milliseconds(limits.write_stall_timeout_ms),
+        ..WsOptions::default()
     }
 }

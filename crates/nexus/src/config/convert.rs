@@ -2,6 +2,7 @@
 
 use nexus_auth::{AuthOptions, LiveSecret, NodeOptions, Secret, TokenOptions};
 use nexus_core::DeclaredEvent;
+use nexus_expr::{PayloadPath, Schema};
 
 use super::sections::{Config, Node, Stage, Token};
 
@@ -27,7 +28,7 @@ impl Config {
         }
     }
 
-    /// The declared events without their schemas.
+    /// The declared events, as the catalogue takes them.
     #[must_use]
     pub fn declared_events(&self) -> Vec<DeclaredEvent> {
         let declared = self.events.declared.iter();
@@ -36,8 +37,11 @@ impl Config {
                 topic: event.topic.clone(),
                 name: event.name.clone(),
                 owner: event.owner.clone(),
-                key: event.key.clone(),
-                schema: None,
+                key: event
+                    .key
+                    .clone()
+                    .map_or_else(Vec::new, PayloadPath::into_names),
+                schema: event.schema.clone().map(Schema::into_check),
             })
             .collect()
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use nexus_auth::{Secret, TokenValue};
 use nexus_core::{NameForm, Scopes, Topic};
+use nexus_expr::PayloadPath;
 
 use super::{
     read::{Bounds::None as Any, Moment},
@@ -157,8 +158,8 @@ pub(crate) struct EventEntry {
     pub(crate) topic: Option<Topic>,
     pub(crate) name: Option<String>,
     pub(crate) owner: Option<String>,
-    pub(crate) key: Option<String>,
-    pub(crate) subject: Option<String>,
+    pub(crate) key: Option<PayloadPath>,
+    pub(crate) subject: Option<PayloadPath>,
     pub(crate) schema: Option<PathBuf>,
 }
 

@@ -1,9 +1,10 @@
 //! Nodes, tokens, declared events and permissions: from the file, the environment and the permissions file.
 
-use std::{collections::BTreeMap, fs, io, path::Path};
+use std::{collections::BTreeMap, error::Error, fs, path::Path};
 
 use nexus_auth::{Secret, TokenValue};
 use nexus_core::{Json, Owner, ProtocolEvent, Scopes};
+use nexus_expr::Schema;
 
 use super::{
     entries::{EVENT, EventEntry, NODE, NodeEntry, TOKEN, TokenEntry},
@@ -120,9 +121,7 @@ impl Loader {
             }
         }
         secrets.extend(read.secrets);
-        self.origins
-            .entry(format!("node {id}"))
-            .or_insert_with(|| at.entry());
+        self.origins.insert(format!("node {id}"), at.entry());
         self.keep_rights(at, "publish", read.publish.as_deref());
         self.keep_rights(at, "read", read.read.as_deref());
         self.config.nodes.push(Node {
@@ -155,9 +154,7 @@ impl Loader {
         let (Some(name), Some(value)) = (read.name, plain.or(read.token_sha256)) else {
             return;
         };
-        self.origins
-            .entry(format!("the token {name}"))
-            .or_insert_with(|| at.entry());
+        self.origins.insert(format!("the token {name}"), at.entry());
         self.keep_rights(at, "publish", read.publish.as_deref());
         self.keep_rights(at, "read", read.read.as_deref());
         self.config.tokens.push(Token {
@@ -199,56 +196,37 @@ impl Loader {
     fn event(&mut self, at: &At, entries: Vec<Entry>) {
         let read: EventEntry = self.entry(at, EVENT, entries);
         self.needed(at, "topic");
-        let key = self.member(at, "key", read.key.as_deref());
-        let subject = self.member(at, "subject", read.subject.as_deref());
-        if !subject.is_empty() {
+        if read.subject.is_some() {
             self.warnings
                 .add(at.key("subject"), "this version does not use it");
         }
         let schema = read.schema.and_then(|path| self.schema(at, &path));
         let Some(topic) = read.topic else { return };
-        self.origins
-            .entry(format!("event {topic}"))
-            .or_insert_with(|| at.entry());
+        self.origins.insert(format!("event {topic}"), at.entry());
         self.config.events.declared.push(EventDeclaration {
             topic,
             name: read.name,
             owner: read.owner,
-            key,
-            subject,
+            key: read.key,
+            subject: read.subject,
             schema,
         });
     }
 
-    /// The names on the way to a member of the payload.
-    fn member(&mut self, at: &At, key: &str, path: Option<&str>) -> Vec<String> {
-        let Some(path) = path else { return Vec::new() };
-        let names: Vec<String> = path.split('.').map(str::to_owned).collect();
-        let is_path =
-            names.len() > 1 && names[0] == "payload" && names.iter().all(|name| !name.is_empty());
-        if !is_path {
-            self.problems.add_with(
-                at.key(key),
-                format!("{path:?} is no member of the payload"),
-                "`payload.` and names with dots between them",
-            );
-            return Vec::new();
-        }
-        names[1..].to_vec()
-    }
-
-    fn schema(&mut self, at: &At, path: &Path) -> Option<serde_json::Value> {
-        let read = read_text(&self.file_dir().join(path)).and_then(|text| {
-            serde_json::from_str(&text).map_err(|error| io::Error::other(error.to_string()))
-        });
-        match read {
-            Ok(schema) => Some(schema),
-            Err(error) => {
-                let what = format!("{} cannot be read: {error}", path.display());
-                self.problems.add(at.key("schema"), what);
-                None
-            }
-        }
+    /// Compiles the schema in a file.
+    fn schema(&mut self, at: &At, path: &Path) -> Option<Schema> {
+        let name = path.display();
+        let compiled = match read_text(&self.file_dir().join(path)) {
+            Err(error) => Err(format!("{name} cannot be read: {error}")),
+            Ok(text) => serde_json::from_str(&text)
+                .map_err(|error| format!("{name} is not JSON: {error}"))
+                .and_then(|schema| {
+                    Schema::compile(&schema).map_err(|error| format!("{name}: {}", chain(&error)))
+                }),
+        };
+        compiled
+            .map_err(|what| self.problems.add(at.key("schema"), what))
+            .ok()
     }
 
     /// Secrets and addresses of nodes that stand in the environment.
@@ -372,3 +350,15 @@ impl Loader {
 
 /// What the permissions file looks like.
 const SHAPE: &str = r#"{"flowpay": ["PAYMENT_RECEIVED", "payment.*"]}"#;
+
+/// An error and what it came from, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

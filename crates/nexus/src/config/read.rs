@@ -8,6 +8,7 @@ use std::{
 use ipnet::IpNet;
 use nexus_auth::{Secret, TokenValue};
 use nexus_core::{NameForm, Scope, Scopes, Topic};
+use nexus_expr::PayloadPath;
 
 use super::{
     given::{Given, shorten},
@@ -232,6 +233,13 @@ impl DatabaseUrl {
         Ok(Self { path: path.into() })
     }
 }
+
+text_value!(
+    PayloadPath,
+    "`payload.` and one to eight names with dots between them",
+    |text| PayloadPath::parse(text).map_err(|error| error.to_string()),
+    |path| format!("payload.{}", path.names().join("."))
+);
 
 /// A moment, in microseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::{
 use ipnet::IpNet;
 use nexus_auth::{Secret, TokenValue};
 use nexus_core::{NameForm, RetrySchedule, Scopes, Topic};
+use nexus_expr::{PayloadPath, Schema};
 
 use super::{
     Mode,
@@ -32,6 +33,8 @@ pub enum Stage {
 /// Everything that can be configured, read and checked.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// What the daemon was asked to do.
+    pub mode: Mode,
     /// What this process is for.
     pub environment: Stage,
     /// Where it listens and whom it answers.
@@ -226,12 +229,12 @@ pub struct EventDeclaration {
     pub name: Option<String>,
     /// The node that may publish it.
     pub owner: Option<String>,
-    /// The member of the payload that is the ordering key, as names from the root.
-    pub key: Vec<String>,
+    /// The member of the payload that is the ordering key.
+    pub key: Option<PayloadPath>,
     /// The member of the payload that names the person it is about.
-    pub subject: Vec<String>,
-    /// What its payload must look like, as read from the file that was named.
-    pub schema: Option<serde_json::Value>,
+    pub subject: Option<PayloadPath>,
+    /// What its payload must look like.
+    pub schema: Option<Schema>,
 }
 
 /// What runs for events.
@@ -338,6 +341,7 @@ impl Config {
     pub fn defaults(mode: Mode) -> Self {
         let dev = mode == Mode::Dev;
         Self {
+            mode,
             environment: Stage::Unset,
             server: Server::defaults(dev),
             limits: Limits::defaults(dev),

@@ -16,6 +16,7 @@ use std::{sync::Arc, time::Instant};
 use nexus_auth::Auth;
 use nexus_core::{Log, Principal, RawObject, Scope};
 use nexus_http::{Access, Call, Problem, Reply, Route};
+use nexus_reactors::Handle as Reactors;
 use tokio_util::sync::CancellationToken;
 
 use crate::limits::NodeLimits;
@@ -24,6 +25,7 @@ use crate::limits::NodeLimits;
 pub(crate) struct Neo {
     pub(crate) log: Log,
     pub(crate) auth: Auth,
+    pub(crate) reactors: Reactors,
     pub(crate) node_limits: NodeLimits,
     pub(crate) started: Instant,
     /// Cancelled when the application begins to stop.

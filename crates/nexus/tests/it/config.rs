@@ -103,6 +103,7 @@ fn every_problem_of_a_start_is_told_at_once() {
             r#"{"flowpay": ["payment.*", "PAYMENT_LOST"], "mio-system": "all"}"#,
         ),
         ("empty", "\n"),
+        ("wrong-schema.json", r#"{"type": "athlete"}"#),
     ]);
     let text = place.refusals(
         Mode::Serve,
@@ -341,11 +342,11 @@ fn nodes_tokens_and_events_come_from_the_file() {
     assert_eq!(options.tokens[0].not_after_us, Some(1_798_761_600_000_000));
     assert!(config.events.open);
     let event = &config.events.declared[0];
-    assert_eq!(
-        (event.topic.as_str(), event.key.join(".")),
-        ("workout.completed", "athlete.id".into())
-    );
-    assert_eq!(event.schema.as_ref().unwrap()["type"], "object");
+    assert_eq!(event.topic.as_str(), "workout.completed");
+    assert_eq!(event.key.as_ref().unwrap().names(), ["athlete", "id"]);
+    let schema = event.schema.as_ref().unwrap();
+    assert!(schema.check(b"{}").is_empty() && !schema.check(b"[]").is_empty());
+    assert!(config.declared_events()[0].schema.is_some());
 }
 
 #[test]

@@ -45,6 +45,7 @@ fn not_ready(neo: &Neo) -> Option<&'static str> {
 
 pub(super) async fn detailed(neo: Arc<Neo>, call: Call) -> Answered {
     neo.reader(&call, Scope::Operate)?;
+    let retries = neo.reactors.stats();
     let answer = json!({
         "status": if not_ready(&neo).is_none() { "ok" } else { "degraded" },
         "reason": not_ready(&neo),
@@ -57,6 +58,7 @@ pub(super) async fn detailed(neo: Arc<Neo>, call: Call) -> Answered {
             "writable": neo.log.health() == Health::Healthy,
             "head": neo.log.head(),
         },
+        "retryQueue": { "pending": retries.pending, "deadLetters": retries.dead_letters },
         "memory": { "residentBytes": resident_bytes() },
         "configuration": neo.configuration,
     });
