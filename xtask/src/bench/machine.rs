@@ -25,6 +25,8 @@ pub(crate) struct Machine {
     cores: usize,
     memory_mib: u64,
     kernel: String,
+    /// How many processes wanted a core in the minute before: above 0.5, the figures share the machine.
+    load_average: f64,
     /// The median of appending 4 KiB and syncing them, on the disk that is measured.
     sync_us: u64,
 }
@@ -41,8 +43,22 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_mib: kib(&memory, "MemTotal").unwrap_or(0) / 1024,
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
+            load_average: first_number(&read("/proc/loadavg")?),
             sync_us: sync_us(folder)?,
         })
+    }
+
+    /// The line that goes before the table.
+    pub(crate) fn line(&self) -> String {
+        format!(
+            "{}, {} cores, {} MiB, Linux {}; load average {:.2} before; one sync takes {} us",
+            self.processor,
+            self.cores,
+            self.memory_mib,
+            self.kernel,
+            self.load_average,
+            self.sync_us
+        )
     }
 }
 
@@ -80,6 +96,11 @@ fn field<'text>(text: &'text str, name: &str) -> Option<&'text str> {
         let (key, value) = line.split_once(':')?;
         (key.trim() == name).then(|| value.trim())
     })
+}
+
+fn first_number(text: &str) -> f64 {
+    let first = text.split(' ').next().unwrap_or_default();
+    first.parse().unwrap_or_default()
 }
 
 fn kib(text: &str, name: &str) -> Option<u64> {

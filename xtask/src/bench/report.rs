@@ -126,8 +126,14 @@ impl Report {
     /// The table that is printed.
     pub(crate) fn table(&self) -> String {
         let mut table = format!(
-            "\n{:>11}  {:<10} {:>9} {:>9} {:>9} {:>7}\n",
-            "connections", "server", "events/s", "p50 us", "p99 us", "errors"
+            "\n{}\n{:>11}  {:<10} {:>9} {:>9} {:>9} {:>7}\n",
+            self.machine.line(),
+            "connections",
+            "server",
+            "events/s",
+            "p50 us",
+            "p99 us",
+            "errors"
         );
         for series in &self.series {
             let errors: u64 = series.rounds.iter().map(|round| round.errors).sum();

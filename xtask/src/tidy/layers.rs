@@ -71,7 +71,7 @@ fn check_source(tree: &Tree, manifest: &Manifest<'_>, layer: u8, findings: &mut 
             continue;
         }
         for (file, code) in tree.rust() {
-            if !file.path.starts_with(&source) || file.is_test() {
+            if !file.path.starts_with(&source) || file.is_dev() {
                 continue;
             }
             for line in code.lines_naming_crate(&ident) {

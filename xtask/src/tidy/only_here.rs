@@ -8,8 +8,8 @@ const RULE: &str = "only here";
 struct Foreign {
     names: &'static [&'static str],
     home: &'static [&'static str],
-    /// Whether tests and benches may name them too.
-    tests: bool,
+    /// Whether tests, benches and examples may name them too.
+    dev: bool,
     why: &'static str,
 }
 
@@ -23,31 +23,31 @@ const FOREIGN: [Foreign; 5] = [
             "rusqlite",
         ],
         home: &["crates/nexus-store"],
-        tests: false,
+        dev: false,
         why: "only nexus-store knows a database; others use Backend and Pages",
     },
     Foreign {
         names: &["tungstenite"],
         home: &["crates/nexus-ws", "crates/nexus-client"],
-        tests: false,
+        dev: false,
         why: "only nexus-ws and nexus-client speak WebSocket",
     },
     Foreign {
         names: &["tokio-tungstenite"],
         home: &["crates/nexus-client", "crates/nexus-testkit", "bench"],
-        tests: true,
+        dev: true,
         why: "it is the WebSocket client of tests and benches; the server uses tungstenite in nexus-ws",
     },
     Foreign {
         names: &["cel", "minijinja", "jsonschema"],
         home: &["crates/nexus-expr"],
-        tests: false,
+        dev: false,
         why: "only nexus-expr runs expressions, templates and schemas",
     },
     Foreign {
         names: &["reqwest"],
         home: &["crates/nexus-outbound"],
-        tests: false,
+        dev: false,
         why: "only nexus-outbound builds an HTTP client: it is the one that guards addresses",
     },
 ];
@@ -105,7 +105,7 @@ fn check_manifests(foreign: &Foreign, manifests: &[Manifest<'_>], findings: &mut
         }
         for dependency in &manifest.dependencies {
             let named = foreign.names.contains(&dependency.name.as_str());
-            if named && !(dependency.dev && foreign.tests) {
+            if named && !(dependency.dev && foreign.dev) {
                 findings.push(Finding {
                     file: manifest.file.path.clone(),
                     line: dependency.line,
@@ -123,7 +123,7 @@ fn check_sources(foreign: &Foreign, tree: &Tree, findings: &mut Vec<Finding>) {
         let Some(package) = file.package() else {
             continue;
         };
-        if foreign.is_home(package) || (foreign.tests && file.is_test()) {
+        if foreign.is_home(package) || (foreign.dev && file.is_dev()) {
             continue;
         }
         for name in foreign.names {
@@ -144,7 +144,7 @@ fn check_part(part: &Part, tree: &Tree, findings: &mut Vec<Finding>) {
     for (file, code) in tree.rust() {
         let at_home = part.home.iter().any(|home| file.path.starts_with(home));
         // Cargo hands a build script its input in the environment.
-        if at_home || file.is_test() || file.path.ends_with("/build.rs") {
+        if at_home || file.is_dev() || file.path.ends_with("/build.rs") {
             continue;
         }
         for line in code.lines_naming_path(part.root, part.child) {

@@ -82,11 +82,11 @@ impl File {
         Ok(Some(Self { path, text, code }))
     }
 
-    /// Whether it is only compiled for tests.
-    pub(crate) fn is_test(&self) -> bool {
+    /// Whether it is compiled only for those who work on the crate: tests, benches, examples.
+    pub(crate) fn is_dev(&self) -> bool {
         self.path
             .split('/')
-            .any(|part| matches!(part, "tests" | "benches" | "tests.rs"))
+            .any(|part| matches!(part, "tests" | "benches" | "examples" | "tests.rs"))
     }
 
     /// The folder of the package that it belongs to: `crates/nexus-core`, `xtask`.
