@@ -106,7 +106,10 @@ impl Client {
     /// # Errors
     /// [`Error::Setup`] when TLS cannot be set up.
     pub fn new(options: &OutboundOptions) -> Result<Self, Error> {
-        let tls = tls()?;
+        Self::with_tls(options, &tls(system_roots())?)
+    }
+
+    fn with_tls(options: &OutboundOptions, tls: &ClientConfig) -> Result<Self, Error> {
         let builder = || {
             reqwest::Client::builder()
                 .tls_backend_preconfigured(tls.clone())
@@ -193,8 +196,8 @@ impl Client {
     }
 }
 
-/// TLS with the `ring` provider handed over here, so that no provider is set for the whole process.
-fn tls() -> Result<ClientConfig, Error> {
+/// The roots of this system; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
+fn system_roots() -> RootCertStore {
     let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     let (added, ignored) = roots.add_parsable_certificates(found.certs);
@@ -205,6 +208,11 @@ fn tls() -> Result<ClientConfig, Error> {
             "this system has no root certificates: no https call can succeed"
         );
     }
+    roots
+}
+
+/// TLS with the `ring` provider handed over here, so that no provider is set for the whole process.
+fn tls(roots: RootCertStore) -> Result<ClientConfig, Error> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .map_err(setup)?
@@ -237,5 +245,83 @@ fn failed(error: reqwest::Error, target: &str, timeout: Duration) -> Error {
         (true, _) => Error::Connect { target, source },
         (false, true) => Error::Timeout { timeout },
         (false, false) => Error::Interrupted { target, source },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{
+        ServerConfig,
+        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    };
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+    use tokio_rustls::TlsAcceptor;
+
+    use super::*;
+
+    const ROOT: &[u8] = include_bytes!("../tests/tls/root.pem");
+    const SERVER: &[u8] = include_bytes!("../tests/tls/server.pem");
+    const SERVER_KEY: &[u8] = include_bytes!("../tests/tls/server-key.pem");
+
+    fn certificate(pem: &[u8]) -> CertificateDer<'static> {
+        CertificateDer::from_pem_slice(pem).unwrap()
+    }
+
+    /// A server for one call over TLS; gives its port.
+    async fn serve() -> u16 {
+        let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate(SERVER)],
+                PrivateKeyDer::from_pem_slice(SERVER_KEY).unwrap(),
+            )
+            .unwrap();
+        let acceptor = TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        tokio::spawn(async move {
+            let (stream, _) = listener.accept().await?;
+            let mut stream = acceptor.accept(stream).await?;
+            let _ = stream.read(&mut [0; 4096]).await?;
+            let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello";
+            stream.write_all(answer).await?;
+            stream.flush().await
+        });
+        port
+    }
+
+    async fn call(client: &Client, host: &str) -> Result<Answer, Error> {
+        let url = format!("https://{host}:{}/", serve().await);
+        let mut call = Outgoing::new(Method::GET, url.parse().unwrap(), Trust::Configured);
+        call.timeout = Duration::from_secs(10);
+        client.send(call).await
+    }
+
+    #[tokio::test]
+    async fn https_is_answered_when_the_certificate_is_good() {
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate(ROOT)).unwrap();
+        let options = OutboundOptions::default();
+        let client = Client::with_tls(&options, &tls(roots).unwrap()).unwrap();
+        let answer = call(&client, "localhost").await.unwrap();
+        assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
+        // It is made out to the name, not to the address.
+        let other_name = call(&client, "127.0.0.1").await;
+        assert!(
+            matches!(other_name, Err(Error::Connect { .. })),
+            "{other_name:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn https_is_refused_when_no_root_vouches_for_the_certificate() {
+        let client = Client::new(&OutboundOptions::default()).unwrap();
+        let unknown = call(&client, "localhost").await;
+        assert!(matches!(unknown, Err(Error::Connect { .. })), "{unknown:?}");
     }
 }
