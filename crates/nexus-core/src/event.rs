@@ -150,6 +150,9 @@ impl Validated {
         let key = key.or_else(|| event_type.key_of(&json));
         let id = ids.next();
         causes.correlation_id.get_or_insert(id);
+        // A copy of its own: a slice would keep the whole buffer that the request was read into, as long as
+        // the event stays in memory.
+        let payload = Bytes::copy_from_slice(&payload);
         let topic = event_type.topic.clone();
         Ok(Self::seal(
             id,
