@@ -9,6 +9,8 @@ use crate::Form;
 
 /// Bytes of a request body, unless the route says otherwise.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of all bodies that are being read or handled, as far as they came in more than one piece.
+pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
 /// Headers of a request.
 pub const HEADERS_MAX: usize = 64;
 /// Bytes of a request's head: request line and headers.
@@ -45,6 +47,9 @@ impl Rate {
 pub struct ServerOptions {
     /// Bytes of a request body; a route may set its own.
     pub body_bytes_max: usize,
+    /// Bytes of all bodies that are being read or handled; what does not fit is 503. Bodies that come in one
+    /// piece are small and not counted.
+    pub body_bytes_in_flight_max: usize,
     /// Headers of a request; more are 431.
     pub headers_max: usize,
     /// Bytes of a request's head; more are 431. At least 8 KiB, which is what the parser reads at once.
@@ -85,6 +90,7 @@ impl Default for ServerOptions {
     fn default() -> Self {
         Self {
             body_bytes_max: BODY_BYTES_MAX,
+            body_bytes_in_flight_max: BODY_BYTES_IN_FLIGHT_MAX,
             headers_max: HEADERS_MAX,
             head_bytes_max: HEAD_BYTES_MAX,
             head_timeout: Duration::from_secs(10),

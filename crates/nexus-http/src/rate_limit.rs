@@ -13,7 +13,7 @@ use nexus_core::Kind;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::{Problem, Rate};
+use crate::{Problem, Rate, request_path::client_address::network};
 
 const SHARDS: usize = 16;
 /// Addresses that are remembered; when there are more, the newcomers of a shard share one bucket.
@@ -38,7 +38,9 @@ impl RateLimits {
     /// Takes a token that everybody needs.
     pub(crate) fn take(&self, address: IpAddr) -> Result<(), Problem> {
         match &self.address {
-            Some(buckets) => buckets.take(key(address), Instant::now()).map_err(limited),
+            Some(buckets) => buckets
+                .take(network(address), Instant::now())
+                .map_err(limited),
             None => Ok(()),
         }
     }
@@ -48,7 +50,7 @@ impl RateLimits {
         let Some(buckets) = &self.anonymous else {
             return Ok(AnonymousToken { taken: None });
         };
-        let key = key(address);
+        let key = network(address);
         buckets.take(key, Instant::now()).map_err(limited)?;
         Ok(AnonymousToken {
             taken: Some((buckets, key)),
@@ -160,17 +162,6 @@ impl Buckets {
     fn nanos(&self, now: Instant) -> u64 {
         let since = now.saturating_duration_since(self.started).as_nanos();
         u64::try_from(since).unwrap_or(u64::MAX)
-    }
-}
-
-/// One customer of an IPv6 network has a whole /64, so that is what counts.
-fn key(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => {
-            let network = address.to_bits() >> 64 << 64;
-            IpAddr::V6(Ipv6Addr::from_bits(network))
-        }
     }
 }
 

@@ -38,6 +38,7 @@ pub(crate) struct RequestPath {
     pub(crate) router: Router,
     pub(crate) options: ServerOptions,
     pub(crate) limits: RateLimits,
+    bodies: body::Budget,
     pub(crate) request_ids: RequestIds,
 }
 
@@ -46,6 +47,7 @@ impl RequestPath {
         Ok(Self {
             router: Router::new(routes, options.forms.clone())?,
             limits: RateLimits::new(options.anonymous_rate, options.address_rate),
+            bodies: body::Budget::new(options.body_bytes_in_flight_max),
             request_ids: RequestIds::new(&options.random),
             options,
         })
@@ -185,9 +187,10 @@ async fn answer<'a>(
     check_host(&parts)?;
     // Content type and coding: refused before a byte of the body is read.
     body::check_type(&parts, route.media_types)?;
-    // Body: bounded by declared length and by what really comes, and by its deadline.
+    // Body: bounded by declared length, by what really comes, by its deadline, and all bodies together.
     let body_bytes_max = route.body_bytes_max.unwrap_or(path.options.body_bytes_max);
-    let bytes = body::read(body, body_bytes_max, &connection.progress).await?;
+    let mut share = path.bodies.share();
+    let bytes = body::read(body, body_bytes_max, &connection.progress, &mut share).await?;
     connection.progress.body_is_read();
 
     let decoded = match decoded {

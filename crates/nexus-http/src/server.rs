@@ -145,7 +145,8 @@ impl Server {
     fn admit(&self, stream: TcpStream, peer: IpAddr) {
         // All clients of a proxy come from its address.
         let is_proxy = client_address::is_trusted(peer, &self.path.options.trusted_proxies);
-        let Some(permit) = self.admission.admit((!is_proxy).then_some(peer)) else {
+        let counted = (!is_proxy).then(|| client_address::network(peer));
+        let Some(permit) = self.admission.admit(counted) else {
             connection::refuse(&stream, &self.path);
             return;
         };

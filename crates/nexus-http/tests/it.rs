@@ -6,6 +6,7 @@ mod it {
     mod connections;
     mod deadlines;
     mod framing;
+    mod logs;
     mod problems;
     mod rates;
     mod routing;

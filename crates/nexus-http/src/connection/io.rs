@@ -37,7 +37,15 @@ pub(crate) struct GuardedIo {
     write_is_overdue: bool,
     /// What is written in place of hyper's own refusal.
     refusal: Option<Bytes>,
-    linger: Option<(Instant, usize)>,
+    /// Whether the client may still be sending what nobody reads.
+    is_refused: bool,
+    linger: Option<Linger>,
+}
+
+/// The end of a connection on which the client may still be sending.
+struct Linger {
+    until: Instant,
+    bytes_left: usize,
 }
 
 impl GuardedIo {
@@ -50,6 +58,7 @@ impl GuardedIo {
             read_is_overdue: false,
             write_is_overdue: false,
             refusal: None,
+            is_refused: false,
             linger: None,
         }
     }
@@ -76,7 +85,7 @@ impl GuardedIo {
                 .stalled_since
                 .map(|since| since + options.write_timeout)
                 .filter(|_| !self.write_is_overdue);
-            let linger = self.linger.map(|(until, _)| until);
+            let linger = self.linger.as_ref().map(|linger| linger.until);
             self.read_is_overdue |= read.is_some_and(|deadline| deadline <= now);
             self.write_is_overdue |= write.is_some_and(|deadline| deadline <= now);
             let next = [read, write, linger]
@@ -170,22 +179,27 @@ impl GuardedIo {
     /// Reads away what a refused client still sends. Without this the kernel would answer it with a reset, and
     /// the client might never see why it was refused.
     fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let (until, mut bytes_left) = *self
-            .linger
-            .get_or_insert_with(|| (Instant::now() + LINGER, LINGER_BYTES));
+        let linger = self.linger.get_or_insert_with(|| {
+            let until = Instant::now() + LINGER;
+            self.alarm = Some(Box::pin(sleep_until(until)));
+            Linger {
+                until,
+                bytes_left: LINGER_BYTES,
+            }
+        });
         let mut scratch = [0; 4096];
         loop {
             let mut buffer = ReadBuf::new(&mut scratch);
             match Pin::new(&mut self.stream).poll_read(cx, &mut buffer) {
                 Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
-                    let Some(left) = bytes_left.checked_sub(buffer.filled().len()) else {
+                    let read = buffer.filled().len();
+                    let Some(bytes_left) = linger.bytes_left.checked_sub(read) else {
                         return Poll::Ready(());
                     };
-                    bytes_left = left;
-                    self.linger = Some((until, left));
+                    linger.bytes_left = bytes_left;
                 }
                 Poll::Ready(_) => return Poll::Ready(()),
-                Poll::Pending if Instant::now() >= until => return Poll::Ready(()),
+                Poll::Pending if Instant::now() >= linger.until => return Poll::Ready(()),
                 Poll::Pending => {
                     self.watch(cx);
                     return Poll::Pending;
@@ -202,7 +216,7 @@ fn shortest(options: &ServerOptions) -> Duration {
         .min(options.body_timeout)
         .min(options.idle_timeout)
         .min(options.write_timeout)
-        .clamp(Duration::from_millis(1), LINGER * 10)
+        .max(Duration::from_millis(1))
 }
 
 /// The status of an answer that hyper wrote by itself, because it could not parse the request.
@@ -272,7 +286,7 @@ impl AsyncWrite for GuardedIo {
         }
         if let Some(status) = automatic_refusal(first) {
             let refusal = this.refuse(status);
-            this.linger = Some((Instant::now() + LINGER, LINGER_BYTES));
+            this.is_refused = true;
             return this.poll_refusal(cx, refusal, first.len());
         }
         match Pin::new(&mut this.stream).poll_write_vectored(cx, parts) {
@@ -291,7 +305,7 @@ impl AsyncWrite for GuardedIo {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let is_refused = this.linger.is_some() || this.connection.progress.is_body_unread();
+        let is_refused = this.is_refused || this.connection.progress.is_body_unread();
         ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
         if is_refused {
             ready!(this.poll_linger(cx));

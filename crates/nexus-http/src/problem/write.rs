@@ -21,6 +21,22 @@ pub(crate) struct ProblemContext<'a> {
     pub(crate) clock: &'a Clock,
 }
 
+/// What [`Members`] writes itself.
+const STANDARD: [&str; 12] = [
+    "type",
+    "title",
+    "status",
+    "detail",
+    "instance",
+    "code",
+    "request_id",
+    "retryable",
+    "success",
+    "error",
+    "message",
+    "timestamp",
+];
+
 /// The members, in the order in which people read them.
 #[derive(Serialize)]
 struct Members<'a> {
@@ -58,7 +74,10 @@ enum ErrorMember<'a> {
 
 impl Problem {
     /// Writes the problem for a client.
-    pub(crate) fn into_reply(self, context: &ProblemContext<'_>) -> Reply {
+    pub(crate) fn into_reply(mut self, context: &ProblemContext<'_>) -> Reply {
+        // A member that stood there twice would be read in two ways.
+        self.extra
+            .retain(|name, _| !STANDARD.contains(&name.as_str()));
         let mut reply = Reply::json(self.status(), &self.members(context));
         reply.headers.insert(header::CONTENT_TYPE, PROBLEM_JSON);
         if self.kind == Kind::Unauthenticated {
@@ -141,8 +160,8 @@ pub(crate) fn early_problem(status: StatusCode, request_id: &str, clock: &Clock)
         clock,
     });
     let mut head = format!(
-        "HTTP/1.1 {} \r\nconnection: close\r\ncontent-length: {}\r\nx-request-id: {request_id}\r\n",
-        reply.status.as_u16(),
+        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\nx-request-id: {request_id}\r\n",
+        reply.status,
         reply.body.len(),
     )
     .into_bytes();

@@ -1,5 +1,7 @@
 //! Reads the body of a request: its type, its length, its deadline.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
 use bytes::{Bytes, BytesMut};
 use http::{Method, header, request::Parts};
 use http_body_util::BodyExt;
@@ -10,6 +12,56 @@ use crate::{Problem, connection::Progress};
 
 /// Memory that a declared length gets before its bytes arrive.
 const FIRST_BYTES: usize = 16 * 1024;
+
+/// The bytes that all bodies together may hold.
+#[derive(Debug)]
+pub(crate) struct Budget {
+    left: AtomicUsize,
+}
+
+impl Budget {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self {
+            left: AtomicUsize::new(bytes),
+        }
+    }
+
+    /// A share of nothing yet.
+    pub(crate) fn share(&self) -> Share<'_> {
+        Share {
+            budget: self,
+            bytes: 0,
+        }
+    }
+}
+
+/// What one body holds of the budget, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share<'a> {
+    budget: &'a Budget,
+    bytes: usize,
+}
+
+impl Share<'_> {
+    fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let taken = self
+            .budget
+            .left
+            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
+        if taken.is_err() {
+            let detail = "too many large bodies are being read";
+            return Err(Problem::new(Kind::Unavailable, "unavailable", detail).retry_after_s(1));
+        }
+        self.bytes += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.budget.left.fetch_add(self.bytes, Relaxed);
+    }
+}
 
 /// Refuses a body of a type or coding that the route does not take.
 pub(crate) fn check_type(parts: &Parts, media_types: &[&str]) -> Result<(), Problem> {
@@ -49,11 +101,12 @@ fn unsupported(detail: &str) -> Problem {
     Problem::new(Kind::UnsupportedMediaType, "unsupported-media-type", detail)
 }
 
-/// The whole body, at most `bytes_max`.
+/// The whole body, at most `bytes_max`; what came in pieces is counted in `share`.
 pub(crate) async fn read(
     mut body: Incoming,
     bytes_max: usize,
     progress: &Progress,
+    share: &mut Share<'_>,
 ) -> Result<Bytes, Problem> {
     if body.is_end_stream() {
         return Ok(Bytes::new());
@@ -75,6 +128,7 @@ pub(crate) async fn read(
         if whole.len() + data.len() > bytes_max {
             return Err(too_large(bytes_max));
         }
+        share.grow(data.len())?;
         whole.extend_from_slice(&data);
         next = next_data(&mut body, progress).await?;
     }

@@ -1,6 +1,6 @@
 //! The client's address, behind proxies that are trusted.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
@@ -29,6 +29,17 @@ pub(crate) fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
 /// Whether an address is a trusted proxy's.
 pub(crate) fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|network| network.contains(&address))
+}
+
+/// What limits count: an address, or a /64 of IPv6, because one customer has all of it.
+pub(crate) fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(address) => {
+            let network = address.to_bits() >> 64 << 64;
+            IpAddr::V6(Ipv6Addr::from_bits(network))
+        }
+    }
 }
 
 /// The elements of all lines of a header, the last one first; `None` when there is no such header.

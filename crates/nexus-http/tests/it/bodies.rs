@@ -3,7 +3,7 @@
 use http::StatusCode;
 use nexus_http::{Access, Reply, Route, ServerOptions};
 
-use super::support::{Running, get, options, post, routes};
+use super::support::{Running, get, options, post, routes, soon};
 
 fn small_bodies() -> ServerOptions {
     ServerOptions {
@@ -163,4 +163,37 @@ async fn large_answers_are_compressed_for_those_who_take_it() {
     let server = Running::start(answers().into(), off).await;
     let answer = server.ask(&get("/5000", gzip)).await;
     assert_eq!(answer.header("content-encoding"), None);
+}
+
+#[tokio::test]
+async fn all_bodies_together_are_bounded() {
+    let options = ServerOptions {
+        body_bytes_in_flight_max: 1 << 20,
+        ..options()
+    };
+    let server = Running::start(routes(), options).await;
+    let body = "x".repeat(600_000);
+    // One after the other there is room for each.
+    for _ in 0..3 {
+        assert_eq!(server.ask(&post("/echo", "", &body)).await.status(), 200);
+    }
+    // One that is still coming holds its bytes.
+    let mut held = server.client().await;
+    let whole = post("/echo", "", &body);
+    let (most, rest) = whole.split_at(whole.len() - 1);
+    held.send(most).await;
+    let refused = soon(async {
+        loop {
+            // Until the server has read the first body, there is room for the second.
+            let answer = server.ask(&whole).await;
+            if answer.status() != 200 {
+                return answer;
+            }
+        }
+    })
+    .await;
+    refused.assert_problem(503, "unavailable");
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    assert_eq!(held.ask(rest).await.json()["bytes"], 600_000);
+    assert_eq!(server.ask(&whole).await.status(), 200);
 }
