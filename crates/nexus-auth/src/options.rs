@@ -152,6 +152,7 @@ pub struct AuthOptions {
     pub admin_token: Option<Secret>,
     /// Further tokens.
     pub tokens: Vec<TokenOptions>,
-    /// Whether a GET may be signed over the empty body instead of carrying a token.
+    /// Whether a GET may be signed over the empty body instead of carrying a token. Such a signature is
+    /// always the same, so that it is worth as much as the right to read for whoever sees it.
     pub signed_get: bool,
 }

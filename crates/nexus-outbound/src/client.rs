@@ -172,7 +172,11 @@ impl Client {
             return Err(Error::Refused { target, why });
         }
         let limit_bytes = self.answer_bytes_max;
-        let too_large = || Error::AnswerTooLarge { limit_bytes };
+        let status = response.status().as_u16();
+        let too_large = || Error::AnswerTooLarge {
+            status,
+            limit_bytes,
+        };
         let announced = response.content_length().unwrap_or(0);
         if usize::try_from(announced).map_or(true, |announced| announced > limit_bytes) {
             return Err(too_large());
@@ -189,7 +193,7 @@ impl Client {
             body.extend_from_slice(&chunk);
         }
         Ok(Answer {
-            status: response.status().as_u16(),
+            status,
             headers: std::mem::take(response.headers_mut()),
             body: body.freeze(),
         })

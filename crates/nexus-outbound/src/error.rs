@@ -38,9 +38,11 @@ pub enum Error {
         /// What the network says.
         source: Cause,
     },
-    /// The answer is larger than is read.
-    #[error("the answer is larger than {limit_bytes} bytes")]
+    /// The answer is larger than is read. The other side has done what its status says.
+    #[error("the answer (status {status}) is larger than {limit_bytes} bytes")]
     AnswerTooLarge {
+        /// The answer's status.
+        status: u16,
         /// How much is read.
         limit_bytes: usize,
     },

@@ -21,6 +21,12 @@ pub(super) fn build(options: &AuthOptions, catalogue: &Catalogue) -> Result<Rule
         bearers: Vec::new(),
         owners: HashMap::new(),
     };
+    if options.production && options.signed_get {
+        builder.warnings.push(
+            "signed reads are on: the signature of an empty body never changes, a token is safer"
+                .into(),
+        );
+    }
     let nodes = builder.nodes();
     builder.tokens();
     if !builder.errors.is_empty() {

@@ -456,6 +456,12 @@ fn weak_settings_are_refused_in_production_and_warned_of_elsewhere() {
         assert_eq!(refusals(&production).len(), usize::from(refused), "{name}");
         assert_eq!(auth(options).warnings().len(), warnings, "{name}");
     }
+    let signed_get = AuthOptions {
+        production: true,
+        signed_get: true,
+        ..smallest()
+    };
+    assert_eq!(auth(&signed_get).warnings().len(), 1);
     assert_eq!(
         auth(&dev).token(DEFAULT).unwrap().source().as_str(),
         "user:admin"

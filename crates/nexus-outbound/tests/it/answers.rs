@@ -80,7 +80,13 @@ async fn an_answer_is_read_up_to_its_bound() {
             .send(get(&server.url(), Trust::Configured))
             .await
             .unwrap_err();
-        let too_large = matches!(error, Error::AnswerTooLarge { limit_bytes: LIMIT });
+        let too_large = matches!(
+            error,
+            Error::AnswerTooLarge {
+                limit_bytes: LIMIT,
+                status: 200
+            }
+        );
         assert!(too_large && !error.is_transient(), "{error:?}");
     }
 }
