@@ -46,7 +46,11 @@ pub(crate) fn report(failure: &Failure) {
 
 /// Reads the configuration, and tells its warnings.
 fn load(mode: Mode, file: Option<&PathBuf>, environment: &Environment) -> Result<Loaded, Error> {
-    let sources = Sources { mode, file: file.cloned(), environment: environment.clone() };
+    let sources = Sources {
+        mode,
+        file: file.cloned(),
+        environment: environment.clone(),
+    };
     let loaded = Config::load(sources).map_err(Error::Config)?;
     for warning in &loaded.warnings {
         eprintln!("nexusd: warning: {warning}");
@@ -59,5 +63,8 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|source| Error::System { what: "starting the runtime", source })
+        .map_err(|source| Error::System {
+            what: "starting the runtime",
+            source,
+        })
 }

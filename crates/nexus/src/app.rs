@@ -5,9 +5,12 @@ mod options;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use http::Method;
 use nexus_auth::Auth;
-use nexus_core::{Clock, Command, Fatal, Log, NewEvent, Principal, ProtocolEvent, Random, Reactor, SharedReactor};
-use nexus_http::{Route, Server};
+use nexus_core::{
+    Clock, Command, Fatal, Log, NewEvent, Principal, ProtocolEvent, Random, Reactor, SharedReactor,
+};
+use nexus_http::{Access, Route, Server};
 use nexus_reactors::Engine;
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -89,6 +92,20 @@ pub struct App {
     server: Server,
     draining: CancellationToken,
     data_dir: PathBuf,
+    routes: Vec<Served>,
+}
+
+/// A method and path that the application answers, and what it asks of its caller.
+#[derive(Debug, Clone)]
+pub struct Served {
+    /// The method.
+    pub method: Method,
+    /// The pattern of the path, `/webhook/{node}`.
+    pub path: String,
+    /// What it asks of its caller.
+    pub access: Access,
+    /// Whether it is a probe, which is never limited.
+    pub probe: bool,
 }
 
 impl App {
@@ -122,6 +139,12 @@ impl App {
         &self.auth
     }
 
+    /// Everything that it answers: the one list of routes, for tests that have to try them all.
+    #[must_use]
+    pub fn routes(&self) -> &[Served] {
+        &self.routes
+    }
+
     /// Where the database is.
     #[must_use]
     pub fn data_dir(&self) -> &std::path::Path {
@@ -135,7 +158,14 @@ impl App {
     /// [`Error::Storage`] when the log can no longer be written safely, [`Error::DrainTimeout`] when not
     /// everything ended in time.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
-        let Self { log, mut writer, engine, server, draining, .. } = self;
+        let Self {
+            log,
+            mut writer,
+            engine,
+            server,
+            draining,
+            ..
+        } = self;
         announce_start(&log).await?;
         let mut server = tokio::spawn(server.run(draining.clone()));
         tokio::select! {
@@ -162,7 +192,10 @@ impl App {
 /// Says in the log that this Nexus started: the first thing a reader of the log wants to know.
 async fn announce_start(log: &Log) -> Result<(), Error> {
     let payload = json!({ "version": VERSION, "epoch": log.head().epoch.to_string() }).to_string();
-    let event = NewEvent::new(log.catalogue().known_type(ProtocolEvent::NexusStart), payload);
+    let event = NewEvent::new(
+        log.catalogue().known_type(ProtocolEvent::NexusStart),
+        payload,
+    );
     match log.submit(&Principal::nexus(), Command::event(event)).await {
         // A full disk does not keep the log from being read.
         Ok(_) | Err(nexus_core::Error::StorageFull) => Ok(()),
@@ -177,7 +210,10 @@ fn ended_early(ended: Result<Result<(), Fatal>, tokio::task::JoinError>) -> Erro
         Ok(Ok(())) => Error::Log(nexus_core::Error::Closed),
         Err(panic) => {
             let source = std::io::Error::other(panic);
-            Error::System { what: "running the log's writer", source }
+            Error::System {
+                what: "running the log's writer",
+                source,
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 
 mod check;
 mod convert;
+mod defaults;
 mod dev_secret;
 mod dotenv;
 mod embed;

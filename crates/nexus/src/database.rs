@@ -9,7 +9,9 @@ use crate::{Error, config::Config};
 /// # Errors
 /// [`Error::Store`].
 pub async fn migrate(config: &Config, to: Option<i64>) -> Result<i64, Error> {
-    Sqlite::migrate(&config.storage.database_path(), to).await.map_err(Error::Store)
+    Sqlite::migrate(&config.storage.database_path(), to)
+        .await
+        .map_err(Error::Store)
 }
 
 /// Walks the whole log and checks its hash chain.
@@ -17,5 +19,7 @@ pub async fn migrate(config: &Config, to: Option<i64>) -> Result<i64, Error> {
 /// # Errors
 /// [`Error::Store`], also when the chain does not hold: it names the first bad place.
 pub async fn verify(config: &Config) -> Result<Verified, Error> {
-    Sqlite::verify(&config.storage.database_path()).await.map_err(Error::Store)
+    Sqlite::verify(&config.storage.database_path())
+        .await
+        .map_err(Error::Store)
 }

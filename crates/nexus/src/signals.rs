@@ -17,8 +17,16 @@ impl Stop {
     /// # Errors
     /// [`Error::System`] when the system refuses.
     pub fn listen() -> Result<Self, Error> {
-        let listen = |kind| signal(kind).map_err(|source| Error::System { what: "listening for signals", source });
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        let listen = |kind| {
+            signal(kind).map_err(|source| Error::System {
+                what: "listening for signals",
+                source,
+            })
+        };
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
     }
 
     /// Runs the application until a signal, and ends it in order; a second signal does not wait for that.

@@ -15,6 +15,12 @@ pub(crate) fn migrate(options: &MigrateOptions, environment: &Environment) -> Re
 pub(crate) fn verify(options: &ServeOptions, environment: &Environment) -> Result<(), Failure> {
     let loaded = load(Mode::Serve, options.config.as_ref(), environment)?;
     let verified = runtime()?.block_on(nexus::database::verify(&loaded.config))?;
-    println!("the chain holds: {} events in {} batches, up to {}-{}", verified.last.get() - verified.pruned_through.get(), verified.batches, verified.epoch, verified.last);
+    println!(
+        "the chain holds: {} events in {} batches, up to {}-{}",
+        verified.last.get() - verified.pruned_through.get(),
+        verified.batches,
+        verified.epoch,
+        verified.last
+    );
     Ok(())
 }

@@ -15,24 +15,36 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_BYTES_MAX: u64 = 4_096;
 const PORT_DEFAULT: &str = "3000";
 
-pub(crate) fn healthcheck(options: &HealthcheckOptions, environment: &Environment) -> Result<(), Failure> {
+pub(crate) fn healthcheck(
+    options: &HealthcheckOptions,
+    environment: &Environment,
+) -> Result<(), Failure> {
     let authority = match &options.url {
-        Some(url) => url.trim_start_matches("http://").trim_end_matches('/').to_owned(),
+        Some(url) => url
+            .trim_start_matches("http://")
+            .trim_end_matches('/')
+            .to_owned(),
         None => local_address(environment),
     };
-    let answer = ask(&authority)
-        .map_err(|error| Failure::Unreachable { detail: format!("{authority} does not answer: {error}") })?;
+    let answer = ask(&authority).map_err(|error| Failure::Unreachable {
+        detail: format!("{authority} does not answer: {error}"),
+    })?;
     if answer.starts_with("HTTP/1.1 200 ") {
         println!("ready");
         return Ok(());
     }
     let said = answer.rsplit("\r\n\r\n").next().unwrap_or_default();
-    Err(Failure::Unreachable { detail: format!("{authority} is not ready: {said}") })
+    Err(Failure::Unreachable {
+        detail: format!("{authority} is not ready: {said}"),
+    })
 }
 
 /// Where a daemon with this environment listens.
 pub(crate) fn local_address(environment: &Environment) -> String {
-    format!("127.0.0.1:{}", environment.get("PORT").unwrap_or(PORT_DEFAULT))
+    format!(
+        "127.0.0.1:{}",
+        environment.get("PORT").unwrap_or(PORT_DEFAULT)
+    )
 }
 
 /// One request over a plain socket: a probe needs no client library.
@@ -44,7 +56,10 @@ fn ask(authority: &str) -> std::io::Result<String> {
     let mut socket = TcpStream::connect_timeout(&address, TIMEOUT)?;
     socket.set_read_timeout(Some(TIMEOUT))?;
     socket.set_write_timeout(Some(TIMEOUT))?;
-    write!(socket, "GET /health/ready HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n")?;
+    write!(
+        socket,
+        "GET /health/ready HTTP/1.1\r\nHost: {authority}\r\nConnection: close\r\n\r\n"
+    )?;
     let mut answer = String::new();
     socket.take(ANSWER_BYTES_MAX).read_to_string(&mut answer)?;
     Ok(answer)

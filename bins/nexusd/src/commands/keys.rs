@@ -8,7 +8,11 @@ use crate::arguments::{KeysCommand, KeysOptions};
 pub(crate) fn keys(options: &KeysOptions) -> Result<(), Failure> {
     let KeysCommand::New { standard } = options.command;
     let random = Random::system();
-    let secret = if standard { Secret::generate_standard(&random) } else { Secret::generate(&random) };
+    let secret = if standard {
+        Secret::generate_standard(&random)
+    } else {
+        Secret::generate(&random)
+    };
     println!("{}", secret.expose());
     Ok(())
 }

@@ -2,7 +2,12 @@
 
 use std::time::Duration;
 
-use nexus::{App, Error, Stop, config::{Config, Mode}, environment::Environment, telemetry};
+use nexus::{
+    App, Error, Stop,
+    config::{Config, Mode},
+    environment::Environment,
+    telemetry,
+};
 
 use super::{Failure, load, runtime};
 use crate::arguments::{DevOptions, ServeOptions};
@@ -12,7 +17,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn dev(options: &DevOptions, environment: &Environment) -> Result<(), Failure> {
     let loaded = load(Mode::Dev, options.config.as_ref(), environment)?;
-    run(loaded.config, |app, config| println!("{}", welcome(app, config)))
+    run(loaded.config, |app, config| {
+        println!("{}", welcome(app, config))
+    })
 }
 
 pub(crate) fn serve(options: &ServeOptions, environment: &Environment) -> Result<(), Failure> {
@@ -38,7 +45,12 @@ fn run(config: Config, ready: impl FnOnce(&App, &Config)) -> Result<(), Failure>
 /// What a person who just started Nexus pastes next.
 fn welcome(app: &App, config: &Config) -> String {
     let address = app.local_addr();
-    let secret = config.auth.secret.as_ref().map(|secret| secret.expose()).unwrap_or_default();
+    let secret = config
+        .auth
+        .secret
+        .as_ref()
+        .map(|secret| secret.expose())
+        .unwrap_or_default();
     format!(
         r#"
   Nexus listens on http://{address} and keeps its log in {data}.

@@ -9,11 +9,18 @@ use crate::arguments::TailOptions;
 const DEV_SECRET_FILE: &str = "dev-secret";
 
 pub(crate) fn tail(options: &TailOptions, environment: &Environment) -> Result<(), Failure> {
-    let address = options.address.clone().unwrap_or_else(|| local_address(environment));
-    let unreachable = |error: nexus::TailError| Failure::Unreachable { detail: nexus::chain(&error) };
+    let address = options
+        .address
+        .clone()
+        .unwrap_or_else(|| local_address(environment));
+    let unreachable = |error: nexus::TailError| Failure::Unreachable {
+        detail: nexus::chain(&error),
+    };
     let token = token(environment)?;
-    let mut tail =
-        Tail::connect(&address, &token, &options.events, options.from.as_deref()).map_err(unreachable)?;
+    let mut tail = Tail::connect(&address, &token, &options.events, options.from.as_deref())
+        .map_err(unreachable)?;
+    // Not among the events, so that those can be piped.
+    eprintln!("following {} at {address}", options.events.join(", "));
     let mut left = options.count.unwrap_or(u64::MAX);
     while left > 0 {
         println!("{}", tail.next().map_err(unreachable)?);
@@ -24,11 +31,20 @@ pub(crate) fn tail(options: &TailOptions, environment: &Environment) -> Result<(
 
 /// The operator's token or the secret, from the environment or from what `dev` keeps.
 fn token(environment: &Environment) -> Result<String, Failure> {
-    if let Some(token) = environment.get("NEXUS_ADMIN_TOKEN").or_else(|| environment.get("NEXUS_SECRET")) {
+    if let Some(token) = environment
+        .get("NEXUS_ADMIN_TOKEN")
+        .or_else(|| environment.get("NEXUS_SECRET"))
+    {
         return Ok(token.to_owned());
     }
-    let file = std::path::Path::new(environment.get("DATA_DIR").unwrap_or("data")).join(DEV_SECRET_FILE);
-    std::fs::read_to_string(&file).map(|secret| secret.trim().to_owned()).map_err(|error| Failure::Unreachable {
-        detail: format!("no token: NEXUS_ADMIN_TOKEN and NEXUS_SECRET are unset, and {}: {error}", file.display()),
-    })
+    let file =
+        std::path::Path::new(environment.get("DATA_DIR").unwrap_or("data")).join(DEV_SECRET_FILE);
+    std::fs::read_to_string(&file)
+        .map(|secret| secret.trim().to_owned())
+        .map_err(|error| Failure::Unreachable {
+            detail: format!(
+                "no token: NEXUS_ADMIN_TOKEN and NEXUS_SECRET are unset, and {}: {error}",
+                file.display()
+            ),
+        })
 }

@@ -11,23 +11,49 @@ use nexus_ws::Edge;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, Builder, options};
-use crate::{Error, config::{Config, ConfigProblem}, faces::neo::Neo, limits::NodeLimits};
+use super::{App, Builder, Served, options};
+use crate::{
+    Error,
+    config::{Config, ConfigProblem},
+    faces::neo::Neo,
+    limits::NodeLimits,
+};
 
 pub(super) async fn build(builder: Builder) -> Result<App, Error> {
-    let Builder { config, reactors, routes: own_routes, clock, random } = builder;
+    let Builder {
+        config,
+        reactors,
+        routes: own_routes,
+        clock,
+        random,
+    } = builder;
     let catalogue = options::catalogue(&config).map_err(Error::Log)?;
     let auth = Auth::new(&config.auth_options(), &catalogue, clock.clone()).map_err(refused)?;
     let store = SqliteOptions::new(config.storage.database_path());
-    let (backend, pages) = Sqlite::open(store, clock.clone(), random.clone()).await.map_err(Error::Store)?;
+    let (backend, pages) = Sqlite::open(store, clock.clone(), random.clone())
+        .await
+        .map_err(Error::Store)?;
     let log_options = options::log(&config);
-    let (log, service) =
-        Log::open(backend, pages, catalogue, log_options, clock.clone(), random.clone()).await.map_err(Error::Log)?;
+    let (log, service) = Log::open(
+        backend,
+        pages,
+        catalogue,
+        log_options,
+        clock.clone(),
+        random.clone(),
+    )
+    .await
+    .map_err(Error::Log)?;
     let writer = tokio::spawn(service.run());
 
-    let engine = Engine::start(log.clone(), reactors, EngineOptions::default(), Alerts::none())
-        .await
-        .map_err(Error::Reactors)?;
+    let engine = Engine::start(
+        log.clone(),
+        reactors,
+        EngineOptions::default(),
+        Alerts::none(),
+    )
+    .await
+    .map_err(Error::Reactors)?;
     let edge = Edge::new(log.clone(), auth.clone(), options::live(&config));
 
     let draining = CancellationToken::new();
@@ -42,12 +68,23 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     });
     let mut routes = routes(&neo, &edge);
     routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
+    let served = routes.iter().map(served).collect();
     let address = SocketAddr::new(config.server.host, config.server.port);
     let server_options = options::server(&config, clock, random);
-    let server =
-        Server::bind(address, routes, server_options).await.map_err(|source| Error::Listen { address, source })?;
+    let server = Server::bind(address, routes, server_options)
+        .await
+        .map_err(|source| Error::Listen { address, source })?;
     let data_dir = config.storage.data_dir.clone();
-    Ok(App { log, auth, writer, engine, server, draining, data_dir })
+    Ok(App {
+        log,
+        auth,
+        writer,
+        engine,
+        server,
+        draining,
+        data_dir,
+        routes: served,
+    })
 }
 
 /// The one list of routes.
@@ -55,6 +92,15 @@ fn routes(neo: &Arc<Neo>, edge: &Edge) -> Vec<Route> {
     let mut routes = crate::faces::neo::routes(neo);
     routes.extend(edge.routes());
     routes
+}
+
+fn served(route: &Route) -> Served {
+    Served {
+        method: route.method().clone(),
+        path: route.path().to_owned(),
+        access: route.access(),
+        probe: route.is_probe(),
+    }
 }
 
 /// What an operator is told of the running configuration; no secrets.

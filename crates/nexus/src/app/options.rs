@@ -47,8 +47,15 @@ pub(super) fn server(config: &Config, clock: Clock, random: Random) -> ServerOpt
         connections_max: limits.connections,
         connections_per_address_max: limits.connections_per_address,
         anonymous_rate: Rate::new(limits.anonymous_requests_per_second, limits.anonymous_burst),
-        address_rate: Rate::new(limits.address_requests_per_second, limits.address_requests_per_second),
-        allowed_origins: server.allowed_origins.iter().map(|origin| origin.as_str().to_owned()).collect(),
+        address_rate: Rate::new(
+            limits.address_requests_per_second,
+            limits.address_requests_per_second,
+        ),
+        allowed_origins: server
+            .allowed_origins
+            .iter()
+            .map(|origin| origin.as_str().to_owned())
+            .collect(),
         trusted_proxies: server.trusted_proxies.clone(),
         compression: server.compression,
         clock,

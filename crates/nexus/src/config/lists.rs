@@ -1,6 +1,6 @@
 //! Nodes, tokens, declared events and permissions: from the file, the environment and the permissions file.
 
-use std::{collections::BTreeMap, error::Error, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use nexus_auth::{Secret, TokenValue};
 use nexus_core::{Json, Owner, ProtocolEvent, Scopes};
@@ -221,7 +221,8 @@ impl Loader {
             Ok(text) => serde_json::from_str(&text)
                 .map_err(|error| format!("{name} is not JSON: {error}"))
                 .and_then(|schema| {
-                    Schema::compile(&schema).map_err(|error| format!("{name}: {}", chain(&error)))
+                    Schema::compile(&schema)
+                        .map_err(|error| format!("{name}: {}", crate::chain(&error)))
                 }),
         };
         compiled
@@ -350,15 +351,3 @@ impl Loader {
 
 /// What the permissions file looks like.
 const SHAPE: &str = r#"{"flowpay": ["PAYMENT_RECEIVED", "payment.*"]}"#;
-
-/// An error and what it came from, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
-}

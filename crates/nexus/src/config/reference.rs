@@ -14,7 +14,7 @@ use crate::environment::{Sets, VARIABLES};
 const INTRODUCTION: &str = "\
 # Configuration
 
-<!-- Generated from the code: `UPDATE=1 cargo test -p nexus --test it` writes it anew. -->
+<!-- Generated from the code: `UPDATE=1 cargo nextest run --release -p nexus config` writes it anew. -->
 
 Settings come from four places. Each wins over those before it:
 

@@ -1,14 +1,10 @@
-//! What a configuration holds: one struct for each section, with the defaults.
+//! What a configuration holds: one struct for each section.
 
-use std::{
-    collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
 use nexus_auth::{Secret, TokenValue};
-use nexus_core::{NameForm, RetrySchedule, Scopes, Topic};
+use nexus_core::{NameForm, Scopes, Topic};
 use nexus_expr::{PayloadPath, Schema};
 
 use super::{
@@ -333,120 +329,4 @@ pub enum LogFormat {
     Json,
     /// For people.
     Human,
-}
-
-impl Config {
-    /// What holds when nothing is configured.
-    #[must_use]
-    pub fn defaults(mode: Mode) -> Self {
-        let dev = mode == Mode::Dev;
-        Self {
-            mode,
-            environment: Stage::Unset,
-            server: Server::defaults(dev),
-            limits: Limits::defaults(dev),
-            storage: Storage {
-                data_dir: PathBuf::from("data"),
-                database_url: None,
-            },
-            auth: Auth {
-                secret: None,
-                admin_token: None,
-                signed_get: dev,
-                environment_secrets: BTreeMap::new(),
-                permissions: BTreeMap::new(),
-            },
-            nodes: Vec::new(),
-            tokens: Vec::new(),
-            events: Events::default(),
-            reactors: Reactors::default(),
-            outbound: Outbound::default(),
-            alerts: Alerts::default(),
-            log: Telemetry {
-                level: LogLevel::Info,
-                format: if dev {
-                    LogFormat::Human
-                } else {
-                    LogFormat::Json
-                },
-            },
-        }
-    }
-}
-
-impl Server {
-    fn defaults(dev: bool) -> Self {
-        let host = if dev {
-            Ipv4Addr::LOCALHOST
-        } else {
-            Ipv4Addr::UNSPECIFIED
-        };
-        Self {
-            host: host.into(),
-            port: 3000,
-            allowed_origins: Vec::new(),
-            trusted_proxies: Vec::new(),
-            compression: true,
-        }
-    }
-}
-
-impl Limits {
-    fn defaults(dev: bool) -> Self {
-        let rate = |per_second| if dev { 0 } else { per_second };
-        Self {
-            connections: 10_000,
-            connections_per_address: if dev { 0 } else { 256 },
-            unauthenticated_sockets: 256,
-            anonymous_requests_per_second: rate(10),
-            anonymous_burst: 50,
-            address_requests_per_second: 0,
-            node_events_per_second: rate(1_000),
-            body_bytes: 1 << 20,
-            payload_bytes: 256 << 10,
-            request_events: 1_000,
-            headers: 64,
-            header_bytes: 16 << 10,
-            header_read_timeout_ms: 10_000,
-            body_read_timeout_ms: 30_000,
-            idle_timeout_ms: 75_000,
-            write_stall_timeout_ms: 10_000,
-            ws_message_bytes: 10 << 10,
-            ws_messages_per_second: rate(10),
-            ws_ping_interval_ms: 30_000,
-            ws_pong_timeout_ms: 10_000,
-            ws_patterns: 128,
-            queue_requests: 8_192,
-            queue_bytes: 64 << 20,
-            ring_events: 64 << 10,
-            ring_bytes: 64 << 20,
-        }
-    }
-}
-
-impl Default for Reactors {
-    fn default() -> Self {
-        Self {
-            payment_to_mint: true,
-            mint_to_notify: true,
-            retry: Retry::default(),
-            factory_url: None,
-            factory_key: None,
-            registry_url: None,
-            registry_key: None,
-            node_urls: BTreeMap::new(),
-        }
-    }
-}
-
-impl Default for Retry {
-    fn default() -> Self {
-        let schedule = RetrySchedule::default();
-        Self {
-            attempts: schedule.attempts,
-            first_ms: u64::try_from(schedule.first.as_millis()).unwrap_or(u64::MAX),
-            factor: schedule.factor,
-            jitter: schedule.jitter,
-        }
-    }
 }

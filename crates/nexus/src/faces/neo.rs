@@ -47,7 +47,9 @@ pub(crate) fn routes(neo: &Arc<Neo>) -> Vec<Route> {
             routes.extend(webhook_routes(neo, webhooks));
         }
         let own = neo.clone();
-        routes.push(Route::get(at("/events/log"), Access::Read, move |call| read::log(own.clone(), call)));
+        routes.push(Route::get(at("/events/log"), Access::Read, move |call| {
+            read::log(own.clone(), call)
+        }));
         for (path, answer) in [
             ("/health", health::health as fn(&Neo) -> Reply),
             ("/health/live", health::live),
@@ -62,14 +64,22 @@ pub(crate) fn routes(neo: &Arc<Neo>) -> Vec<Route> {
         }
         let own = neo.clone();
         let detailed = move |call| health::detailed(own.clone(), call);
-        routes.push(Route::get(at("/health/detailed"), Access::Operate, detailed));
+        routes.push(Route::get(
+            at("/health/detailed"),
+            Access::Operate,
+            detailed,
+        ));
     }
     routes
 }
 
 /// Live nodes send to `/api/webhooks/…`, the documents say `/webhook/…`.
 fn webhook_roots(prefix: &str) -> &'static [&'static str] {
-    if prefix.is_empty() { &["/webhook"] } else { &["/api/webhook", "/api/webhooks"] }
+    if prefix.is_empty() {
+        &["/webhook"]
+    } else {
+        &["/api/webhook", "/api/webhooks"]
+    }
 }
 
 fn publish_route(neo: &Arc<Neo>, path: String) -> Route {
@@ -105,7 +115,11 @@ impl Neo {
     /// is as slow as any stranger's requests.
     fn signer(&self, call: &Call, path_node: Option<&str>) -> Result<Principal, Problem> {
         let token = call.take_anonymous_token()?;
-        let request = nexus_auth::SignedRequest { headers: &call.headers, body: &call.body, path_node };
+        let request = nexus_auth::SignedRequest {
+            headers: &call.headers,
+            body: &call.body,
+            path_node,
+        };
         let principal = self.auth.verify(&request)?;
         token.give_back();
         self.node_limits.take(principal.source(), 1)?;
@@ -125,6 +139,10 @@ impl Neo {
 /// The body as an object.
 fn object(call: &Call) -> Result<RawObject<'_>, Problem> {
     RawObject::parse(&call.body)?.ok_or_else(|| {
-        Problem::new(nexus_core::Kind::Malformed, "invalid-request", "the body must be a JSON object")
+        Problem::new(
+            nexus_core::Kind::Malformed,
+            "invalid-request",
+            "the body must be a JSON object",
+        )
     })
 }

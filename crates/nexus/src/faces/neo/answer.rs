@@ -33,7 +33,11 @@ pub(super) fn dispatched(event: &str, receipt: &Receipt) -> Reply {
         timestamp: receipt.time_us / 1000,
     };
     let reply = Reply::json(StatusCode::OK, &answer);
-    if receipt.replayed { reply.header(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true")) } else { reply }
+    if receipt.replayed {
+        reply.header(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"))
+    } else {
+        reply
+    }
 }
 
 #[derive(Serialize)]
@@ -46,8 +50,17 @@ struct Processed<'a> {
 
 /// A webhook was understood; a second time it is a duplicate of the first.
 pub(super) fn processed(event: &str, receipt: &Receipt) -> Reply {
-    let status = if receipt.replayed { "duplicate" } else { "processed" };
-    let answer = Processed { status, event, event_id: receipt.first_id, seq: receipt.last.get() };
+    let status = if receipt.replayed {
+        "duplicate"
+    } else {
+        "processed"
+    };
+    let answer = Processed {
+        status,
+        event,
+        event_id: receipt.first_id,
+        seq: receipt.last.get(),
+    };
     Reply::json(StatusCode::OK, &answer)
 }
 
@@ -59,5 +72,11 @@ struct Ignored {
 
 /// A webhook was understood and says nothing that matters yet.
 pub(super) fn ignored() -> Reply {
-    Reply::json(StatusCode::OK, &Ignored { status: "ignored", reason: "unhandled_status" })
+    Reply::json(
+        StatusCode::OK,
+        &Ignored {
+            status: "ignored",
+            reason: "unhandled_status",
+        },
+    )
 }

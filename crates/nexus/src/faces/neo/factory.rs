@@ -34,7 +34,9 @@ fn read(text: &Bytes, body: &RawObject<'_>) -> Result<Reading, Problem> {
     let status = status(body)?;
     let (event, outcome) = match status.as_deref() {
         None | Some("confirmed") => (MintConfirmed, "confirmed"),
-        Some("deployed") if member("orderId").or_else(|| member("txHash")).is_some() => (MintConfirmed, "confirmed"),
+        Some("deployed") if member("orderId").or_else(|| member("txHash")).is_some() => {
+            (MintConfirmed, "confirmed")
+        }
         Some("deployed") => (ContractDeployed, "deployed"),
         Some("failed") => (MintFailed, "failed"),
         Some("pending") => return Ok(Reading::Nothing),
@@ -43,22 +45,34 @@ fn read(text: &Bytes, body: &RawObject<'_>) -> Result<Reading, Problem> {
             return Err(invalid("/status", expected));
         }
     };
-    let subject = ["orderId", "txHash", "contractAddress"].iter().find_map(|name| member(name).and_then(scalar));
+    let subject = ["orderId", "txHash", "contractAddress"]
+        .iter()
+        .find_map(|name| member(name).and_then(scalar));
     let payload = match status {
         None => text.slice_ref(text.trim_ascii()),
         Some(_) => gather(body, &metadata),
     };
-    Ok(Reading::Fact { event, outcome, subject, payload })
+    Ok(Reading::Fact {
+        event,
+        outcome,
+        subject,
+        payload,
+    })
 }
 
 /// `contractAddress` and what the metadata holds, each value as it was sent.
 fn gather(body: &RawObject<'_>, metadata: &RawObject<'_>) -> Bytes {
-    let address = body.get("contractAddress").map(|value| ("contractAddress", value));
+    let address = body
+        .get("contractAddress")
+        .map(|value| ("contractAddress", value));
     let rest = ["orderId", "txHash", "recipient", "amount", "error"]
         .into_iter()
         .filter_map(|name| Some((name, metadata.get(name).or_else(|| body.get(name))?)));
-    let members: Vec<String> =
-        address.into_iter().chain(rest).map(|(name, value)| format!("\"{name}\":{value}")).collect();
+    let members: Vec<String> = address
+        .into_iter()
+        .chain(rest)
+        .map(|(name, value)| format!("\"{name}\":{value}"))
+        .collect();
     Bytes::from(format!("{{{}}}", members.join(",")))
 }
 
@@ -70,9 +84,18 @@ mod tests {
         let bytes = Bytes::from_static(text.as_bytes());
         let body = RawObject::parse(&bytes).unwrap().unwrap();
         match read(&bytes, &body) {
-            Ok(Reading::Fact { event, outcome, subject, payload }) => {
+            Ok(Reading::Fact {
+                event,
+                outcome,
+                subject,
+                payload,
+            }) => {
                 let payload = String::from_utf8(payload.to_vec()).unwrap();
-                Ok((event, format!("{}:{outcome}", subject.unwrap_or_default()), payload))
+                Ok((
+                    event,
+                    format!("{}:{outcome}", subject.unwrap_or_default()),
+                    payload,
+                ))
             }
             Ok(Reading::Nothing) => Err("nothing".to_owned()),
             Err(problem) => Err(problem.code.to_owned()),
@@ -114,9 +137,16 @@ mod tests {
                 r#"{"contractAddress":"c","orderId":"o","error":"gas"}"#,
             ),
         ] {
-            assert_eq!(reading(body), Ok((event, key.to_owned(), payload.to_owned())), "{body}");
+            assert_eq!(
+                reading(body),
+                Ok((event, key.to_owned(), payload.to_owned())),
+                "{body}"
+            );
         }
         assert_eq!(reading(r#"{"status":"pending"}"#), Err("nothing".into()));
-        assert_eq!(reading(r#"{"status":"odd"}"#), Err("invalid-payload".into()));
+        assert_eq!(
+            reading(r#"{"status":"odd"}"#),
+            Err("invalid-payload".into())
+        );
     }
 }

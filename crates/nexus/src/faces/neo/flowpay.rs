@@ -32,11 +32,22 @@ fn read(text: &Bytes, body: &RawObject<'_>) -> Result<Reading, Problem> {
             return Err(invalid("/status", expected));
         }
     };
-    let subject = body.get("transactionId").or_else(|| body.get("orderId")).and_then(scalar);
+    let subject = body
+        .get("transactionId")
+        .or_else(|| body.get("orderId"))
+        .and_then(scalar);
     let metadata = member_object(body, "metadata")?;
-    let lifted: &[&str] =
-        if event == ProtocolEvent::PaymentFailed { &["txHash", "reason"] } else { &["txHash"] };
-    Ok(Reading::Fact { event, outcome, subject, payload: lift(text, body, &metadata, lifted) })
+    let lifted: &[&str] = if event == ProtocolEvent::PaymentFailed {
+        &["txHash", "reason"]
+    } else {
+        &["txHash"]
+    };
+    Ok(Reading::Fact {
+        event,
+        outcome,
+        subject,
+        payload: lift(text, body, &metadata, lifted),
+    })
 }
 
 /// The status; nothing when the body has none.
@@ -45,7 +56,8 @@ pub(super) fn status(body: &RawObject<'_>) -> Result<Option<String>, Problem> {
         return Ok(None);
     }
     let text = body.text("status")?;
-    text.map(|text| Some(text.into_owned())).ok_or_else(|| invalid("/status", "must be a string"))
+    text.map(|text| Some(text.into_owned()))
+        .ok_or_else(|| invalid("/status", "must be a string"))
 }
 
 /// The body as it was sent, with members of its metadata added at the top where they are missing.
@@ -53,7 +65,11 @@ fn lift(text: &Bytes, body: &RawObject<'_>, metadata: &RawObject<'_>, names: &[&
     let sent = text.trim_ascii();
     let missing = names.iter().filter(|name| body.get(name).is_none());
     let members: String = missing
-        .filter_map(|name| metadata.get(name).map(|value| format!(",\"{name}\":{value}")))
+        .filter_map(|name| {
+            metadata
+                .get(name)
+                .map(|value| format!(",\"{name}\":{value}"))
+        })
         .collect();
     match sent.strip_suffix(b"}") {
         Some(open) if !members.is_empty() => Bytes::from([open, members.as_bytes(), b"}"].concat()),
@@ -69,9 +85,18 @@ mod tests {
         let bytes = Bytes::from_static(text.as_bytes());
         let body = RawObject::parse(&bytes).unwrap().unwrap();
         match read(&bytes, &body) {
-            Ok(Reading::Fact { event, outcome, subject, payload }) => {
+            Ok(Reading::Fact {
+                event,
+                outcome,
+                subject,
+                payload,
+            }) => {
                 let payload = String::from_utf8(payload.to_vec()).unwrap();
-                Ok((event, format!("{}:{outcome}", subject.unwrap_or_default()), payload))
+                Ok((
+                    event,
+                    format!("{}:{outcome}", subject.unwrap_or_default()),
+                    payload,
+                ))
             }
             Ok(Reading::Nothing) => Err("nothing".to_owned()),
             Err(problem) => Err(problem.code.to_owned()),
@@ -82,13 +107,22 @@ mod tests {
     fn both_shapes_are_payments() {
         use ProtocolEvent::{PaymentFailed, PaymentReceived};
         let seed = r#"{"transactionId":"t1","amount":1,"payerId":"p"}"#;
-        assert_eq!(reading(seed), Ok((PaymentReceived, "t1:received".into(), seed.into())));
+        assert_eq!(
+            reading(seed),
+            Ok((PaymentReceived, "t1:received".into(), seed.into()))
+        );
         let live = r#"{"orderId":"o1","amount":"1.50","payerId":"p","status":"completed","metadata":{"txHash":"0x1"}}"#;
         let lifted = r#"{"orderId":"o1","amount":"1.50","payerId":"p","status":"completed","metadata":{"txHash":"0x1"},"txHash":"0x1"}"#;
-        assert_eq!(reading(live), Ok((PaymentReceived, "o1:received".into(), lifted.into())));
+        assert_eq!(
+            reading(live),
+            Ok((PaymentReceived, "o1:received".into(), lifted.into()))
+        );
         let failed = r#"{"orderId":"o1","status":"failed","metadata":{"reason":"expired"}} "#;
         let lifted = r#"{"orderId":"o1","status":"failed","metadata":{"reason":"expired"},"reason":"expired"}"#;
-        assert_eq!(reading(failed), Ok((PaymentFailed, "o1:failed".into(), lifted.into())));
+        assert_eq!(
+            reading(failed),
+            Ok((PaymentFailed, "o1:failed".into(), lifted.into()))
+        );
     }
 
     #[test]
@@ -99,9 +133,21 @@ mod tests {
 
     #[test]
     fn other_states_are_ignored_or_refused() {
-        assert_eq!(reading(r#"{"orderId":"o","status":"pending"}"#), Err("nothing".into()));
-        assert_eq!(reading(r#"{"orderId":"o","status":"lost"}"#), Err("invalid-payload".into()));
-        assert_eq!(reading(r#"{"orderId":"o","status":7}"#), Err("invalid-payload".into()));
-        assert_eq!(reading(r#"{"orderId":"o","status":"failed","metadata":[]}"#), Err("invalid-payload".into()));
+        assert_eq!(
+            reading(r#"{"orderId":"o","status":"pending"}"#),
+            Err("nothing".into())
+        );
+        assert_eq!(
+            reading(r#"{"orderId":"o","status":"lost"}"#),
+            Err("invalid-payload".into())
+        );
+        assert_eq!(
+            reading(r#"{"orderId":"o","status":7}"#),
+            Err("invalid-payload".into())
+        );
+        assert_eq!(
+            reading(r#"{"orderId":"o","status":"failed","metadata":[]}"#),
+            Err("invalid-payload".into())
+        );
     }
 }

@@ -28,9 +28,10 @@ pub(super) fn live(_: &Neo) -> Reply {
 pub(super) fn ready(neo: &Neo) -> Reply {
     match not_ready(neo) {
         None => Reply::json(StatusCode::OK, &json!({ "ready": true })),
-        Some(reason) => {
-            Reply::json(StatusCode::SERVICE_UNAVAILABLE, &json!({ "ready": false, "reason": reason }))
-        }
+        Some(reason) => Reply::json(
+            StatusCode::SERVICE_UNAVAILABLE,
+            &json!({ "ready": false, "reason": reason }),
+        ),
     }
 }
 

@@ -21,11 +21,20 @@ pub(super) async fn events(neo: &Neo, call: &Call) -> Answered {
 }
 
 /// Publishes `{"event","payload"}` for somebody who is known.
-pub(super) async fn publish(neo: &Neo, call: &Call, principal: &Principal, body: &RawObject<'_>) -> Answered {
+pub(super) async fn publish(
+    neo: &Neo,
+    call: &Call,
+    principal: &Principal,
+    body: &RawObject<'_>,
+) -> Answered {
     let name = body.text("event")?.unwrap_or_default();
     let named = neo.log.catalogue().resolve(&name)?;
     let payload = body.get("payload").ok_or_else(|| {
-        Problem::new(Kind::Malformed, "missing-payload", "the body must have a member `payload`")
+        Problem::new(
+            Kind::Malformed,
+            "missing-payload",
+            "the body must have a member `payload`",
+        )
     })?;
     let event = NewEvent {
         causes: causes(call),
@@ -33,7 +42,10 @@ pub(super) async fn publish(neo: &Neo, call: &Call, principal: &Principal, body:
     };
     let once = request_key(&call.headers)?
         .map(|key| Once::request(principal.source(), key, sha256(&call.body), expires_us(neo)));
-    let command = Command { once, ..Command::event(event) };
+    let command = Command {
+        once,
+        ..Command::event(event)
+    };
     let receipt = neo.log.submit(principal, command).await?;
     Ok(answer::dispatched(&name, &receipt))
 }
@@ -45,8 +57,16 @@ fn expires_us(neo: &Neo) -> i64 {
 /// The key under which the sender wants this request to count once: their own, else the id of the
 /// webhook.
 fn request_key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
-    let Some(value) = headers.get(IDEMPOTENCY_KEY).or_else(|| headers.get(WEBHOOK_ID)) else { return Ok(None) };
-    let key = value.to_str().ok().filter(|key| (1..=REQUEST_KEY_BYTES_MAX).contains(&key.len()));
+    let Some(value) = headers
+        .get(IDEMPOTENCY_KEY)
+        .or_else(|| headers.get(WEBHOOK_ID))
+    else {
+        return Ok(None);
+    };
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=REQUEST_KEY_BYTES_MAX).contains(&key.len()));
     key.map(Some).ok_or_else(|| {
         let detail = "an idempotency key has 1 to 255 visible ASCII characters";
         Problem::new(Kind::Malformed, "invalid-request", detail)

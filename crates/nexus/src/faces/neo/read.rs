@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use nexus_core::{
-    Catalogue, Event, EventQuery, Kind, NameForm, Order, PatternSet, Principal, ProtocolEvent, Scope, Seq,
+    Catalogue, Event, EventQuery, Kind, NameForm, Order, PatternSet, Principal, ProtocolEvent,
+    Scope, Seq,
 };
 use nexus_http::{Call, Problem, Reply};
 use serde::Serialize;
@@ -52,7 +53,14 @@ pub(super) async fn log(neo: Arc<Neo>, call: Call) -> Answered {
         .iter()
         .map(|event| entry(event, &catalogue, form))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Reply::json(StatusCode::OK, &Answer { count: entries.len(), limit, events: entries }))
+    Ok(Reply::json(
+        StatusCode::OK,
+        &Answer {
+            count: entries.len(),
+            limit,
+            events: entries,
+        },
+    ))
 }
 
 /// The `limit` of a list: how many, by default a hundred, at most a thousand.
@@ -61,7 +69,11 @@ fn limit(call: &Call) -> Result<usize, Problem> {
         None => Ok(LIMIT_DEFAULT),
         Some(text) => match text.parse::<usize>() {
             Ok(limit) if limit > 0 => Ok(limit.min(LIMIT_MAX)),
-            _ => Err(Problem::new(Kind::Malformed, "invalid-request", "`limit` must be a number from 1 to 1000")),
+            _ => Err(Problem::new(
+                Kind::Malformed,
+                "invalid-request",
+                "`limit` must be a number from 1 to 1000",
+            )),
         },
     }
 }
@@ -78,7 +90,11 @@ async fn newest(
     for _ in 0..PAGES_MAX {
         query.events_max = limit - found.len();
         let page = neo.log.events(&query).await?;
-        found.extend(page.events.into_iter().filter(|event| may_see(principal, event)));
+        found.extend(
+            page.events
+                .into_iter()
+                .filter(|event| may_see(principal, event)),
+        );
         if page.done || found.len() >= limit {
             break;
         }
@@ -90,11 +106,18 @@ async fn newest(
 /// Direct messages are between two sessions; operators see them too.
 fn may_see(principal: &Principal, event: &Event) -> bool {
     let direct = event.topic.as_str() == ProtocolEvent::MessageDirect.topic();
-    principal.readable().matches(&event.topic) && (!direct || principal.scopes().has(Scope::Operate))
+    principal.readable().matches(&event.topic)
+        && (!direct || principal.scopes().has(Scope::Operate))
 }
 
-fn entry<'a>(event: &'a Event, catalogue: &Catalogue, form: NameForm) -> Result<Entry<'a>, Problem> {
-    let name = catalogue.get(&event.topic).map_or(event.topic.as_str(), |event_type| event_type.name_in(form));
+fn entry<'a>(
+    event: &'a Event,
+    catalogue: &Catalogue,
+    form: NameForm,
+) -> Result<Entry<'a>, Problem> {
+    let name = catalogue
+        .get(&event.topic)
+        .map_or(event.topic.as_str(), |event_type| event_type.name_in(form));
     let payload = serde_json::from_slice(&event.payload).map_err(|error| {
         let detail = format!("the payload of event {} cannot be read: {error}", event.seq);
         Problem::from(nexus_core::Error::Damaged { detail })

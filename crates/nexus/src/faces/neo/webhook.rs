@@ -30,11 +30,22 @@ pub(super) async fn record(
     sender: &str,
     reading: Reading,
 ) -> Answered {
-    let Reading::Fact { event, outcome, subject, payload } = reading else { return Ok(answer::ignored()) };
+    let Reading::Fact {
+        event,
+        outcome,
+        subject,
+        payload,
+    } = reading
+    else {
+        return Ok(answer::ignored());
+    };
     let event_type = neo.log.catalogue().known_type(event);
     let command = Command {
         once: subject.map(|subject| Once::fact("webhook", format!("{sender}:{subject}:{outcome}"))),
-        ..Command::event(NewEvent { causes: publish::causes(call), ..NewEvent::new(event_type, payload) })
+        ..Command::event(NewEvent {
+            causes: publish::causes(call),
+            ..NewEvent::new(event_type, payload)
+        })
     };
     let receipt = neo.log.submit(principal, command).await?;
     Ok(answer::processed(event.name(), &receipt))
@@ -44,14 +55,22 @@ pub(super) async fn record(
 pub(super) fn unmapped(neo: &Neo, call: &Call) -> Answered {
     let node = call.param("node").unwrap_or_default();
     neo.signer(call, Some(node))?;
-    Err(Problem::new(Kind::NotFound, "not-found", "this node has no webhook mapping"))
+    Err(Problem::new(
+        Kind::NotFound,
+        "not-found",
+        "this node has no webhook mapping",
+    ))
 }
 
 /// A member that has to be an object when it is there.
-pub(super) fn member_object<'a>(body: &RawObject<'a>, name: &str) -> Result<RawObject<'a>, Problem> {
-    let Some(text) = body.get(name) else { return Ok(RawObject::default()) };
-    RawObject::parse(text.as_bytes())
-        ?
+pub(super) fn member_object<'a>(
+    body: &RawObject<'a>,
+    name: &str,
+) -> Result<RawObject<'a>, Problem> {
+    let Some(text) = body.get(name) else {
+        return Ok(RawObject::default());
+    };
+    RawObject::parse(text.as_bytes())?
         .ok_or_else(|| invalid(&format!("/{name}"), "must be an object"))
 }
 
@@ -66,8 +85,13 @@ pub(super) fn scalar(raw: &str) -> Option<String> {
 
 /// One thing is wrong with the body.
 pub(super) fn invalid(pointer: &str, detail: &str) -> Problem {
-    let problem = nexus_core::PayloadProblem { pointer: pointer.to_owned(), detail: detail.to_owned() };
-    Problem::from(nexus_core::Error::InvalidPayload { problems: vec![problem] })
+    let problem = nexus_core::PayloadProblem {
+        pointer: pointer.to_owned(),
+        detail: detail.to_owned(),
+    };
+    Problem::from(nexus_core::Error::InvalidPayload {
+        problems: vec![problem],
+    })
 }
 
 /// Whether the body is `{"event","payload"}`, which every webhook takes as `/events` does.

@@ -1,0 +1,17 @@
+//! The daemon as its users meet it: real processes, real sockets, real clients.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on fails"
+)]
+
+#[path = "it/cli.rs"]
+mod cli;
+#[path = "it/dev.rs"]
+mod dev;
+#[path = "it/flow.rs"]
+mod flow;
+#[path = "it/integration_docs.rs"]
+mod integration_docs;
+#[path = "it/support.rs"]
+mod support;

@@ -1,0 +1,38 @@
+//! What the tests of the daemon share.
+
+mod daemon;
+mod http;
+mod process;
+mod reader;
+mod signing;
+mod stub;
+mod tools;
+
+pub(crate) use daemon::{Daemon, DaemonOptions, SECRET, nexusd};
+pub(crate) use http::{Answer, get, post, request};
+pub(crate) use process::Process;
+pub(crate) use reader::{By, Reader};
+pub(crate) use signing::{hmac_hex, is_signed_standard, sign};
+pub(crate) use stub::{Received, Respond, Stub};
+pub(crate) use tools::{CLIENTS, Tool, need, tool};
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take that the tests wait for. Only a failing test waits that long.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks until there is an answer.
+///
+/// # Panics
+/// When there is none in time.
+#[track_caller]
+pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(Instant::now() < deadline, "in vain waited for: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

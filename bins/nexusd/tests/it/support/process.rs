@@ -1,0 +1,142 @@
+//! A process of the test's own: its lines are kept, and it ends with the test.
+
+use std::{
+    io::{BufRead, BufReader, Read},
+    os::unix::process::CommandExt,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::Instant,
+};
+
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+
+use super::{PATIENCE, until};
+
+/// What a process wrote so far, line by line.
+#[derive(Default)]
+struct Lines {
+    lines: Mutex<Vec<String>>,
+    more: Condvar,
+}
+
+impl Lines {
+    fn read(self: &Arc<Self>, from: impl Read + Send + 'static) {
+        let lines = self.clone();
+        thread::spawn(move || {
+            for line in BufReader::new(from).lines().map_while(Result::ok) {
+                lines.lines.lock().unwrap().push(line);
+                lines.more.notify_all();
+            }
+        });
+    }
+
+    fn all(&self) -> Vec<String> {
+        self.lines.lock().unwrap().clone()
+    }
+
+    /// The first line from `skip` on that is wanted, and where it stands.
+    fn wait(&self, skip: usize, wanted: impl Fn(&str) -> bool) -> Result<(usize, String), Vec<String>> {
+        let deadline = Instant::now() + PATIENCE;
+        let mut lines = self.lines.lock().unwrap();
+        let mut at = skip;
+        loop {
+            while let Some(line) = lines.get(at) {
+                if wanted(line) {
+                    return Ok((at, line.clone()));
+                }
+                at += 1;
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(lines.clone());
+            }
+            lines = self.more.wait_timeout(lines, left).unwrap().0;
+        }
+    }
+}
+
+/// A process in a group of its own, so that what it starts ends with it.
+pub(crate) struct Process {
+    child: Child,
+    stdout: Arc<Lines>,
+    stderr: Arc<Lines>,
+}
+
+impl Process {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .process_group(0)
+            .spawn();
+        let mut child = child.unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
+        let (stdout, stderr) = (Arc::<Lines>::default(), Arc::<Lines>::default());
+        stdout.read(child.stdout.take().unwrap());
+        stderr.read(child.stderr.take().unwrap());
+        Self { child, stdout, stderr }
+    }
+
+    /// Runs to the end; its status, and what it wrote to either output.
+    pub(crate) fn run(command: &mut Command) -> (ExitStatus, String, String) {
+        let mut process = Self::start(command);
+        let status = process.end();
+        (status, process.stdout(), process.stderr())
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The first line of standard output, from number `skip` on, that is wanted.
+    #[track_caller]
+    pub(crate) fn line(&self, skip: usize, wanted: impl Fn(&str) -> bool) -> (usize, String) {
+        self.stdout.wait(skip, wanted).unwrap_or_else(|lines| {
+            panic!("the line did not come; out: {lines:#?} err: {:#?}", self.stderr.all())
+        })
+    }
+
+    /// The same of standard error.
+    #[track_caller]
+    pub(crate) fn error_line(&self, skip: usize, wanted: impl Fn(&str) -> bool) -> (usize, String) {
+        self.stderr
+            .wait(skip, wanted)
+            .unwrap_or_else(|lines| panic!("the line did not come; err: {lines:#?}"))
+    }
+
+    pub(crate) fn stdout(&self) -> String {
+        self.stdout.all().join("\n")
+    }
+
+    pub(crate) fn stderr(&self) -> String {
+        self.stderr.all().join("\n")
+    }
+
+    pub(crate) fn terminate(&self) {
+        kill_process(self.pid(), Signal::TERM).unwrap();
+    }
+
+    /// Waits for its end, and for its last lines.
+    #[track_caller]
+    pub(crate) fn end(&mut self) -> ExitStatus {
+        let status = until("the end of the process", || self.child.try_wait().unwrap());
+        // The readers hold the other ends until they have seen the end of the output.
+        until("the last lines of the process", || {
+            (Arc::strong_count(&self.stdout) + Arc::strong_count(&self.stderr) == 2).then_some(())
+        });
+        status
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // The group may be gone already, and that is as good.
+        let _ = kill_process_group(self.pid(), Signal::KILL);
+        let _ = self.child.wait();
+    }
+}

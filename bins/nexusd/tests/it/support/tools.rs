@@ -1,0 +1,61 @@
+//! What is needed beside Rust: found in the environment, or the test says that it was skipped.
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// Where the readers are that others could have written.
+pub(crate) const CLIENTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients");
+
+/// Something that is installed, or not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tool {
+    /// Node.js, and the packages that the clients use.
+    Node,
+    /// Python with the packages that the clients use.
+    Python,
+    /// bash, curl and openssl.
+    Shell,
+}
+
+/// The program that runs what is written for a tool; nothing when it is not installed.
+pub(crate) fn tool(tool: Tool) -> Option<PathBuf> {
+    match tool {
+        Tool::Node => node_modules().and(program("node")),
+        Tool::Python => python(),
+        Tool::Shell => program("curl").and(program("openssl")).and(program("bash")),
+    }
+}
+
+/// Where the packages of the clients in Node.js are.
+pub(crate) fn node_modules() -> Option<PathBuf> {
+    let told = std::env::var_os("NEXUS_TEST_NODE_MODULES").map(PathBuf::from);
+    let here = Path::new(CLIENTS).join("node_modules");
+    told.or(Some(here)).filter(|folder| folder.join("ws/package.json").is_file())
+}
+
+fn python() -> Option<PathBuf> {
+    let told = std::env::var_os("NEXUS_TEST_PYTHON").map(PathBuf::from);
+    let python = told.or_else(|| program("python3"))?;
+    let has_websockets = Command::new(&python).args(["-c", "import websockets.sync.client"]).output();
+    has_websockets.is_ok_and(|output| output.status.success()).then_some(python)
+}
+
+fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+}
+
+/// Whether all of these are there. Without one the test is to be skipped, which is said, and which is a
+/// failure where everything was asked for.
+pub(crate) fn need(tools: &[Tool]) -> bool {
+    let missing: Vec<_> = tools.iter().filter(|wanted| tool(**wanted).is_none()).collect();
+    if missing.is_empty() {
+        return true;
+    }
+    let required = std::env::var_os("NEXUS_REQUIRE_ALL").is_some_and(|value| value == "1");
+    assert!(!required, "not installed: {missing:?}");
+    println!("skipped: not installed: {missing:?}; `cargo xtask test` installs it");
+    false
+}
