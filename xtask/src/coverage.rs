@@ -16,7 +16,7 @@ use crate::{
 pub(crate) fn report(workspace: &Workspace) -> Result<()> {
     let ready = setup::for_tests(&workspace.root, &workspace.tools())?;
     for left_out in &ready.left_out {
-        println!("left out: {}: {}", left_out.what, left_out.why);
+        println!("{left_out}");
     }
     let has_tool = || stdout_of(Command::new("cargo").args(["llvm-cov", "--version"])).is_ok();
     if !has_tool() {

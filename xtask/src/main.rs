@@ -26,6 +26,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Task {
+    /// Install what the tests and benchmarks use; `test` begins with it.
+    Setup,
     /// Install what the tests use, then run everything that must hold before a change lands.
     Test(test::Options),
     /// Check the house rules: layers, who may name what, file heads, promises, licences.
@@ -53,6 +55,7 @@ fn main() -> ExitCode {
 fn run(task: Task) -> Result<()> {
     let workspace = Workspace::find();
     match task {
+        Task::Setup => setup::run_alone(&workspace.root, &workspace.tools()),
         Task::Test(options) => test::run_all(&workspace, options),
         Task::Tidy => tidy::run(&workspace.root),
         Task::Bench { bench } => bench::run(&workspace, bench),

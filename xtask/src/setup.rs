@@ -61,6 +61,16 @@ impl Tool {
     }
 }
 
+/// Sets up everything and says what could not be.
+pub(crate) fn run_alone(root: &Path, tools: &Path) -> Result<()> {
+    let ready = for_tests(root, tools)?;
+    for left_out in &ready.left_out {
+        println!("{left_out}");
+    }
+    println!("set up, with {} left out", ready.left_out.len());
+    Ok(())
+}
+
 /// Sets up all that `cargo xtask test` uses. Fails only if the disk cannot be written.
 pub(crate) fn for_tests(root: &Path, tools: &Path) -> Result<Ready> {
     let mut ready = Ready::default();
@@ -179,7 +189,9 @@ fn npm(folder: &Path, tools: &Path) -> Result<()> {
     } else {
         npm.args(["install", "--no-package-lock"]);
     }
-    npm.args(["--no-audit", "--no-fund"]).current_dir(folder);
+    // What is used here ships ready-made; nothing of it needs to run while it is installed.
+    npm.args(["--ignore-scripts", "--no-audit", "--no-fund"])
+        .current_dir(folder);
     run(&mut npm)?;
     stamp.write()
 }

@@ -1,6 +1,9 @@
 //! A run of named steps: each is timed, all are summed up at the end, and one that fails fails the run.
 
-use std::time::{Duration, Instant};
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
 
 use crate::error::{Error, Result};
 
@@ -23,6 +26,12 @@ struct Done {
 pub(crate) struct LeftOut {
     pub(crate) what: String,
     pub(crate) why: String,
+}
+
+impl fmt::Display for LeftOut {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "left out: {}: {}", self.what, self.why)
+    }
 }
 
 impl Steps {
@@ -60,7 +69,7 @@ impl Steps {
             );
         }
         for left_out in &self.left_out {
-            println!("left out: {}: {}", left_out.what, left_out.why);
+            println!("{left_out}");
         }
         let mut failed: Vec<String> = self
             .done

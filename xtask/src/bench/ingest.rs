@@ -83,7 +83,7 @@ type Running = Vec<(Server, Peer)>;
 /// Builds, measures, prints and writes the result.
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     for left_out in setup::for_benches(&workspace.root, &workspace.tools())?.left_out {
-        println!("left out: {}: {}", left_out.what, left_out.why);
+        println!("{left_out}");
     }
     let mut build = Command::new("cargo");
     build.args(["build", "--profile", "dist", "--package", "bench-load"]);
