@@ -200,13 +200,17 @@ impl Auth {
     /// The grant as it is now: with the rights of the moment.
     ///
     /// # Errors
-    /// [`Error::Unauthorized`] when the token was taken away or has expired.
+    /// [`Error::Unauthorized`] when the token was taken away or has expired, or when the node that signed
+    /// has no secret any more.
     pub fn renew(&self, grant: &Grant) -> Result<Grant, Error> {
         match &grant.proof {
             Proof::Token(digest) => self.grant_of(*digest),
             Proof::SignedGet(id) => {
                 let rules = self.shared.rules.load();
-                let node = rules.node(id).filter(|_| rules.signed_get);
+                let now_us = self.shared.clock.now_us();
+                let node = rules
+                    .node(id)
+                    .filter(|node| rules.signed_get && newest(&node.keys, now_us).is_some());
                 node.ok_or(Error::Unauthorized).and_then(signed_get_grant)
             }
         }

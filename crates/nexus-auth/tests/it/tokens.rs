@@ -136,6 +136,8 @@ fn a_get_is_signed_over_the_empty_body_where_that_is_allowed() {
         "it may not read"
     );
     assert!(open.token(FACTORY).is_err(), "it may not read");
+    let grant = open.reader_grant(&right).unwrap();
+    assert!(open.renew(&grant).is_ok() && closed.renew(&grant).is_err());
     // A wrong token is not made good by a signature.
     let mut both = right.clone();
     both.insert("authorization", "Bearer wrong".parse().unwrap());
