@@ -1,6 +1,6 @@
 //! Measures the log over SQLite: appends at several batch sizes, then pages, on a disk that syncs.
 //!
-//! `cargo run --release -p nexus-store --example append_rate [seconds] [folder]`
+//! `cargo run --release -p nexus-store --example append_rate [seconds] [folder] [case]`
 
 use std::{
     path::PathBuf,
@@ -46,14 +46,18 @@ async fn main() -> Result<(), Failure> {
     .await?;
     let service = tokio::spawn(service.run());
     let span = Duration::from_secs(seconds);
-    for (publishers, events, once) in [
-        (1, 1, false),
-        (64, 1, false),
-        (64, 1, true),
-        (2, 64, false),
-        (2, 256, false),
-        (2, 1_000, false),
-    ] {
+    let cases = match arguments.next() {
+        Some(case) => vec![parse(&case).ok_or("a case is written like 2x1000 or 64x1k")?],
+        None => vec![
+            (1, 1, false),
+            (64, 1, false),
+            (64, 1, true),
+            (2, 64, false),
+            (2, 256, false),
+            (2, 1_000, false),
+        ],
+    };
+    for (publishers, events, once) in cases {
         append(&log, publishers, events, once, span).await?;
     }
     read(&log, &pages).await?;
@@ -61,6 +65,17 @@ async fn main() -> Result<(), Failure> {
     service.await??;
     std::fs::remove_dir_all(folder)?;
     Ok(())
+}
+
+/// Reads `publishers x events`, with a `k` behind it when each request has an idempotency key.
+fn parse(case: &str) -> Option<(usize, usize, bool)> {
+    let (publishers, events) = case.split_once('x')?;
+    let digits = events.trim_end_matches('k');
+    Some((
+        publishers.parse().ok()?,
+        digits.parse().ok()?,
+        digits != events,
+    ))
 }
 
 async fn append(

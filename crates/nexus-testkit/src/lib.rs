@@ -1,2 +1,5 @@
 //! What the tests of several crates share: contract suites, oracles, processes, clients.
 #![deny(missing_docs)]
+
+pub mod contract;
+pub mod oracle;

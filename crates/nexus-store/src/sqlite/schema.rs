@@ -3,12 +3,15 @@
 use nexus_core::{Digest, Epoch, Seq};
 use sqlx::{
     Row, SqliteConnection,
-    migrate::{MigrateError, Migrator},
+    migrate::{Migrate, MigrateError, Migrator},
 };
 
 use crate::{Damage, Error};
 
 static MIGRATOR: Migrator = sqlx::migrate!("../../migrations/sqlite");
+
+/// Where the database keeps which of them it has.
+const TABLE: &str = "_sqlx_migrations";
 
 /// What marks a database file as a log of Nexus: `NXLG`.
 pub(crate) const APPLICATION_ID: u32 = 0x4e58_4c47;
@@ -31,38 +34,55 @@ pub(crate) async fn migrate(
         });
     }
     let applied = applied(connection).await?;
-    if applied > newest {
-        return Err(Error::TooNew { version: applied });
-    }
-    let result = if to < applied {
-        MIGRATOR.undo(&mut *connection, to).await
+    if applied < to {
+        let ups = MIGRATOR
+            .iter()
+            .filter(|step| step.migration_type.is_up_migration());
+        for step in ups.filter(|step| applied < step.version && step.version <= to) {
+            connection.apply(TABLE, step).await.map_err(failed)?;
+        }
     } else {
-        MIGRATOR.run_to(to, &mut *connection).await
-    };
-    result.map_err(|error| match error {
-        MigrateError::VersionMissing(version) => Error::TooNew { version },
-        error => Error::Migration {
-            source: Box::new(error),
-        },
-    })?;
+        let downs = MIGRATOR
+            .iter()
+            .rev()
+            .filter(|step| step.migration_type.is_down_migration());
+        for step in downs.filter(|step| to < step.version && step.version <= applied) {
+            connection.revert(TABLE, step).await.map_err(failed)?;
+        }
+    }
     Ok(to)
 }
 
-/// The newest migration that the database has; zero if it has none.
-async fn applied(connection: &mut SqliteConnection) -> Result<i64, Error> {
-    let read = "tell which migrations it has";
-    let tables: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM sqlite_schema WHERE name = '_sqlx_migrations'")
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(Error::database(read))?;
-    if tables == 0 {
-        return Ok(0);
+fn failed(error: MigrateError) -> Error {
+    Error::Migration {
+        source: Box::new(error),
     }
-    sqlx::query_scalar("SELECT coalesce(max(version), 0) FROM _sqlx_migrations")
-        .fetch_one(&mut *connection)
+}
+
+/// The newest migration that the database has; zero if it has none. Each has to be one that is known here,
+/// and the same.
+async fn applied(connection: &mut SqliteConnection) -> Result<i64, Error> {
+    connection
+        .ensure_migrations_table(TABLE)
         .await
-        .map_err(Error::database(read))
+        .map_err(failed)?;
+    let applied = connection
+        .list_applied_migrations(TABLE)
+        .await
+        .map_err(failed)?;
+    let mut newest = 0;
+    for step in applied {
+        let version = step.version;
+        let known = MIGRATOR
+            .iter()
+            .find(|known| known.version == version && known.migration_type.is_up_migration())
+            .ok_or(Error::TooNew { version })?;
+        if known.checksum != step.checksum {
+            return Err(failed(MigrateError::VersionMismatch(version)));
+        }
+        newest = version;
+    }
+    Ok(newest)
 }
 
 /// The row that describes the log.
