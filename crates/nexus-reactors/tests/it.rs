@@ -6,5 +6,11 @@ mod crashes;
 mod engine;
 #[path = "it/ordering.rs"]
 mod ordering;
+#[path = "it/routes.rs"]
+mod routes;
+#[path = "it/shipped.rs"]
+mod shipped;
+#[path = "it/stub.rs"]
+mod stub;
 #[path = "it/support.rs"]
 mod support;

@@ -1,0 +1,145 @@
+//! The engine's routes on the neo face: how many deliveries wait, and which were given up.
+
+use ::http::{StatusCode, header::AUTHORIZATION};
+use nexus_auth::Auth;
+use nexus_core::{Kind, Scope, iso8601_ms};
+use nexus_http::{Access, Call, Problem, Reply, Route};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{DeadLetter, Handle};
+
+/// How many dead letters are listed unless the caller says.
+const LETTERS_DEFAULT: usize = 100;
+/// At most this many dead letters are listed.
+const LETTERS_MAX: usize = 1_000;
+
+/// `GET /retry/stats` and `GET /retry/dead-letters`, each also under `/api`.
+#[must_use]
+pub fn routes(handle: &Handle, auth: &Auth) -> Vec<Route> {
+    let state = (handle.clone(), auth.clone());
+    let stats = Route::get("/retry/stats", Access::Operate, move |call| {
+        let (handle, auth) = state.clone();
+        async move { stats(&handle, &auth, &call) }
+    });
+    let state = (handle.clone(), auth.clone());
+    let letters = Route::get("/retry/dead-letters", Access::Operate, move |call| {
+        let (handle, auth) = state.clone();
+        async move { letters(&handle, &auth, &call).await }
+    });
+    let aliases = [
+        stats.at("/api/retry/stats"),
+        letters.at("/api/retry/dead-letters"),
+    ];
+    [stats, letters].into_iter().chain(aliases).collect()
+}
+
+#[derive(Serialize)]
+struct StatsAnswer {
+    success: bool,
+    stats: StatsBody,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct StatsBody {
+    pending: usize,
+    dead_letters: usize,
+    oldest_retry: Option<String>,
+}
+
+fn stats(handle: &Handle, auth: &Auth, call: &Call) -> Result<Reply, Problem> {
+    operator(auth, call)?;
+    let stats = handle.stats();
+    let stats = StatsBody {
+        pending: stats.pending,
+        dead_letters: stats.dead_letters,
+        oldest_retry: stats.oldest_retry_us.map(iso8601_ms),
+    };
+    Ok(Reply::json(
+        StatusCode::OK,
+        &StatsAnswer {
+            success: true,
+            stats,
+        },
+    ))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LettersAnswer<'a> {
+    success: bool,
+    count: usize,
+    dead_letters: Vec<LetterBody<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LetterBody<'a> {
+    id: &'a str,
+    task_id: String,
+    r#type: &'a str,
+    target_url: Option<&'a str>,
+    payload: Option<&'a RawValue>,
+    attempts: u32,
+    final_error: &'a str,
+    created_at: String,
+    failed_at: String,
+}
+
+impl<'a> LetterBody<'a> {
+    fn new(letter: &'a DeadLetter) -> Self {
+        Self {
+            id: &letter.id,
+            task_id: letter.event_id.to_string(),
+            r#type: &letter.reactor,
+            target_url: letter.target_url.as_deref(),
+            // The sender's own text; what is in the log is JSON.
+            payload: letter
+                .payload
+                .as_deref()
+                .and_then(|text| serde_json::from_slice(text).ok()),
+            attempts: letter.attempts,
+            final_error: &letter.final_error,
+            created_at: iso8601_ms(letter.created_us),
+            failed_at: iso8601_ms(letter.failed_us),
+        }
+    }
+}
+
+async fn letters(handle: &Handle, auth: &Auth, call: &Call) -> Result<Reply, Problem> {
+    operator(auth, call)?;
+    let letters = handle.dead_letters(limit(call)?).await?;
+    let answer = LettersAnswer {
+        success: true,
+        count: letters.len(),
+        dead_letters: letters.iter().map(LetterBody::new).collect(),
+    };
+    Ok(Reply::json(StatusCode::OK, &answer))
+}
+
+fn limit(call: &Call) -> Result<usize, Problem> {
+    let Some(text) = call.query("limit") else {
+        return Ok(LETTERS_DEFAULT);
+    };
+    match text.parse() {
+        Ok(limit) if limit > 0 => Ok(LETTERS_MAX.min(limit)),
+        _ => Err(Problem::new(
+            Kind::Malformed,
+            "invalid-request",
+            "`limit` must be a number from 1 to 1000",
+        )),
+    }
+}
+
+/// Refuses whoever is no operator. A node that signs, where signed GETs are allowed, is one: that is how
+/// live nodes look after their own deliveries.
+fn operator(auth: &Auth, call: &Call) -> Result<(), Problem> {
+    let token = call.take_anonymous_token()?;
+    let principal = auth.reader(&call.headers)?;
+    token.give_back();
+    if call.headers.contains_key(AUTHORIZATION) {
+        auth.require(&principal, Scope::Operate)?;
+    }
+    Ok(())
+}

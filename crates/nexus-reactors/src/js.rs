@@ -1,0 +1,428 @@
+//! JSON as JavaScript prints it: what `JSON.stringify(JSON.parse(text))` gives.
+//!
+//! Receivers that verify a signature over what they parsed and printed again need to be sent exactly
+//! that. One thing differs on purpose: a number that a double cannot hold stays as it was written, because
+//! an amount that changes on its way is worse than a signature that does not fit.
+
+use std::fmt::Write;
+
+/// Arrays and objects may stand this deep in each other: events are no deeper, so the stack suffices.
+const DEPTH_MAX: usize = 128;
+
+/// The text as JavaScript prints it; nothing when it is not JSON.
+pub(crate) fn stringify(text: &str) -> Option<String> {
+    let mut reader = Reader { text, at: 0 };
+    let mut out = String::with_capacity(text.len());
+    reader.value(&mut out, DEPTH_MAX)?;
+    reader.skip_space();
+    (reader.at == text.len()).then_some(out)
+}
+
+/// Reads JSON from left to right and prints as it goes.
+struct Reader<'a> {
+    text: &'a str,
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    fn skip_space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
+            self.at += 1;
+        }
+    }
+
+    /// Takes the byte if it comes next, behind white space.
+    fn take(&mut self, byte: u8) -> bool {
+        self.skip_space();
+        let is_next = self.peek() == Some(byte);
+        self.at += usize::from(is_next);
+        is_next
+    }
+
+    fn value(&mut self, out: &mut String, depth_left: usize) -> Option<()> {
+        self.skip_space();
+        match self.peek()? {
+            b'{' => self.object(out, depth_left.checked_sub(1)?),
+            b'[' => self.array(out, depth_left.checked_sub(1)?),
+            b'"' => {
+                let token = self.string()?;
+                print_string(token, out)
+            }
+            b'-' | b'0'..=b'9' => {
+                let token = self.number();
+                out.push_str(&number(token)?);
+                Some(())
+            }
+            _ => {
+                let word = ["null", "true", "false"]
+                    .into_iter()
+                    .find(|word| self.text[self.at..].starts_with(word))?;
+                self.at += word.len();
+                out.push_str(word);
+                Some(())
+            }
+        }
+    }
+
+    fn array(&mut self, out: &mut String, depth_left: usize) -> Option<()> {
+        self.at += 1;
+        out.push('[');
+        if !self.take(b']') {
+            loop {
+                self.value(out, depth_left)?;
+                if self.take(b']') {
+                    break;
+                }
+                if !self.take(b',') {
+                    return None;
+                }
+                out.push(',');
+            }
+        }
+        out.push(']');
+        Some(())
+    }
+
+    /// JavaScript keeps members in the order they came, but puts those whose name is an array index
+    /// before all others, by number. Of two with one name the last value counts, in the first's place.
+    fn object(&mut self, out: &mut String, depth_left: usize) -> Option<()> {
+        self.at += 1;
+        let mut members: Vec<(Option<u32>, String, String)> = Vec::new();
+        if !self.take(b'}') {
+            loop {
+                self.skip_space();
+                let token = self.string()?;
+                let mut name = String::with_capacity(token.len());
+                print_string(token, &mut name)?;
+                if !self.take(b':') {
+                    return None;
+                }
+                let mut value = String::new();
+                self.value(&mut value, depth_left)?;
+                match members.iter_mut().find(|(_, other, _)| *other == name) {
+                    Some((_, _, other)) => *other = value,
+                    None => members.push((array_index(&name), name, value)),
+                }
+                if self.take(b'}') {
+                    break;
+                }
+                if !self.take(b',') {
+                    return None;
+                }
+            }
+        }
+        // Stable: names that are no index stay in their order, behind the indexes.
+        members.sort_by_key(|(index, _, _)| index.unwrap_or(u32::MAX));
+        out.push('{');
+        for (n, (_, name, value)) in members.iter().enumerate() {
+            if n > 0 {
+                out.push(',');
+            }
+            out.push_str(name);
+            out.push(':');
+            out.push_str(value);
+        }
+        out.push('}');
+        Some(())
+    }
+
+    /// The string that comes next, with its quotation marks.
+    fn string(&mut self) -> Option<&'a str> {
+        let start = self.at;
+        if self.peek()? != b'"' {
+            return None;
+        }
+        self.at += 1;
+        loop {
+            match self.peek()? {
+                b'"' => break,
+                b'\\' => self.at += 2,
+                _ => self.at += 1,
+            }
+        }
+        self.at += 1;
+        self.text.get(start..self.at)
+    }
+
+    fn number(&mut self) -> &'a str {
+        let start = self.at;
+        while matches!(
+            self.peek(),
+            Some(b'+' | b'-' | b'.' | b'e' | b'E' | b'0'..=b'9')
+        ) {
+            self.at += 1;
+        }
+        &self.text[start..self.at]
+    }
+}
+
+/// Prints a string: JavaScript escapes what has to be escaped, in the same way as serde_json does.
+fn print_string(token: &str, out: &mut String) -> Option<()> {
+    if token.contains('\\') {
+        let text: String = serde_json::from_str(token).ok()?;
+        out.push_str(&serde_json::to_string(&text).ok()?);
+    } else {
+        if token.bytes().any(|b| b < 0x20) {
+            return None;
+        }
+        out.push_str(token);
+    }
+    Some(())
+}
+
+/// The array index that a printed name stands for: `"0"` up to `"4294967294"`.
+fn array_index(name: &str) -> Option<u32> {
+    let digits = name.strip_prefix('"')?.strip_suffix('"')?;
+    let is_plain = digits.bytes().all(|b| b.is_ascii_digit());
+    if !is_plain || (digits.len() > 1 && digits.starts_with('0')) {
+        return None;
+    }
+    digits.parse().ok().filter(|index| *index < u32::MAX)
+}
+
+/// Prints a number; nothing when it is not written as JSON writes numbers.
+fn number(token: &str) -> Option<String> {
+    let written = Decimal::parse(token)?;
+    // Whatever a double cannot hold to its last digit stays as it was written: also infinity.
+    let Some(double) = token
+        .parse::<f64>()
+        .ok()
+        .filter(|double| double.is_finite())
+    else {
+        return Some(token.to_owned());
+    };
+    // Rust prints the fewest digits that lead back to the double, as JavaScript does.
+    let shortest = Decimal::parse(&format!("{double:e}"))?;
+    if shortest.digits != written.digits || shortest.point != written.point {
+        return Some(token.to_owned());
+    }
+    Some(shortest.print())
+}
+
+/// A number by its digits: `0.d₁d₂d₃… × 10^point`, without zeros at either end; zero has no digits.
+#[derive(Debug, PartialEq, Eq)]
+struct Decimal {
+    is_negative: bool,
+    digits: String,
+    point: i64,
+}
+
+impl Decimal {
+    fn parse(token: &str) -> Option<Self> {
+        let unsigned = token.strip_prefix('-');
+        let is_negative = unsigned.is_some();
+        let unsigned = unsigned.unwrap_or(token);
+        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
+            Some((mantissa, exponent)) => (mantissa, Some(exponent)),
+            None => (unsigned, None),
+        };
+        let (whole, fraction) = match mantissa.split_once('.') {
+            Some((whole, fraction)) => (whole, Some(fraction)),
+            None => (mantissa, None),
+        };
+        let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        let has_leading_zero = whole.len() > 1 && whole.starts_with('0');
+        if !is_digits(whole) || has_leading_zero || !fraction.is_none_or(is_digits) {
+            return None;
+        }
+        let exponent = match exponent {
+            Some(text) if is_digits(text.strip_prefix(['+', '-']).unwrap_or(text)) => {
+                // An exponent beyond every double: so large that nothing equals it.
+                text.parse::<i64>().unwrap_or(i64::from(i32::MAX))
+            }
+            Some(_) => return None,
+            None => 0,
+        };
+        let all = format!("{whole}{}", fraction.unwrap_or_default());
+        let significant = all.trim_start_matches('0');
+        let zeros = all.len() - significant.len();
+        let digits = significant.trim_end_matches('0').to_owned();
+        let point = if digits.is_empty() {
+            0
+        } else {
+            let whole_digits = i64::try_from(whole.len()).ok()?;
+            (whole_digits - i64::try_from(zeros).ok()?).saturating_add(exponent)
+        };
+        Some(Self {
+            is_negative,
+            digits,
+            point,
+        })
+    }
+
+    /// As `Number.prototype.toString` (ECMA-262, section 6.1.6.1.20) prints it.
+    fn print(&self) -> String {
+        let Self { digits, point, .. } = self;
+        if digits.is_empty() {
+            // Minus zero too.
+            return String::from("0");
+        }
+        let mut out = String::from(if self.is_negative { "-" } else { "" });
+        let count = digits.len();
+        match usize::try_from(*point) {
+            Ok(point @ 1..=21) if count <= point => {
+                out.push_str(digits);
+                out.extend(std::iter::repeat_n('0', point - count));
+            }
+            Ok(point @ 1..=21) => {
+                out.push_str(&digits[..point]);
+                out.push('.');
+                out.push_str(&digits[point..]);
+            }
+            _ if (-5..=0).contains(point) => {
+                out.push_str("0.");
+                out.extend(std::iter::repeat_n(
+                    '0',
+                    usize::try_from(-point).unwrap_or(0),
+                ));
+                out.push_str(digits);
+            }
+            _ => {
+                let (first, rest) = digits.split_at(1);
+                out.push_str(first);
+                if !rest.is_empty() {
+                    out.push('.');
+                    out.push_str(rest);
+                }
+                // Writing to a string cannot fail.
+                let _ = write!(out, "e{:+}", point - 1);
+            }
+        }
+        out
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn numbers_are_printed_as_javascript_prints_them() {
+        for (written, printed) in [
+            ("0", "0"),
+            ("-0", "0"),
+            ("-0.0", "0"),
+            ("0e5", "0"),
+            ("100.50", "100.5"),
+            ("100.00", "100"),
+            ("1e2", "100"),
+            ("1E+2", "100"),
+            ("12.5e-1", "1.25"),
+            ("0.1", "0.1"),
+            ("1e20", "100000000000000000000"),
+            ("1e21", "1e+21"),
+            ("1.5e300", "1.5e+300"),
+            ("123456789012345680000", "123456789012345680000"),
+            ("0.000001", "0.000001"),
+            ("0.0000001", "1e-7"),
+            ("1.25e-7", "1.25e-7"),
+            ("5e-324", "5e-324"),
+            ("-1.50", "-1.5"),
+            ("9007199254740991", "9007199254740991"),
+            ("1.7976931348623157e308", "1.7976931348623157e+308"),
+        ] {
+            assert_eq!(stringify(written).as_deref(), Some(printed), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_a_double_cannot_hold_stays_as_it_was_written() {
+        for written in [
+            "9007199254740993",
+            "12345678901234567890.00",
+            "0.10000000000000000001",
+            "1e400",
+            "-1e-400",
+            "1e99999999999999999999",
+        ] {
+            assert_eq!(stringify(written).as_deref(), Some(written));
+        }
+    }
+
+    #[test]
+    fn strings_objects_and_arrays_are_printed_as_javascript_prints_them() {
+        for (written, printed) in [
+            (
+                r#" { "b" : 1 , "a" : [ true , null ] } "#,
+                r#"{"b":1,"a":[true,null]}"#,
+            ),
+            (
+                r#"{"b":0,"10":1,"9":2,"a":3,"01":4}"#,
+                r#"{"9":2,"10":1,"b":0,"a":3,"01":4}"#,
+            ),
+            (
+                r#"{"4294967295":1,"4294967294":2,"-1":3}"#,
+                r#"{"4294967294":2,"4294967295":1,"-1":3}"#,
+            ),
+            (r#"{"\u0061":1,"a":2,"\u0031":3}"#, r#"{"1":3,"a":2}"#),
+            (r#""\u00e9\/\u0041 \ud83d\ude00""#, r#""é/A 😀""#),
+            (
+                r#""\u0008\u0009\u000a\u000c\u000d\u0022\u005c""#,
+                r#""\b\t\n\f\r\"\\""#,
+            ),
+            (
+                r#""\u0000\u001F\u007f\u2028""#,
+                "\"\\u0000\\u001f\u{7f}\u{2028}\"",
+            ),
+            ("[]", "[]"),
+            ("{}", "{}"),
+            ("[[1.0],[]]", "[[1],[]]"),
+        ] {
+            assert_eq!(stringify(written).as_deref(), Some(printed), "{written}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_json_is_refused() {
+        for text in [
+            "",
+            "nul",
+            "01",
+            "1.",
+            ".5",
+            "+1",
+            "1e",
+            "-",
+            "[1,]",
+            "[1 2]",
+            "{",
+            "{\"a\"}",
+            "{\"a\":}",
+            "\"",
+            "\"\\\"",
+            "\"\\ud800\"",
+            "\"\n\"",
+            "1 2",
+            "{1:2}",
+            "NaN",
+            "[",
+        ] {
+            assert_eq!(stringify(text), None, "{text:?}");
+        }
+        assert_eq!(stringify(&"[".repeat(100_000)), None);
+    }
+
+    proptest! {
+        #[test]
+        fn a_double_is_printed_so_that_it_reads_back(double: f64) {
+            prop_assume!(double.is_finite());
+            let printed = stringify(&format!("{double:e}")).unwrap();
+            prop_assert_eq!(printed.parse::<f64>().unwrap(), double);
+            prop_assert_eq!(stringify(&printed), Some(printed.clone()));
+        }
+
+        #[test]
+        fn printing_again_changes_nothing(text in "[\\[\\]{}:,\"0-9a-c.eE+\\\\ -]{0,24}") {
+            if let Some(printed) = stringify(&text) {
+                prop_assert_eq!(stringify(&printed), Some(printed.clone()));
+                prop_assert!(serde_json::from_str::<&serde_json::value::RawValue>(&text).is_ok());
+            }
+        }
+    }
+}

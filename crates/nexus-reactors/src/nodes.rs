@@ -1,0 +1,264 @@
+//! Where outside nodes are reached: configuration, else the ecosystem's directory, else a fallback.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use ::http::{HeaderValue, Method, header::AUTHORIZATION};
+use nexus_auth::Secret;
+use nexus_core::{Clock, ReactorError};
+use nexus_outbound::{Client, Outgoing, Trust};
+use parking_lot::Mutex;
+use serde_json::Value;
+use url::Url;
+
+use crate::outgoing;
+
+/// How long an address that was found is used.
+const FOUND_US: i64 = 10 * 60 * 1_000_000;
+/// How long a node that was not found is not looked for again.
+const MISSED_US: i64 = 60 * 1_000_000;
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Other names under which a node is in the directory.
+const ALIASES: [(&str, &str); 1] = [("smart-factory", "smart-core")];
+
+/// Where nodes are reached, as the operator says.
+#[derive(Debug, Clone, Default)]
+pub struct NodeAddresses {
+    /// By node: used before anything else.
+    pub configured: HashMap<String, Url>,
+    /// The ecosystem's directory, asked for nodes that are not configured.
+    pub directory: Option<Directory>,
+    /// By node: used when the directory has no answer.
+    pub fallback: HashMap<String, Url>,
+}
+
+/// The directory of the ecosystem.
+#[derive(Debug, Clone)]
+pub struct Directory {
+    /// Its root: `/api/ecosystem?id=<node>` is asked below it.
+    pub url: Url,
+    /// The bearer token that it wants.
+    pub key: Option<Secret>,
+}
+
+/// Finds nodes. Cheap to clone; clones share what was found.
+#[derive(Debug, Clone)]
+pub struct Nodes(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    addresses: NodeAddresses,
+    client: Client,
+    clock: Clock,
+    found: Mutex<HashMap<String, Found>>,
+}
+
+#[derive(Debug, Clone)]
+struct Found {
+    url: Option<Url>,
+    until_us: i64,
+}
+
+/// Where a node is, and who says so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Address {
+    pub(crate) url: Url,
+    pub(crate) trust: Trust,
+}
+
+impl Nodes {
+    /// Finds nodes by these addresses.
+    #[must_use]
+    pub fn new(addresses: NodeAddresses, client: Client, clock: Clock) -> Self {
+        Self(Arc::new(Shared {
+            addresses,
+            client,
+            clock,
+            found: Mutex::default(),
+        }))
+    }
+
+    /// Where a node is; nothing when nobody knows.
+    ///
+    /// # Errors
+    /// When the directory cannot be asked, and nothing else is known.
+    pub(crate) async fn find(&self, node: &str) -> Result<Option<Address>, ReactorError> {
+        let NodeAddresses {
+            configured,
+            directory,
+            fallback,
+        } = &self.0.addresses;
+        if let Some(url) = configured.get(node) {
+            return Ok(Some(configured_address(url)));
+        }
+        let fallback = fallback.get(node).map(configured_address);
+        let Some(directory) = directory else {
+            return Ok(fallback);
+        };
+        let now_us = self.0.clock.now_us();
+        let known = self.0.found.lock().get(node).cloned();
+        if let Some(found) = known.as_ref().filter(|found| found.until_us > now_us) {
+            return Ok(found.url.clone().map(foreign_address).or(fallback));
+        }
+        match self.look_up(directory, node).await {
+            Ok(url) => {
+                let kept_us = if url.is_some() { FOUND_US } else { MISSED_US };
+                let found = Found {
+                    url: url.clone(),
+                    until_us: now_us + kept_us,
+                };
+                self.0.found.lock().insert(node.to_owned(), found);
+                Ok(url.map(foreign_address).or(fallback))
+            }
+            // An old address is better than none.
+            Err(error) => {
+                tracing::warn!(node, %error, "the directory of nodes could not be asked");
+                let old = known
+                    .and_then(|found| found.url)
+                    .map(foreign_address)
+                    .or(fallback);
+                old.map(Some).ok_or(error)
+            }
+        }
+    }
+
+    /// Where a node is, as far as it is known without asking anybody.
+    pub(crate) fn known(&self, node: &str) -> Option<Url> {
+        let NodeAddresses {
+            configured,
+            fallback,
+            ..
+        } = &self.0.addresses;
+        let found = || {
+            self.0
+                .found
+                .lock()
+                .get(node)
+                .and_then(|found| found.url.clone())
+        };
+        configured
+            .get(node)
+            .cloned()
+            .or_else(found)
+            .or_else(|| fallback.get(node).cloned())
+    }
+
+    async fn look_up(
+        &self,
+        directory: &Directory,
+        node: &str,
+    ) -> Result<Option<Url>, ReactorError> {
+        let alias = ALIASES
+            .iter()
+            .find(|(name, _)| *name == node)
+            .map(|(_, alias)| *alias);
+        for id in [Some(node), alias].into_iter().flatten() {
+            if let Some(url) = self.ask(directory, id).await? {
+                return Ok(Some(url));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn ask(&self, directory: &Directory, id: &str) -> Result<Option<Url>, ReactorError> {
+        let mut url = below(&directory.url, "api/ecosystem");
+        url.query_pairs_mut().append_pair("id", id);
+        let mut call = Outgoing::new(Method::GET, url, Trust::Configured);
+        call.timeout = LOOK_UP_TIMEOUT;
+        if let Some(key) = &directory.key {
+            call.headers.insert(AUTHORIZATION, bearer(key)?);
+        }
+        let answer = self
+            .0
+            .client
+            .send(call)
+            .await
+            .map_err(|error| outgoing::failed(&error))?;
+        match answer.status {
+            200..=299 => Ok(production_url(&answer.body)),
+            404 => Ok(None),
+            status => Err(ReactorError::retry(format!(
+                "the directory of nodes answered {status}"
+            ))),
+        }
+    }
+}
+
+/// The header that carries a token.
+pub(crate) fn bearer(key: &Secret) -> Result<HeaderValue, ReactorError> {
+    let mut value = HeaderValue::from_str(&format!("Bearer {}", key.expose()))
+        .map_err(|_| ReactorError::final_("the configured key cannot be sent in a header"))?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The address below another, whether or not that ends with a slash; its query is left out.
+pub(crate) fn below(root: &Url, path: &str) -> Url {
+    let mut url = root.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    url.set_path(&format!("{}/{path}", root.path().trim_end_matches('/')));
+    url
+}
+
+/// `hosting.productionUrl` of an object, or of the one object of an array.
+fn production_url(body: &[u8]) -> Option<Url> {
+    let body: Value = serde_json::from_slice(body).ok()?;
+    let entry = body
+        .as_array()
+        .map_or(Some(&body), |entries| entries.first())?;
+    let url: Url = entry
+        .get("hosting")?
+        .get("productionUrl")?
+        .as_str()?
+        .parse()
+        .ok()?;
+    matches!(url.scheme(), "http" | "https").then_some(url)
+}
+
+fn configured_address(url: &Url) -> Address {
+    Address {
+        url: url.clone(),
+        trust: Trust::Configured,
+    }
+}
+
+fn foreign_address(url: Url) -> Address {
+    Address {
+        url,
+        trust: Trust::Foreign,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_is_an_object_or_an_array_of_one() {
+        let url = |body: &str| production_url(body.as_bytes()).map(String::from);
+        let found = Some(String::from("https://factory.example/"));
+        let entry = r#"{"id":"x","hosting":{"productionUrl":"https://factory.example"}}"#;
+        assert_eq!(url(entry), found);
+        assert_eq!(url(&format!("[{entry}]")), found);
+        for body in [
+            "[]",
+            "{}",
+            "nonsense",
+            r#"{"hosting":{"productionUrl":"file:///etc"}}"#,
+        ] {
+            assert_eq!(url(body), None, "{body}");
+        }
+    }
+
+    #[test]
+    fn paths_are_put_below_the_root() {
+        for (root, expected) in [
+            ("https://a.example", "https://a.example/api/mint"),
+            ("https://a.example/", "https://a.example/api/mint"),
+            ("https://a.example/v2/?x=1", "https://a.example/v2/api/mint"),
+        ] {
+            assert_eq!(below(&root.parse().unwrap(), "api/mint").as_str(), expected);
+        }
+    }
+}
