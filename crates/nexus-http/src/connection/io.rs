@@ -248,6 +248,8 @@ impl AsyncRead for GuardedIo {
                 if is_first && buffer.filled().len() > before {
                     progress.enter(Phase::Head);
                 }
+                // A deadline that was noted while an answer was written does not hold for what came since.
+                this.read_is_overdue = false;
                 Poll::Ready(read)
             }
             Poll::Pending if this.is_upgraded() => Poll::Pending,

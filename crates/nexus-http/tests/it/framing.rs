@@ -1,6 +1,12 @@
 //! What is not HTTP/1.1, or is it in two ways: refused, and one request never becomes two.
 
-use super::support::{Running, get, options, post, routes};
+use std::time::Duration;
+
+use nexus_core::Random;
+use nexus_http::ServerOptions;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::support::{Running, get, options, post, routes, soon};
 
 #[tokio::test]
 async fn what_cannot_be_parsed_is_400_and_the_end_of_the_connection() {
@@ -141,4 +147,46 @@ async fn requests_sent_together_are_answered_in_order() {
             format!("number-{number}")
         );
     }
+}
+
+#[tokio::test]
+async fn a_request_with_any_byte_changed_is_answered_or_closed_and_harms_nobody() {
+    let options = ServerOptions {
+        // What a change leaves waiting, for more or for another request, must end soon.
+        idle_timeout: Duration::from_millis(20),
+        head_timeout: Duration::from_millis(20),
+        body_timeout: Duration::from_millis(20),
+        ..options()
+    };
+    let server = Running::start(routes(), options).await;
+    let random = Random::seeded(20_261_121);
+    let whole = post(
+        "/echo",
+        "x-nexus-node: flowpay\r\nconnection: close\r\n",
+        "{\"a\":1}",
+    );
+    for at in 0..whole.len() {
+        let mut changed = whole.clone().into_bytes();
+        changed[at] = random.bytes::<1>()[0];
+        let mut client = server.client().await;
+        // A server that has read enough may have closed before all was written.
+        let _ = client.stream.write_all(&changed).await;
+        let mut answer = Vec::new();
+        let _ = soon(client.stream.read_to_end(&mut answer)).await;
+        let status = answer
+            .get(9..12)
+            .map(|status| String::from_utf8_lossy(status).into_owned());
+        let known = [
+            "200", "400", "404", "405", "408", "413", "415", "431", "204",
+        ];
+        let is_known = status
+            .as_deref()
+            .is_none_or(|status| known.contains(&status));
+        assert!(
+            is_known,
+            "{:?}: {status:?}",
+            String::from_utf8_lossy(&changed)
+        );
+    }
+    assert_eq!(server.get("/hello", "").await.status(), 200);
 }
