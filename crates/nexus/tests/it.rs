@@ -8,6 +8,8 @@
 
 #[path = "it/config.rs"]
 mod config;
+#[path = "it/config_reports.rs"]
+mod config_reports;
 #[path = "it/refusals.rs"]
 mod refusals;
 #[path = "it/running.rs"]
