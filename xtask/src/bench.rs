@@ -7,7 +7,7 @@ mod report;
 
 use clap::Subcommand;
 
-use crate::{error::Result, setup, workspace::Workspace};
+use crate::{error::Result, process::find, setup, workspace::Workspace};
 
 /// The benchmarks.
 #[derive(Debug, Subcommand)]
@@ -34,7 +34,7 @@ pub(crate) fn run(workspace: &Workspace, bench: Option<Bench>) -> Result<()> {
 
 /// Whether the peers that the benchmarks start are installed.
 pub(crate) fn can_run(workspace: &Workspace) -> bool {
-    setup::has_reference(&workspace.root) && crate::process::find("redis-server").is_some()
+    setup::reference_node(&workspace.root).is_some() && find("redis-server").is_some()
 }
 
 /// Runs every benchmark for seconds with what is built already, so that it is known to work.

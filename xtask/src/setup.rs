@@ -103,9 +103,11 @@ pub(crate) fn for_benches(root: &Path, tools: &Path) -> Result<Ready> {
     Ok(ready)
 }
 
-/// Whether the reference stack can be started.
-pub(crate) fn has_reference(root: &Path) -> bool {
-    root.join(REFERENCE).join("node_modules").is_dir()
+/// The Node.js that the reference stack brings for this processor, once it is installed.
+pub(crate) fn reference_node(root: &Path) -> Option<PathBuf> {
+    let modules = root.join(REFERENCE).join("node_modules");
+    let found = ["x64", "arm64"].map(|cpu| modules.join(format!("node-linux-{cpu}/bin/node")));
+    found.into_iter().find(|node| node.is_file())
 }
 
 fn debian(ready: &mut Ready) {

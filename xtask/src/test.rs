@@ -4,7 +4,15 @@ use std::{path::Path, process::Command};
 
 use clap::Args;
 
-use crate::{bench, error::Result, process::run, setup, steps::Steps, tidy, workspace::Workspace};
+use crate::{
+    bench,
+    error::Result,
+    process::run,
+    setup,
+    steps::{LeftOut, Steps},
+    tidy,
+    workspace::Workspace,
+};
 
 /// What is asked of a test run.
 #[derive(Debug, Clone, Copy, Args)]
@@ -57,6 +65,11 @@ pub(crate) fn run_all(workspace: &Workspace, options: Options) -> Result<()> {
         });
         if bench::can_run(workspace) {
             steps.run("benchmark, in short", || bench::smoke(workspace));
+        } else {
+            steps.leave_out([LeftOut {
+                what: String::from("benchmark, in short"),
+                why: String::from("its peers are not installed"),
+            }]);
         }
     }
     steps.finish(options.require_all)

@@ -12,6 +12,7 @@ use std::{
 use crate::{
     error::{Error, Result},
     process::{find, line_of},
+    setup,
 };
 
 /// How long a server may take until it accepts connections.
@@ -56,12 +57,10 @@ impl Peer {
     pub(crate) fn reference(root: &Path, folder: &Path, secret: &str) -> Result<Self> {
         let address = free_address()?;
         let stack = root.join("bench/reference");
-        let pinned = stack.join("node_modules/.bin/node");
-        let node = if pinned.is_file() {
-            pinned
-        } else {
-            PathBuf::from("node")
-        };
+        let node = setup::reference_node(root).ok_or_else(|| Error::Missing {
+            what: String::from("the Node.js of the reference stack"),
+            why: String::from("`cargo xtask setup` says why it could not be installed"),
+        })?;
         let mut reference = ends_with_us(&node);
         reference
             .arg(stack.join("server.mjs"))
