@@ -10,7 +10,10 @@ pub(crate) mod cors;
 mod headers;
 mod identity;
 
-use std::{convert::Infallible, future::Future, panic::AssertUnwindSafe, sync::Arc};
+use std::{
+    borrow::Cow, convert::Infallible, future::Future, net::IpAddr, panic::AssertUnwindSafe,
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -144,6 +147,7 @@ impl Matched<'_> {
     }
 }
 
+/// From the head of a request to what its handler says, or the reason why no handler was asked.
 async fn answer<'a>(
     connection: &'a Arc<ConnectionState>,
     parts: Parts,
@@ -166,23 +170,17 @@ async fn answer<'a>(
         let found = path.router.find(&parts.method, &decoded)?;
         Ok((found, decoded))
     });
-    // Rates: before the body is read, so that a refusal is cheap. Probes are never limited.
-    let probe = matches!(&found, Ok((Found::Route(route, _), _)) if route.probe);
-    if !probe {
-        path.limits.take(remote)?;
-        let open =
-            !matches!(&found, Ok((Found::Route(route, _), _)) if route.access != Access::Open);
-        if open {
-            path.limits.take_anonymous(remote)?.spend();
-        }
+    if let Ok((Found::Route(route, _), _)) = &found {
+        matched.route = Some(route);
     }
+    // Rates: before the body is read, so that a refusal is cheap.
+    charge(&path.limits, remote, matched.route)?;
     let (found, decoded) = found?;
     let (route, params) = match found {
         Found::Route(route, params) => (route, params),
         // OPTIONS: a preflight, or a question for the methods.
         Found::Options(allow) => return Ok(origin.options(&parts.headers, allow)),
     };
-    matched.route = Some(route);
     // Host: exactly one, or a proxy may have read another request than this one.
     check_host(&parts)?;
     // Content type and coding: refused before a byte of the body is read.
@@ -194,8 +192,9 @@ async fn answer<'a>(
     connection.progress.body_is_read();
 
     let decoded = match decoded {
-        std::borrow::Cow::Borrowed(_) => None,
-        std::borrow::Cow::Owned(decoded) => Some(decoded),
+        // The handler finds it in the target.
+        Cow::Borrowed(_) => None,
+        Cow::Owned(decoded) => Some(decoded),
     };
     let call = Call {
         // Trace: handed on as it came, if it is well formed.
@@ -212,6 +211,18 @@ async fn answer<'a>(
     };
     // Panics: one handler's fault is one answer of 500, not the end of the connection.
     catch_panic(async move { (route.handler)(call).await }, identity).await
+}
+
+/// Probes are never limited. Where the handler asks for a credential, it also decides who is a stranger.
+fn charge(limits: &RateLimits, remote: IpAddr, route: Option<&Route>) -> Result<(), Problem> {
+    if route.is_some_and(|route| route.probe) {
+        return Ok(());
+    }
+    limits.take(remote)?;
+    if route.is_none_or(|route| route.access == Access::Open) {
+        limits.take_anonymous(remote)?.spend();
+    }
+    Ok(())
 }
 
 fn check_host(parts: &Parts) -> Result<(), Problem> {

@@ -11,7 +11,8 @@ use crate::{Call, Problem, Reply};
 /// It documents the route and drives the tests of refusals; the check itself is the handler's job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Nothing.
+    /// Nothing; so each request costs its address one token for callers that are not authenticated. On the
+    /// other routes the handler takes it, see [`Call::take_anonymous_token`].
     Open,
     /// A node's signature.
     Signed,

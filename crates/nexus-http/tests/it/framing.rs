@@ -188,5 +188,17 @@ async fn a_request_with_any_byte_changed_is_answered_or_closed_and_harms_nobody(
             String::from_utf8_lossy(&changed)
         );
     }
-    assert_eq!(server.get("/hello", "").await.status(), 200);
+    // With such deadlines a busy machine may be too slow once, but not for ever.
+    soon(async {
+        loop {
+            let mut client = server.client().await;
+            let _ = client.stream.write_all(get("/hello", "").as_bytes()).await;
+            let mut answer = [0; 12];
+            let read = client.stream.read_exact(&mut answer).await;
+            if read.is_ok() && answer.ends_with(b" 200") {
+                return;
+            }
+        }
+    })
+    .await;
 }

@@ -68,7 +68,7 @@ async fn the_socket_is_handed_over_and_told_when_the_server_drains() {
 
 #[tokio::test]
 async fn no_deadline_of_http_holds_for_an_upgraded_socket() {
-    let short = Duration::from_millis(30);
+    let short = Duration::from_millis(150);
     let options = ServerOptions {
         head_timeout: short,
         idle_timeout: short,
