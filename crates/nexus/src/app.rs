@@ -2,6 +2,7 @@
 
 mod build;
 mod options;
+mod reactions;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a verification costs, and that its time tells nothing.
+//! That the time of a verification tells nothing: a measurement, for a machine that does nothing else.
 
 use std::{
     hint::black_box,
@@ -7,7 +7,7 @@ use std::{
 
 use nexus_auth::SignedRequest;
 
-use crate::support::{DEFAULT, auth, headers, hex, smallest, with_flowpay};
+use crate::support::{auth, headers, hex, with_flowpay};
 
 /// The best of many rounds, so that other work on the machine does not count.
 fn best(rounds: u32, calls: u32, mut call: impl FnMut()) -> Duration {
@@ -19,28 +19,9 @@ fn best(rounds: u32, calls: u32, mut call: impl FnMut()) -> Duration {
     (0..rounds).map(round).min().unwrap()
 }
 
-#[test]
-fn a_small_request_is_verified_in_two_microseconds() {
-    let auth = auth(&smallest());
-    let body = [b'x'; 200];
-    let headers = headers(&[("x-nexus-signature", &hex(DEFAULT, &body))]);
-    let request = SignedRequest {
-        headers: &headers,
-        body: &body,
-        path_node: None,
-    };
-    let best = best(200, 100, || {
-        assert!(auth.verify(black_box(&request)).is_ok());
-    });
-    println!("verifying 200 bytes: {best:?}");
-    // Without optimisation the figure says nothing.
-    if !cfg!(debug_assertions) {
-        assert!(best < Duration::from_micros(2), "{best:?}");
-    }
-}
-
 /// Without the work that is done for nobody, a node that does not exist would be refused at once.
 #[test]
+#[ignore = "a measurement: run it alone, on a machine that does nothing else"]
 fn a_node_that_does_not_exist_takes_as_long_as_one_that_does() {
     let auth = auth(&with_flowpay());
     let body = vec![b'x'; 64 * 1024];

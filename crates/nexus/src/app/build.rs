@@ -5,13 +5,12 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use nexus_auth::Auth;
 use nexus_core::Log;
 use nexus_http::{Route, Server};
-use nexus_reactors::{Alerts, Engine, EngineOptions};
 use nexus_store::{Sqlite, SqliteOptions};
 use nexus_ws::Edge;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, Builder, Served, options};
+use super::{App, Builder, Served, options, reactions};
 use crate::{
     Error,
     config::{Config, ConfigProblem},
@@ -46,14 +45,7 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     .map_err(Error::Log)?;
     let writer = tokio::spawn(service.run());
 
-    let engine = Engine::start(
-        log.clone(),
-        reactors,
-        EngineOptions::default(),
-        Alerts::none(),
-    )
-    .await
-    .map_err(Error::Reactors)?;
+    let engine = reactions::start(&config, &log, &auth, &clock, reactors).await?;
     let edge = Edge::new(log.clone(), auth.clone(), options::live(&config));
 
     let draining = CancellationToken::new();
@@ -66,7 +58,7 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         draining: draining.clone(),
         configuration: described(&config),
     });
-    let mut routes = routes(&neo, &edge);
+    let mut routes = routes(&neo, &edge, &engine.handle());
     routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
     let served = routes.iter().map(served).collect();
     let address = SocketAddr::new(config.server.host, config.server.port);
@@ -88,9 +80,10 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
 }
 
 /// The one list of routes.
-fn routes(neo: &Arc<Neo>, edge: &Edge) -> Vec<Route> {
+fn routes(neo: &Arc<Neo>, edge: &Edge, reactors: &nexus_reactors::Handle) -> Vec<Route> {
     let mut routes = crate::faces::neo::routes(neo);
     routes.extend(edge.routes());
+    routes.extend(nexus_reactors::http::routes(reactors, &neo.auth));
     routes
 }
 

@@ -4,11 +4,10 @@ use std::time::Duration;
 
 use nexus_core::{Catalogue, Clock, Error, LogOptions, Random};
 use nexus_http::{Rate, ServerOptions};
-use nexus_outbound::OutboundOptions;
 use nexus_ws::WsOptions;
 
 use super::CONNECTIONS_DRAIN_TIMEOUT;
-use crate::config::{Config, Mode};
+use crate::config::Config;
 
 fn milliseconds(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -61,14 +60,6 @@ pub(super) fn server(config: &Config, clock: Clock, random: Random) -> ServerOpt
         clock,
         random,
         ..ServerOptions::default()
-    }
-}
-
-pub(super) fn outbound(config: &Config, mode: Mode) -> OutboundOptions {
-    OutboundOptions {
-        allow_cidrs: config.outbound.allow_cidrs.clone(),
-        allow_loopback: mode == Mode::Dev,
-        ..OutboundOptions::default()
     }
 }
 

@@ -74,7 +74,6 @@ impl Limits {
         Self {
             connections: 10_000,
             connections_per_address: if dev { 0 } else { 256 },
-            unauthenticated_sockets: 256,
             anonymous_requests_per_second: rate(10),
             anonymous_burst: 50,
             address_requests_per_second: 0,

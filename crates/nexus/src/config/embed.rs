@@ -4,7 +4,8 @@ use super::{Config, Mode, Sources};
 use crate::{Error, environment::Environment};
 
 impl Config {
-    /// Reads `nexus.toml` of the working folder, if it is there, and these variables; warnings are logged.
+    /// Reads these variables, and in [`Mode::Serve`] `nexus.toml` of the working folder if it is there;
+    /// warnings are logged.
     ///
     /// # Errors
     /// [`Error::Config`] with every problem.

@@ -79,8 +79,6 @@ pub struct Limits {
     pub connections: usize,
     /// Connections at once of one address; 0 is off.
     pub connections_per_address: usize,
-    /// Sockets at once that have not proved yet who they are.
-    pub unauthenticated_sockets: usize,
     /// Requests a second of one address whose caller did not prove who they are; 0 is off.
     pub anonymous_requests_per_second: u32,
     /// How many of those may come at once.

@@ -32,7 +32,6 @@ table! {
 
     limits.connections: Whole(1, RATE_MAX), "Connections at once.";
     limits.connections_per_address: Whole(0, RATE_MAX), "Connections at once of one address; 0 is off.";
-    limits.unauthenticated_sockets: Whole(1, RATE_MAX), "WebSockets at once that have not proved yet who they are.";
     limits.anonymous_requests_per_second: Whole(0, RATE_MAX), "Requests a second of one address without a valid signature or token; 0 is off. Health checks never count.";
     limits.anonymous_burst: Whole(1, RATE_MAX), "How many of those may come at once.";
     limits.address_requests_per_second: Whole(0, RATE_MAX), "Requests a second of one address, whoever calls; 0 is off.";
