@@ -38,26 +38,46 @@ fn every_problem_of_the_configuration_is_listed_and_exit_is_78() {
         publish = [\"PAYMENT_RECIEVED\"]
     ";
     fs::write(folder.path().join("nexus.toml"), file).unwrap();
-    let environment = [("NEXUS_ENV", "production"), ("NEXUS_SECRET", "short"), ("PORT", "eighty")];
+    let environment = [
+        ("NEXUS_ENV", "production"),
+        ("NEXUS_SECRET", "short"),
+        ("PORT", "eighty"),
+    ];
     for command in ["check", "serve"] {
         let (code, stdout, stderr) = run(folder.path(), &[command], &environment);
         assert_eq!(code, 78, "{command}: {stderr}");
         assert_eq!(stdout, "", "{command}");
-        let problems: Vec<&str> = stderr.lines().filter(|line| line.starts_with("  - ")).collect();
-        for named in ["server.prot", "limits.body_bytes", "PORT", "NEXUS_SECRET", "PAYMENT_RECIEVED"] {
+        let problems: Vec<&str> = stderr
+            .lines()
+            .filter(|line| line.starts_with("  - "))
+            .collect();
+        for named in [
+            "server.prot",
+            "limits.body_bytes",
+            "PORT",
+            "NEXUS_SECRET",
+            "PAYMENT_RECIEVED",
+        ] {
             let told = problems.iter().filter(|line| line.contains(named)).count();
             assert_eq!(told, 1, "{command}: {named} in {stderr}");
         }
         assert_eq!(problems.len(), 5, "{command}: {stderr}");
         assert!(!stderr.contains("short"), "a secret was printed: {stderr}");
     }
-    assert!(!folder.path().join("data").exists(), "nothing is made for what is refused");
+    assert!(
+        !folder.path().join("data").exists(),
+        "nothing is made for what is refused"
+    );
 }
 
 #[test]
 fn dev_refuses_production() {
     let folder = tempfile::tempdir().unwrap();
-    let (code, _, stderr) = run(folder.path(), &["dev"], &[("NEXUS_ENV", "production"), ("PORT", "0")]);
+    let (code, _, stderr) = run(
+        folder.path(),
+        &["dev"],
+        &[("NEXUS_ENV", "production"), ("PORT", "0")],
+    );
     assert_eq!(code, 78, "{stderr}");
     assert!(stderr.contains("serve"), "{stderr}");
 }
@@ -66,7 +86,11 @@ fn dev_refuses_production() {
 fn a_valid_configuration_passes_check_and_nothing_is_made() {
     let folder = tempfile::tempdir().unwrap();
     let (code, stdout, stderr) = run(folder.path(), &["check"], &[("NEXUS_SECRET", SECRET)]);
-    assert_eq!((code, stdout.as_str()), (0, "the configuration is valid"), "{stderr}");
+    assert_eq!(
+        (code, stdout.as_str()),
+        (0, "the configuration is valid"),
+        "{stderr}"
+    );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
@@ -75,7 +99,11 @@ fn a_port_in_use_is_exit_69() {
     let folder = tempfile::tempdir().unwrap();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
-    let environment = [("NEXUS_SECRET", SECRET), ("NEXUS_HOST", "127.0.0.1"), ("PORT", port.as_str())];
+    let environment = [
+        ("NEXUS_SECRET", SECRET),
+        ("NEXUS_HOST", "127.0.0.1"),
+        ("PORT", port.as_str()),
+    ];
     let (code, _, stderr) = run(folder.path(), &["serve"], &environment);
     assert_eq!(code, 69, "{stderr}");
     assert!(stderr.contains(&port), "{stderr}");
@@ -84,22 +112,36 @@ fn a_port_in_use_is_exit_69() {
 #[test]
 fn a_second_daemon_on_the_same_data_is_exit_75() {
     let daemon = DaemonOptions::serve().start();
-    let environment = [("NEXUS_SECRET", SECRET), ("NEXUS_HOST", "127.0.0.1"), ("PORT", "0")];
+    let environment = [
+        ("NEXUS_SECRET", SECRET),
+        ("NEXUS_HOST", "127.0.0.1"),
+        ("PORT", "0"),
+    ];
     let (code, _, stderr) = run(daemon.folder(), &["serve"], &environment);
     assert_eq!(code, 75, "{stderr}");
     let (code, _, stderr) = run(daemon.folder(), &["migrate"], &environment);
     assert_eq!(code, 75, "migrate while a daemon runs: {stderr}");
-    assert_eq!(daemon.publish(&vote("v")).status, 200, "the first one is not disturbed");
+    assert_eq!(
+        daemon.publish(&vote("v")).status,
+        200,
+        "the first one is not disturbed"
+    );
 }
 
 #[test]
 fn migrate_goes_up_and_down() {
-    let folder = tempfile::tempdir().unwrap();
+    let daemon = DaemonOptions::serve().start();
+    daemon.terminate();
+    let (_, _, folder) = daemon.end();
     let environment = [("NEXUS_SECRET", SECRET)];
     let (code, newest, stderr) = run(folder.path(), &["migrate"], &environment);
     assert_eq!(code, 0, "{stderr}");
     let (code, none, stderr) = run(folder.path(), &["migrate", "--to", "0"], &environment);
-    assert_eq!((code, none.as_str()), (0, "the database has schema version 0"), "{stderr}");
+    assert_eq!(
+        (code, none.as_str()),
+        (0, "the database has schema version 0"),
+        "{stderr}"
+    );
     assert_ne!(newest, none);
     let (code, again, _) = run(folder.path(), &["migrate"], &environment);
     assert_eq!((code, again), (0, newest));
@@ -123,7 +165,10 @@ fn verify_notices_one_changed_byte() {
 
     let database = folder.path().join("data/nexus-log.db");
     let mut bytes = fs::read(&database).unwrap();
-    let at = bytes.windows(11).position(|window| window == b"berta-berta").expect("the vote is in the file");
+    let at = bytes
+        .windows(11)
+        .position(|window| window == b"berta-berta")
+        .expect("the vote is in the file");
     bytes[at] ^= 0x20;
     fs::write(&database, bytes).unwrap();
     let (code, _, stderr) = run(folder.path(), &["verify"], &environment);
@@ -137,7 +182,11 @@ fn a_database_of_something_else_is_refused_and_not_touched() {
     let file = folder.path().join("data/nexus-log.db");
     let foreign = b"these are the notes of somebody else, and no database";
     fs::write(&file, foreign).unwrap();
-    let environment = [("NEXUS_SECRET", SECRET), ("NEXUS_HOST", "127.0.0.1"), ("PORT", "0")];
+    let environment = [
+        ("NEXUS_SECRET", SECRET),
+        ("NEXUS_HOST", "127.0.0.1"),
+        ("PORT", "0"),
+    ];
     let (code, _, stderr) = run(folder.path(), &["serve"], &environment);
     assert_eq!(code, 74, "{stderr}");
     assert_eq!(fs::read(&file).unwrap(), foreign);
@@ -152,7 +201,10 @@ fn keys_new_makes_a_new_secret_each_time() {
         secret
     };
     let secret = make(&["keys", "new"]);
-    assert!(secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()), "{secret}");
+    assert!(
+        secret.len() == 64 && secret.bytes().all(|byte| byte.is_ascii_hexdigit()),
+        "{secret}"
+    );
     assert_ne!(secret, make(&["keys", "new"]));
     assert!(make(&["keys", "new", "--standard"]).starts_with("whsec_"));
 }
@@ -178,7 +230,10 @@ fn a_second_start_goes_on_where_the_first_ended() {
     println!("ready after: {} ms", daemon.ready_after.as_millis());
     let first = daemon.publish(&vote("before")).json();
     let daemon = daemon.restart();
-    println!("ready after: {} ms, on a log that was there", daemon.ready_after.as_millis());
+    println!(
+        "ready after: {} ms, on a log that was there",
+        daemon.ready_after.as_millis()
+    );
     let second = daemon.publish(&vote("after")).json();
     let position = |answer: &Value| {
         let text = answer["position"].as_str().unwrap();
@@ -188,7 +243,11 @@ fn a_second_start_goes_on_where_the_first_ended() {
     let ((epoch, before), (same, after)) = (position(&first), position(&second));
     // Between the two the second start is in the log.
     assert_eq!((same, after), (epoch, before + 2));
-    let voters: Vec<_> = daemon.log("VOTE_CAST").iter().map(|event| event["payload"]["voterId"].clone()).collect();
+    let voters: Vec<_> = daemon
+        .log("VOTE_CAST")
+        .iter()
+        .map(|event| event["payload"]["voterId"].clone())
+        .collect();
     assert_eq!(voters, ["before", "after"]);
     assert_eq!(daemon.log("NEXUS_START").len(), 2);
 }
@@ -199,7 +258,14 @@ fn sigterm_tells_a_stream_where_to_resume_and_exits_0() {
         return;
     }
     let daemon = DaemonOptions::serve().start();
-    let reader = Reader::start(Tool::Node, daemon.address(), SECRET, By::Header, "VOTE_CAST", None);
+    let reader = Reader::start(
+        Tool::Node,
+        daemon.address(),
+        SECRET,
+        By::Header,
+        "VOTE_CAST",
+        None,
+    );
     reader.subscribed();
     let seen = daemon.publish(&vote("seen")).json();
     reader.events_through(seen["seq"].as_u64().unwrap());
@@ -215,10 +281,20 @@ fn sigterm_tells_a_stream_where_to_resume_and_exits_0() {
     let daemon = Daemon::start(options, folder);
     let missed = daemon.publish(&vote("missed")).json();
     let address = daemon.address();
-    let reader = Reader::start(Tool::Node, address, SECRET, By::Header, "VOTE_CAST", Some(&position));
+    let reader = Reader::start(
+        Tool::Node,
+        address,
+        SECRET,
+        By::Header,
+        "VOTE_CAST",
+        Some(&position),
+    );
     let events = reader.events_through(missed["seq"].as_u64().unwrap());
     assert_eq!(reader.subscribed()["recovered"], true);
-    let voters: Vec<_> = events.iter().map(|event| event["payload"]["voterId"].clone()).collect();
+    let voters: Vec<_> = events
+        .iter()
+        .map(|event| event["payload"]["voterId"].clone())
+        .collect();
     assert_eq!(voters, ["missed"]);
 }
 
@@ -233,11 +309,17 @@ fn a_request_in_flight_is_finished_before_the_end() {
         body.len(),
     );
     let (first, rest) = body.split_at(body.len() / 2);
-    socket.write_all(format!("{head}{first}").as_bytes()).unwrap();
+    socket
+        .write_all(format!("{head}{first}").as_bytes())
+        .unwrap();
     // The head is read in the order of arrival, so that it was, when a later request is answered.
-    until("an answer to somebody else", || (get(daemon.address(), "/health", &[]).status == 200).then_some(()));
+    until("an answer to somebody else", || {
+        (get(daemon.address(), "/health", &[]).status == 200).then_some(())
+    });
     daemon.terminate();
-    daemon.process().error_line(0, |line| line.contains("stopping"));
+    daemon
+        .process()
+        .error_line(0, |line| line.contains("stopping"));
     socket.write_all(rest.as_bytes()).unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();

@@ -59,9 +59,16 @@ fn the_printed_commands_send_an_event_and_show_it() {
     let both = format!("{send}{read}");
     let (status, text, error) = Process::run(&mut pasted(folder.path(), &both));
     assert!(status.success(), "{error}");
-    let read: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    // Answers end without a line end.
+    let mut answers = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    let read = answers.nth(1).unwrap().unwrap();
     let payments = read["events"].as_array().unwrap().iter();
-    assert_eq!(payments.filter(|event| event["event"] == "PAYMENT_RECEIVED").count(), 2);
+    assert_eq!(
+        payments
+            .filter(|event| event["event"] == "PAYMENT_RECEIVED")
+            .count(),
+        2
+    );
 }
 
 #[test]
@@ -69,10 +76,17 @@ fn a_signature_is_required_in_dev_too() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Process::start(nexusd(folder.path(), &["dev"]).env("PORT", "0"));
     let (_, line) = daemon.line(0, |line| line.contains("listens on http://"));
-    let address = line.split(['/', ' ']).find_map(|word| word.parse().ok()).unwrap();
-    let body = r#"{"event":"VOTE_CAST","payload":{"proposalId":"p","voterId":"v","decision":"for"}}"#;
+    let address = line
+        .split(['/', ' '])
+        .find_map(|word| word.parse().ok())
+        .unwrap();
+    let body =
+        r#"{"event":"VOTE_CAST","payload":{"proposalId":"p","voterId":"v","decision":"for"}}"#;
     let answer = crate::support::post(address, "/events", &[], body);
-    assert_eq!((answer.status, answer.json()["code"].as_str()), (401, Some("unauthorized")));
+    assert_eq!(
+        (answer.status, answer.json()["code"].as_str()),
+        (401, Some("unauthorized"))
+    );
 }
 
 #[test]
@@ -89,6 +103,8 @@ fn the_secret_is_made_once_and_only_its_owner_reads_it() {
     };
     assert_eq!(secret(1), secret(2));
     let file = folder.path().join("data/dev-secret");
-    let mode = until("the file", || std::fs::metadata(&file).ok()).permissions().mode();
+    let mode = until("the file", || std::fs::metadata(&file).ok())
+        .permissions()
+        .mode();
     assert_eq!(mode & 0o777, 0o600);
 }

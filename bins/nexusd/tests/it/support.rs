@@ -1,11 +1,18 @@
 //! What the tests of the daemon share.
 
+#[path = "support/daemon.rs"]
 mod daemon;
+#[path = "support/http.rs"]
 mod http;
+#[path = "support/process.rs"]
 mod process;
+#[path = "support/reader.rs"]
 mod reader;
+#[path = "support/signing.rs"]
 mod signing;
+#[path = "support/stub.rs"]
 mod stub;
+#[path = "support/tools.rs"]
 mod tools;
 
 pub(crate) use daemon::{Daemon, DaemonOptions, SECRET, nexusd};
@@ -14,7 +21,7 @@ pub(crate) use process::Process;
 pub(crate) use reader::{By, Reader};
 pub(crate) use signing::{hmac_hex, is_signed_standard, sign};
 pub(crate) use stub::{Received, Respond, Stub};
-pub(crate) use tools::{CLIENTS, Tool, need, tool};
+pub(crate) use tools::{CLIENTS, Tool, need, node_modules, tool};
 
 use std::time::{Duration, Instant};
 

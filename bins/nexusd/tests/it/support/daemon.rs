@@ -46,7 +46,10 @@ impl DaemonOptions {
     }
 
     fn of(command: &str) -> Self {
-        let options = Self { arguments: vec![command.to_owned()], environment: Vec::new() };
+        let options = Self {
+            arguments: vec![command.to_owned()],
+            environment: Vec::new(),
+        };
         options
             .env("NEXUS_HOST", "127.0.0.1")
             .env("PORT", "0")
@@ -84,14 +87,25 @@ impl Daemon {
     pub(crate) fn start(options: DaemonOptions, folder: TempDir) -> Self {
         let arguments: Vec<&str> = options.arguments.iter().map(String::as_str).collect();
         let mut command = nexusd(folder.path(), &arguments);
-        command.envs(options.environment.iter().map(|(name, value)| (name, value)));
+        command.envs(
+            options
+                .environment
+                .iter()
+                .map(|(name, value)| (name, value)),
+        );
         let started = Instant::now();
         let process = Process::start(&mut command);
         let (_, line) = process.error_line(0, |line| line.contains("\"message\":\"ready\""));
         let ready_after = started.elapsed();
         let line: Value = serde_json::from_str(&line).unwrap();
         let address = line["address"].as_str().unwrap().parse().unwrap();
-        Self { process, options, folder, address, ready_after }
+        Self {
+            process,
+            options,
+            folder,
+            address,
+            ready_after,
+        }
     }
 
     pub(crate) fn address(&self) -> SocketAddr {
@@ -117,7 +131,12 @@ impl Daemon {
 
     /// Posts a body under the plain signature of a secret.
     pub(crate) fn post_signed(&self, path: &str, secret: &str, body: &str) -> Answer {
-        post(self.address, path, &[("X-Nexus-Signature", &sign(secret, body))], body)
+        post(
+            self.address,
+            path,
+            &[("X-Nexus-Signature", &sign(secret, body))],
+            body,
+        )
     }
 
     /// Reads something with a bearer token.

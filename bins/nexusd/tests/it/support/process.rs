@@ -13,11 +13,18 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use super::{PATIENCE, until};
 
-/// What a process wrote so far, line by line.
+/// What a process wrote to one output, line by line.
 #[derive(Default)]
 struct Lines {
-    lines: Mutex<Vec<String>>,
+    written: Mutex<Written>,
     more: Condvar,
+}
+
+#[derive(Default)]
+struct Written {
+    lines: Vec<String>,
+    /// Nobody writes there any more.
+    ended: bool,
 }
 
 impl Lines {
@@ -25,33 +32,46 @@ impl Lines {
         let lines = self.clone();
         thread::spawn(move || {
             for line in BufReader::new(from).lines().map_while(Result::ok) {
-                lines.lines.lock().unwrap().push(line);
-                lines.more.notify_all();
+                lines.change(|written| written.lines.push(line));
             }
+            lines.change(|written| written.ended = true);
         });
     }
 
-    fn all(&self) -> Vec<String> {
-        self.lines.lock().unwrap().clone()
+    fn change(&self, change: impl FnOnce(&mut Written)) {
+        change(&mut self.written.lock().unwrap());
+        self.more.notify_all();
     }
 
-    /// The first line from `skip` on that is wanted, and where it stands.
-    fn wait(&self, skip: usize, wanted: impl Fn(&str) -> bool) -> Result<(usize, String), Vec<String>> {
+    fn all(&self) -> Vec<String> {
+        self.written.lock().unwrap().lines.clone()
+    }
+
+    fn has_ended(&self) -> bool {
+        self.written.lock().unwrap().ended
+    }
+
+    /// The first line from `skip` on that is wanted, and where it stands; else all there are.
+    fn wait(
+        &self,
+        skip: usize,
+        wanted: impl Fn(&str) -> bool,
+    ) -> Result<(usize, String), Vec<String>> {
         let deadline = Instant::now() + PATIENCE;
-        let mut lines = self.lines.lock().unwrap();
+        let mut written = self.written.lock().unwrap();
         let mut at = skip;
         loop {
-            while let Some(line) = lines.get(at) {
+            while let Some(line) = written.lines.get(at) {
                 if wanted(line) {
                     return Ok((at, line.clone()));
                 }
                 at += 1;
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                return Err(lines.clone());
+            if left.is_zero() || written.ended {
+                return Err(written.lines.clone());
             }
-            lines = self.more.wait_timeout(lines, left).unwrap().0;
+            written = self.more.wait_timeout(written, left).unwrap().0;
         }
     }
 }
@@ -75,7 +95,11 @@ impl Process {
         let (stdout, stderr) = (Arc::<Lines>::default(), Arc::<Lines>::default());
         stdout.read(child.stdout.take().unwrap());
         stderr.read(child.stderr.take().unwrap());
-        Self { child, stdout, stderr }
+        Self {
+            child,
+            stdout,
+            stderr,
+        }
     }
 
     /// Runs to the end; its status, and what it wrote to either output.
@@ -85,15 +109,14 @@ impl Process {
         (status, process.stdout(), process.stderr())
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// The first line of standard output, from number `skip` on, that is wanted.
     #[track_caller]
     pub(crate) fn line(&self, skip: usize, wanted: impl Fn(&str) -> bool) -> (usize, String) {
         self.stdout.wait(skip, wanted).unwrap_or_else(|lines| {
-            panic!("the line did not come; out: {lines:#?} err: {:#?}", self.stderr.all())
+            panic!(
+                "the line did not come; out: {lines:#?} err: {:#?}",
+                self.stderr.all()
+            )
         })
     }
 
@@ -121,9 +144,8 @@ impl Process {
     #[track_caller]
     pub(crate) fn end(&mut self) -> ExitStatus {
         let status = until("the end of the process", || self.child.try_wait().unwrap());
-        // The readers hold the other ends until they have seen the end of the output.
         until("the last lines of the process", || {
-            (Arc::strong_count(&self.stdout) + Arc::strong_count(&self.stderr) == 2).then_some(())
+            (self.stdout.has_ended() && self.stderr.has_ended()).then_some(())
         });
         status
     }

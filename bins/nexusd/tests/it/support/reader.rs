@@ -39,12 +39,16 @@ impl Reader {
             By::Query => "query",
         };
         let mut command = Command::new(tool(language).expect("asked for before"));
-        command.arg(Path::new(CLIENTS).join(script)).arg(format!("ws://{address}"));
+        command
+            .arg(Path::new(CLIENTS).join(script))
+            .arg(format!("ws://{address}"));
         command.args(["--token", token, "--by", by, "--events", events]);
         if let Some(from) = from {
             command.args(["--from", from]);
         }
-        Self { process: Process::start(&mut command) }
+        Self {
+            process: Process::start(&mut command),
+        }
     }
 
     /// The next line, from number `skip` on, that fits.
@@ -66,7 +70,11 @@ impl Reader {
     pub(crate) fn events_through(&self, seq: u64) -> Vec<Value> {
         self.line(0, |line| line["seq"] == seq);
         let lines = self.process.stdout();
-        let frames = lines.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        frames.filter(|frame| frame["event"].is_string() && frame["seq"].as_u64() <= Some(seq)).collect()
+        let frames = lines
+            .lines()
+            .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        frames
+            .filter(|frame| frame["event"].is_string() && frame["seq"].as_u64() <= Some(seq))
+            .collect()
     }
 }

@@ -23,10 +23,20 @@ pub(crate) fn is_signed_standard(secret: &str, request: &Received) -> bool {
     ) else {
         return false;
     };
-    let message = [id.as_bytes(), b".", timestamp.as_bytes(), b".", &request.body].concat();
+    let message = [
+        id.as_bytes(),
+        b".",
+        timestamp.as_bytes(),
+        b".",
+        &request.body,
+    ]
+    .concat();
     signature == format!("v1,{}", BASE64.encode(code(secret, &message).as_ref()))
 }
 
 fn code(secret: &str, message: &[u8]) -> hmac::Tag {
-    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), message)
+    hmac::sign(
+        &hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()),
+        message,
+    )
 }

@@ -50,7 +50,11 @@ pub(crate) enum Respond {
 
 impl Respond {
     pub(crate) fn json(status: u16, body: impl Into<String>) -> Self {
-        Self::With(status, "Content-Type: application/json\r\n".to_owned(), body.into())
+        Self::With(
+            status,
+            "Content-Type: application/json\r\n".to_owned(),
+            body.into(),
+        )
     }
 }
 
@@ -84,16 +88,17 @@ impl Stub {
                 });
             }
         });
-        Self { address, received, stop, accepting: Some(accepting) }
+        Self {
+            address,
+            received,
+            stop,
+            accepting: Some(accepting),
+        }
     }
 
     /// One that takes everything.
     pub(crate) fn agreeable() -> Self {
         Self::start(|_| Respond::json(200, r#"{"ok":true}"#))
-    }
-
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
     }
 
     pub(crate) fn url(&self) -> String {
@@ -103,7 +108,11 @@ impl Stub {
     /// What came to a path, in order.
     pub(crate) fn received(&self, path: &str) -> Vec<Received> {
         let received = self.received.lock().unwrap();
-        received.iter().filter(|request| request.path == path).cloned().collect()
+        received
+            .iter()
+            .filter(|request| request.path == path)
+            .cloned()
+            .collect()
     }
 
     /// Waits for as many requests to a path.
@@ -136,9 +145,13 @@ fn serve(mut socket: TcpStream, kept: &Mutex<Vec<Received>>, answer: &Handler) -
             return Ok(());
         }
         bytes.extend_from_slice(&buffer[..count]);
-        let Some(end) = end_of_head(&bytes) else { continue };
+        let Some(end) = end_of_head(&bytes) else {
+            continue;
+        };
         let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let length = header(&head, "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let length = header(&head, "content-length")
+            .and_then(|text| text.parse().ok())
+            .unwrap_or(0);
         if bytes.len() < end + length {
             continue;
         }

@@ -32,25 +32,35 @@ pub(crate) fn tool(tool: Tool) -> Option<PathBuf> {
 pub(crate) fn node_modules() -> Option<PathBuf> {
     let told = std::env::var_os("NEXUS_TEST_NODE_MODULES").map(PathBuf::from);
     let here = Path::new(CLIENTS).join("node_modules");
-    told.or(Some(here)).filter(|folder| folder.join("ws/package.json").is_file())
+    told.or(Some(here))
+        .filter(|folder| folder.join("ws/package.json").is_file())
 }
 
 fn python() -> Option<PathBuf> {
     let told = std::env::var_os("NEXUS_TEST_PYTHON").map(PathBuf::from);
     let python = told.or_else(|| program("python3"))?;
-    let has_websockets = Command::new(&python).args(["-c", "import websockets.sync.client"]).output();
-    has_websockets.is_ok_and(|output| output.status.success()).then_some(python)
+    let has_websockets = Command::new(&python)
+        .args(["-c", "import websockets.sync.client"])
+        .output();
+    has_websockets
+        .is_ok_and(|output| output.status.success())
+        .then_some(python)
 }
 
 fn program(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
+    std::env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
 }
 
 /// Whether all of these are there. Without one the test is to be skipped, which is said, and which is a
 /// failure where everything was asked for.
 pub(crate) fn need(tools: &[Tool]) -> bool {
-    let missing: Vec<_> = tools.iter().filter(|wanted| tool(**wanted).is_none()).collect();
+    let missing: Vec<_> = tools
+        .iter()
+        .filter(|wanted| tool(**wanted).is_none())
+        .collect();
     if missing.is_empty() {
         return true;
     }
