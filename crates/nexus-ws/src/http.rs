@@ -4,11 +4,11 @@ use data_encoding::BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper_util::rt::TokioIo;
 use nexus_auth::Grant;
-use nexus_core::{Kind, Scope};
+use nexus_core::Scope;
 use nexus_http::{Access, Call, Problem, Reply, Route};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::{Edge, connection};
+use crate::{Edge, Error, connection};
 
 /// More offered subprotocols than this are not tried as tokens.
 const OFFERED_MAX: usize = 8;
@@ -39,11 +39,7 @@ impl Edge {
             return Err(no_upgrade(call));
         }
         if !call.is_origin_allowed() {
-            return Err(Problem::new(
-                Kind::Forbidden,
-                "origin-refused",
-                "pages of this origin may not connect",
-            ));
+            return Err(Error::OriginRefused.into());
         }
         let offered = offered(&call.headers);
         let (grant, used) = self.authenticate(call, &offered)?;
@@ -84,14 +80,9 @@ impl Edge {
 
 fn no_upgrade(call: &Call) -> Problem {
     if call.path() == "/" {
-        return Problem::not_found();
+        return Error::NothingHere.into();
     }
-    Problem::new(
-        Kind::Malformed,
-        "invalid-request",
-        "this path takes WebSocket connections only",
-    )
-    .header(header::UPGRADE, WEBSOCKET)
+    Problem::from(Error::UpgradeRequired).header(header::UPGRADE, WEBSOCKET)
 }
 
 /// The subprotocols that the client offers.
@@ -113,17 +104,13 @@ fn handshake(
     offered: &[&str],
     used: Option<usize>,
 ) -> Result<HeaderMap, Problem> {
-    let refuse = |detail| Problem::new(Kind::Malformed, "invalid-request", detail);
     if only(request, &header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
-        return Err(refuse("the WebSocket version must be 13")
-            .header(header::SEC_WEBSOCKET_VERSION, VERSION));
+        let refusal = Problem::from(Error::Version);
+        return Err(refusal.header(header::SEC_WEBSOCKET_VERSION, VERSION));
     }
     let key = only(request, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
-    let Some(key) = key else {
-        return Err(refuse("the WebSocket key must be 16 bytes in base64"));
-    };
-    let accept = HeaderValue::try_from(derive_accept_key(key))
-        .map_err(|_| refuse("the WebSocket key must be 16 bytes in base64"))?;
+    let accept = derive_accept_key(key.ok_or(Error::Key)?);
+    let accept = HeaderValue::try_from(accept).map_err(|_| Error::Key)?;
     let mut headers = HeaderMap::with_capacity(8);
     headers.insert(header::CONNECTION, UPGRADE);
     headers.insert(header::UPGRADE, WEBSOCKET);

@@ -48,6 +48,7 @@
 #![forbid(unsafe_code)]
 
 mod connection;
+mod error;
 mod feed;
 mod filter;
 mod frame;
@@ -66,6 +67,7 @@ mod service;
 mod subscriptions;
 mod tail;
 
+pub use error::Error;
 pub use handle::Edge;
 pub use options::WsOptions;
 pub use tail::{Tail, TailError};

@@ -355,7 +355,14 @@ impl Log {
             From::Latest => (head, Recovery::Recovered),
             From::Earliest => (self.pruned_through().await?, Recovery::Recovered),
             From::After(position) if position.epoch != self.0.epoch => (head, Recovery::OtherEpoch),
-            From::After(position) if position.seq > head => (head, Recovery::Ahead),
+            From::After(position) if position.seq > head => {
+                // A receipt may be in its caller's hands a moment before readers see the event.
+                if self.event(position.seq).await?.is_some() {
+                    (position.seq, Recovery::Recovered)
+                } else {
+                    (head, Recovery::Ahead)
+                }
+            }
             From::After(position) => {
                 let pruned = self.pruned_through().await?;
                 if position.seq < pruned {

@@ -15,6 +15,9 @@ use crate::harness::{
     auth_options, token,
 };
 
+/// A target, headers, and the status they are answered with.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16);
+
 async fn status(hub: &Hub, target: &str, headers: &[(&str, &str)]) -> u16 {
     match Client::open(hub.address, hub.request(target, headers), None).await {
         Ok(mut client) => {
@@ -34,7 +37,7 @@ async fn the_token_may_stand_in_three_places_and_must_be_right() {
     let hub = Hub::start().await;
     let bearer = |token: &str| format!("Bearer {token}");
     let own = format!("http://{}", hub.address);
-    let cases: &[(&str, &[(&str, &str)], u16)] = &[
+    let cases: &[Case<'_>] = &[
         ("/ws", &[("authorization", &bearer(STREAM_TOKEN))], 101),
         ("/", &[("authorization", &bearer(NODE_SECRET))], 101),
         ("/", &[("authorization", &bearer(ADMIN_TOKEN))], 101),
