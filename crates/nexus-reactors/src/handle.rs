@@ -24,7 +24,7 @@ pub struct Handle {
 pub struct Stats {
     /// How many wait for another attempt.
     pub pending: usize,
-    /// How many were given up and are kept.
+    /// How many were given up and are kept, of the reactors that run.
     pub dead_letters: usize,
     /// When the oldest that waits became a delivery, in microseconds since 1970.
     pub oldest_retry_us: Option<i64>,

@@ -130,9 +130,7 @@ impl Reactor for MintToNotify {
     }
 
     fn target_url(&self) -> Option<String> {
-        self.nodes
-            .known(&self.receiver)
-            .map(|root| below(&root, PATH).to_string())
+        self.nodes.shown(&self.receiver, PATH)
     }
 
     async fn react(&self, attempt: Attempt) -> Result<Reaction, ReactorError> {

@@ -122,8 +122,17 @@ impl Nodes {
         }
     }
 
-    /// Where a node is, as far as it is known without asking anybody.
-    pub(crate) fn known(&self, node: &str) -> Option<Url> {
+    /// Where a node is, as far as it is known without asking anybody; for people, so without what may be
+    /// secret in it.
+    pub(crate) fn shown(&self, node: &str, path: &str) -> Option<String> {
+        let mut url = below(&self.known(node)?, path);
+        // Only addresses without a host have no place for these.
+        let _ = url.set_username("");
+        let _ = url.set_password(None);
+        Some(url.into())
+    }
+
+    fn known(&self, node: &str) -> Option<Url> {
         let NodeAddresses {
             configured,
             fallback,

@@ -41,8 +41,18 @@ impl Default for EngineOptions {
             slow_attempt: Duration::from_millis(250),
             position_every: Duration::from_secs(5),
             storage_retry: Duration::from_millis(50),
-            drain_timeout: Duration::from_secs(20),
+            drain_timeout: Duration::from_secs(15),
             begin: From::Latest,
         }
+    }
+}
+
+impl EngineOptions {
+    /// The same options with values that a target can work with: nothing would run with a window of
+    /// zero.
+    pub(crate) fn sane(mut self) -> Self {
+        self.window = self.window.max(1);
+        self.waiting_max = self.waiting_max.max(1);
+        self
     }
 }

@@ -96,9 +96,7 @@ impl Reactor for PaymentToMint {
     }
 
     fn target_url(&self) -> Option<String> {
-        self.nodes
-            .known(FACTORY)
-            .map(|root| below(&root, PATH).to_string())
+        self.nodes.shown(FACTORY, PATH)
     }
 
     async fn react(&self, attempt: Attempt) -> Result<Reaction, ReactorError> {

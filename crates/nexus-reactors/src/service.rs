@@ -55,7 +55,7 @@ impl Engine {
         let common = Common {
             engine: engine_id(&log),
             log: log.clone(),
-            options,
+            options: options.sane(),
             alerts,
         };
         let mut opened = Vec::with_capacity(reactors.len());

@@ -8,6 +8,7 @@ mod drain;
 mod open;
 mod run;
 mod settle;
+mod window;
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -71,6 +72,8 @@ pub(crate) struct Target {
     emitters_max: usize,
     written_at: Instant,
     written_position: u64,
+    /// Whether the cursor record is still ours: once it is not, nothing more is written.
+    is_ours: bool,
 
     cursor: Cursor,
     scanned: u64,
@@ -181,6 +184,7 @@ impl Target {
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => Wake::Stop,
+            written = flight(&mut self.write) => Wake::Written(written),
             Some(ended) = self.attempts.join_next(), if !self.attempts.is_empty() => match ended {
                 Ok(ended) => Wake::Ended(ended),
                 // What a reactor does is caught within the attempt; this is an end by force.
@@ -189,7 +193,6 @@ impl Target {
                     Wake::Stop
                 }
             },
-            written = flight(&mut self.write) => Wake::Written(written),
             page = self.cursor.next(), if wants_events => Wake::Page(page),
             () = sleep_until(timer) => Wake::Time,
         }
@@ -278,13 +281,21 @@ impl Target {
     }
 
     fn tell(&self) {
+        let is_full = self.is_full();
+        if is_full && !self.status.get().is_full {
+            let (name, waiting) = (&self.status.name, self.waiting.len());
+            tracing::warn!(reactor = %name, waiting, "a reactor takes no new events: too many deliveries wait");
+            self.alerts.send(&format!("full:{name}"), || {
+                format!("{name} takes no new events: {waiting} deliveries wait")
+            });
+        }
         self.status.set(Now {
             position: self.progress.position(),
             waiting: self.waiting.len(),
             dead: self.dead,
             oldest_us: self.waiting.oldest_us(),
             running: self.attempts.len(),
-            is_full: self.is_full(),
+            is_full,
             is_stopped: false,
         });
     }

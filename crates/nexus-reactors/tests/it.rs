@@ -1,4 +1,9 @@
 //! The engine over a log in memory: what a reactor may rely on.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
 
 #[path = "it/crashes.rs"]
 mod crashes;

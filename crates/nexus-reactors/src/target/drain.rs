@@ -21,17 +21,16 @@ impl Target {
     /// Waits for what runs, then writes a position with nothing opened beyond it, so that the next
     /// start knows that nothing was interrupted.
     pub(super) async fn drain(&mut self) {
-        let deadline = Instant::now() + self.options.drain_timeout;
-        if !self.run_out(deadline).await {
-            self.attempts.abort_all();
-            while let Some(ended) = self.attempts.join_next().await {
-                if let Ok(ended) = ended {
-                    self.take_ended(ended);
-                }
-            }
+        let in_time = self
+            .run_out(Instant::now() + self.options.drain_timeout)
+            .await;
+        if !self.is_ours {
+            return;
         }
         let last = async {
-            self.interrupt().await;
+            if !in_time {
+                self.cut_short().await;
+            }
             let closing = self.progress.position() != self.opened || !self.finished.is_empty();
             self.write_all(closing).await;
         };
@@ -65,8 +64,14 @@ impl Target {
         }
     }
 
-    /// Notes of every attempt that was cut short that it was no crash.
-    async fn interrupt(&mut self) {
+    /// Ends what still runs, and notes of every attempt that it was no crash.
+    async fn cut_short(&mut self) {
+        self.attempts.abort_all();
+        while let Some(ended) = self.attempts.join_next().await {
+            if let Ok(ended) = ended {
+                self.take_ended(ended);
+            }
+        }
         let now_us = self.runner.log.clock().now_us();
         let url = self.runner.target_url();
         for (seq, job) in std::mem::take(&mut self.jobs) {

@@ -98,6 +98,7 @@ impl Target {
             finished_since: None,
             emitters_max: usize::MAX,
             written_at: Instant::now(),
+            is_ours: true,
             cursor,
             scanned,
             read_again_at: None,
@@ -141,7 +142,7 @@ impl Target {
                     WAITING => self.load_one(record).await?,
                     DEAD => self.dead += 1,
                     state => {
-                        tracing::error!(record = %record.key, state, "a delivery is in no known state")
+                        tracing::error!(record = %record.key, state, "a delivery is in no known state");
                     }
                 }
             }

@@ -74,7 +74,7 @@ impl Target {
             .as_ref()
             .map_or(Entry::Run, |key| self.lanes.enter(key, seq));
         if entry == Entry::Blocked {
-            return self.defer(&event, key, once);
+            return self.defer(&event, key.as_ref(), once);
         }
         let job = Job {
             key,
@@ -225,7 +225,7 @@ impl Target {
     }
 
     /// The event waits behind a delivery, as a delivery.
-    pub(super) fn defer(&mut self, event: &Event, key: Option<Arc<str>>, once: Option<Arc<str>>) {
+    pub(super) fn defer(&mut self, event: &Event, key: Option<&Arc<str>>, once: Option<Arc<str>>) {
         self.defer_as(event, key, once, 0);
     }
 
@@ -233,7 +233,7 @@ impl Target {
     pub(super) fn suspect(&mut self, event: &Event) {
         let key = self.lane_of(event);
         match self.runner.once_key(event) {
-            Ok(once) => self.defer_as(event, key, once, 1),
+            Ok(once) => self.defer_as(event, key.as_ref(), once, 1),
             Err(failure) => self.give_up(event, key, &failure),
         }
     }
@@ -241,14 +241,14 @@ impl Target {
     fn defer_as(
         &mut self,
         event: &Event,
-        key: Option<Arc<str>>,
+        key: Option<&Arc<str>>,
         once: Option<Arc<str>>,
         crashes: u32,
     ) {
         let seq = event.seq.get();
         let now_us = self.runner.log.clock().now_us();
         let url = self.runner.target_url();
-        let mut delivery = Delivery::new(event, key.clone(), once, url, now_us);
+        let mut delivery = Delivery::new(event, key.cloned(), once, url, now_us);
         delivery.crashes = crashes;
         let fate = Fate::Waiting {
             due_us: now_us,
@@ -257,7 +257,7 @@ impl Target {
         let mut settle = Settle::new(seq);
         settle.delivery = Some((delivery, fate));
         self.finish(settle);
-        if let Some(key) = &key {
+        if let Some(key) = key {
             self.block(key, seq);
         }
     }
@@ -271,7 +271,7 @@ impl Target {
                 ..
             }) = self.jobs.remove(&behind)
             {
-                self.defer(&event, Some(key.clone()), once);
+                self.defer(&event, Some(key), once);
             }
         }
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nexus_core::{Change, Command, Event, Fence, NewEvent};
 use tokio::time::Instant;
 
-use super::{Job, MOVE_ON_EVERY, Stage, Target};
+use super::{MOVE_ON_EVERY, Stage, Target};
 use crate::{
     delivery::Delivery,
     ledger::{Wanted, Written},
@@ -14,8 +14,11 @@ use crate::{
     waiting,
 };
 
-/// A write holds at most this many events, a fraction of what one request may have.
+/// A write holds at most this many events, a fraction of what one request may have, unless one reaction
+/// has more.
 const EMITTED_MAX: usize = 256;
+/// A write holds at most this many bytes of payloads, unless one reaction has more.
+const EMITTED_BYTES_MAX: usize = 1 << 20;
 /// With this many successes the write does not wait for more.
 const FINISHED_MAX: usize = 256;
 
@@ -180,7 +183,7 @@ impl Target {
     /// Takes what goes into one write: one `once` key at most, because a command has one. What emits
     /// stays in order.
     fn take_finished(&mut self) -> Vec<Settle> {
-        let (mut emitters, mut emitted, mut facts) = (0, 0, 0);
+        let (mut emitters, mut emitted, mut bytes, mut facts) = (0, 0, 0, 0);
         let mut is_closed = false;
         let (taken, left) = std::mem::take(&mut self.finished)
             .into_iter()
@@ -188,8 +191,11 @@ impl Target {
                 if !settle.is_emitter() {
                     return true;
                 }
+                let weight: usize = settle.emit.iter().map(|event| event.payload.len()).sum();
+                let is_small = emitted + settle.emit.len() <= EMITTED_MAX
+                    && bytes + weight <= EMITTED_BYTES_MAX;
                 let fits = emitters < self.emitters_max
-                    && (emitters == 0 || emitted + settle.emit.len() <= EMITTED_MAX)
+                    && (emitters == 0 || is_small)
                     && (settle.fact.is_none() || facts == 0);
                 is_closed |= !fits;
                 if is_closed {
@@ -197,6 +203,7 @@ impl Target {
                 }
                 emitters += 1;
                 emitted += settle.emit.len();
+                bytes += weight;
                 facts += usize::from(settle.fact.is_some());
                 true
             });
@@ -248,9 +255,13 @@ impl Target {
             }
             Written::Lost => {
                 tracing::error!(reactor = %self.status.name, "another engine runs this reactor");
+                self.is_ours = false;
                 return false;
             }
-            Written::Closed => return false,
+            Written::Closed => {
+                self.is_ours = false;
+                return false;
+            }
         }
         items.append(&mut self.finished);
         self.finished = items;
@@ -318,89 +329,6 @@ impl Target {
                     self.conclude_moved(seq, ending);
                 }
             }
-        }
-    }
-
-    /// Whether the next event is beyond what may be opened.
-    pub(super) fn is_window_full(&self) -> bool {
-        self.finished.is_empty()
-            && self.ready.front().is_some_and(|event| {
-                event.seq.get() > self.opened
-                    && self.progress.position() + self.options.window <= self.opened
-            })
-    }
-
-    /// Moves what has been running for long out of a full window, as deliveries.
-    pub(super) fn make_room(&mut self) {
-        if !self.is_window_full() {
-            return;
-        }
-        let now = Instant::now();
-        let slow: Vec<u64> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| !job.is_delivery && job.stage == Stage::Running)
-            .filter(|(_, job)| job.began + self.options.slow_attempt <= now)
-            .map(|(seq, _)| *seq)
-            .collect();
-        if slow.is_empty() {
-            return;
-        }
-        for seq in slow {
-            self.move_out(seq);
-        }
-        // What waits for a `once` key of theirs holds the window as well.
-        let behind =
-            |job: &Job| !job.is_delivery && job.stage == Stage::BehindOnce && !job.holds_once;
-        let behind: Vec<u64> = self
-            .jobs
-            .iter()
-            .filter(|(_, job)| behind(job))
-            .map(|(seq, _)| *seq)
-            .collect();
-        for seq in behind {
-            self.move_behind(seq);
-        }
-    }
-
-    fn move_out(&mut self, seq: u64) {
-        let now_us = self.runner.log.clock().now_us();
-        let url = self.runner.target_url();
-        let Some(job) = self.jobs.get_mut(&seq) else {
-            return;
-        };
-        let Some(event) = &job.event else {
-            return;
-        };
-        let (key, once) = (job.key.clone(), job.once.clone());
-        let mut delivery = Delivery::new(event, key.clone(), once, url, now_us);
-        delivery.attempts = 1;
-        delivery.running = true;
-        job.stage = Stage::Moving;
-        let mut settle = Settle::new(seq);
-        settle.delivery = Some((delivery, Fate::Moved));
-        self.finish(settle);
-        if let Some(key) = &key {
-            self.block(key, seq);
-        }
-    }
-
-    fn move_behind(&mut self, seq: u64) {
-        let Some(Job {
-            event: Some(event),
-            key,
-            once,
-            ..
-        }) = self.jobs.remove(&seq)
-        else {
-            return;
-        };
-        if let Some(once) = &once {
-            self.once_keys.give_up(once, seq);
-        }
-        self.defer(&event, key.clone(), once);
-        if let Some(key) = &key {
-            self.leave_lane(key);
         }
     }
 }
