@@ -14,17 +14,21 @@ use crate::{error::Result, process::find, setup, workspace::Workspace};
 pub(crate) enum Bench {
     /// Signed single events over HTTP, synced before the answer; and idle memory.
     Ingest(ingest::Options),
+    /// All of them for seconds with what `--release` built: whether they work, as `test` asks.
+    Smoke,
 }
 
 const LIST: &str = "\
 benchmarks:
   ingest   signed single events over HTTP, synced before the answer, against the
-           reference stack and Redis Streams; and idle memory";
+           reference stack and Redis Streams; and idle memory
+  smoke    all of them for seconds with what `--release` built";
 
 /// Runs one benchmark, or lists them all.
 pub(crate) fn run(workspace: &Workspace, bench: Option<Bench>) -> Result<()> {
     match bench {
         Some(Bench::Ingest(options)) => ingest::run(workspace, &options),
+        Some(Bench::Smoke) => smoke(workspace),
         None => {
             println!("{LIST}");
             Ok(())

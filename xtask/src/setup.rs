@@ -35,7 +35,7 @@ const TOOLS: [Tool; 11] = [
 ];
 
 /// Where the clients that the tests run are described.
-const CLIENTS: &str = "crates/nexus/tests/clients";
+const CLIENTS: &str = "bins/nexusd/tests/clients";
 /// Where the stack is that the benchmarks compare with.
 const REFERENCE: &str = "bench/reference";
 /// The version whose options are used here.

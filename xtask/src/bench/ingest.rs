@@ -11,7 +11,7 @@ use clap::{Args, ValueEnum};
 
 use crate::{
     bench::{
-        machine::{self, Machine},
+        machine::{self, Machine, Ticks},
         peers::Peer,
         report::{Idle, Ratio, Report, Sample, Series},
     },
@@ -50,7 +50,7 @@ pub(crate) struct Options {
     /// Seconds after which the memory of an idle nexusd is read; 0 leaves it out.
     #[arg(long, default_value_t = 60)]
     idle_seconds: u64,
-    /// What is measured; a result is written only if it is all.
+    /// What is measured; a result is written only of all, on a machine that does nothing else.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Server::ALL)]
     servers: Vec<Server>,
     /// The date that the result is given, if not today's.
@@ -101,6 +101,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if Server::ALL
         .iter()
         .all(|server| options.servers.contains(server))
+        && !report.is_disturbed()
     {
         write(&workspace.root.join("bench/results/ingest.json"), &report)?;
     }
@@ -168,11 +169,14 @@ fn idle_memory(nexus: &Peer, after_seconds: u64) -> Result<Option<Idle>> {
         return Ok(None);
     }
     println!("idle for {after_seconds} s");
+    let before = Ticks::now()?;
     std::thread::sleep(Duration::from_secs(after_seconds));
+    let others_busy = Ticks::now()?.busy_since(before);
     Ok(Some(Idle {
         private_kib: machine::private_memory_kib(nexus.process())?,
         after_seconds,
         must_kib: IDLE_KIB_MAX,
+        others_busy,
     }))
 }
 

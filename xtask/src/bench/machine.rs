@@ -25,8 +25,6 @@ pub(crate) struct Machine {
     cores: usize,
     memory_mib: u64,
     kernel: String,
-    /// How many processes wanted a core in the minute before: above 0.5, the figures share the machine.
-    load_average: f64,
     /// The median of appending 4 KiB and syncing them, on the disk that is measured.
     sync_us: u64,
 }
@@ -43,7 +41,6 @@ impl Machine {
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             memory_mib: kib(&memory, "MemTotal").unwrap_or(0) / 1024,
             kernel: read("/proc/sys/kernel/osrelease")?.trim().to_owned(),
-            load_average: first_number(&read("/proc/loadavg")?),
             sync_us: sync_us(folder)?,
         })
     }
@@ -51,13 +48,8 @@ impl Machine {
     /// The line that goes before the table.
     pub(crate) fn line(&self) -> String {
         format!(
-            "{}, {} cores, {} MiB, Linux {}; load average {:.2} before; one sync takes {} us",
-            self.processor,
-            self.cores,
-            self.memory_mib,
-            self.kernel,
-            self.load_average,
-            self.sync_us
+            "{}, {} cores, {} MiB, Linux {}; one sync takes {} us",
+            self.processor, self.cores, self.memory_mib, self.kernel, self.sync_us
         )
     }
 }
@@ -69,6 +61,40 @@ pub(crate) fn private_memory_kib(process: u32) -> Result<u64> {
         .iter()
         .filter_map(|name| kib(&rollup, name))
         .sum())
+}
+
+/// What the processors have done so far, in ticks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ticks {
+    idle: u64,
+    all: u64,
+}
+
+impl Ticks {
+    pub(crate) fn now() -> Result<Self> {
+        Ok(Self::of(&read("/proc/stat")?))
+    }
+
+    /// The first line sums up all cores: user, nice, system, idle, waiting for disks, and so on.
+    fn of(stat: &str) -> Self {
+        let first = stat.lines().next().unwrap_or_default();
+        let ticks: Vec<u64> = first
+            .split_whitespace()
+            .skip(1)
+            .map(|ticks| ticks.parse().unwrap_or(0))
+            .collect();
+        Self {
+            idle: ticks.get(3).copied().unwrap_or(0),
+            all: ticks.iter().sum(),
+        }
+    }
+
+    /// The part of all cores that was not idle since `earlier`; waiting for a disk is not idle.
+    pub(crate) fn busy_since(self, earlier: Self) -> f64 {
+        let all = self.all.saturating_sub(earlier.all).max(1);
+        let idle = self.idle.saturating_sub(earlier.idle);
+        1.0 - idle as f64 / all as f64
+    }
 }
 
 /// The commit that was measured, with `+` if the tree differs from it.
@@ -98,11 +124,6 @@ fn field<'text>(text: &'text str, name: &str) -> Option<&'text str> {
     })
 }
 
-fn first_number(text: &str) -> f64 {
-    let first = text.split(' ').next().unwrap_or_default();
-    first.parse().unwrap_or_default()
-}
-
 fn kib(text: &str, name: &str) -> Option<u64> {
     field(text, name)?.strip_suffix(" kB")?.trim().parse().ok()
 }
@@ -129,6 +150,13 @@ mod tests {
     #[test]
     fn this_process_has_memory_of_its_own() {
         assert!(private_memory_kib(std::process::id()).unwrap() > 100);
+    }
+
+    #[test]
+    fn ticks_tell_how_busy_the_cores_were() {
+        let before = Ticks::of("cpu  100 0 50 800 50 0 0\ncpu0 1 2 3\n");
+        let after = Ticks::of("cpu  120 0 60 860 60 0 0\n");
+        assert!((after.busy_since(before) - 0.4).abs() < 1e-9);
     }
 
     #[test]

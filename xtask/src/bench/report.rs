@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::bench::machine::Machine;
 
+/// More than this part of all cores in other hands, and a figure says more about them.
+const OTHERS_BUSY_MAX: f64 = 0.1;
+
 /// What the load generator printed about one run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) struct Sample {
@@ -42,6 +45,8 @@ pub(crate) struct Idle {
     pub(crate) private_kib: u64,
     pub(crate) after_seconds: u64,
     pub(crate) must_kib: u64,
+    /// The part of all cores that was busy meanwhile: with others, for nothing of the benchmark ran.
+    pub(crate) others_busy: f64,
 }
 
 /// Everything that a run found.
@@ -99,6 +104,12 @@ impl Idle {
 }
 
 impl Report {
+    /// Whether others used the machine too much for the figures to mean anything.
+    pub(crate) fn is_disturbed(&self) -> bool {
+        self.idle
+            .is_some_and(|idle| idle.others_busy > OTHERS_BUSY_MAX)
+    }
+
     /// What is below its budget, in words.
     pub(crate) fn missed(&self) -> Vec<String> {
         let ratios = self.ratios.iter().filter(|ratio| !ratio.is_met());
@@ -169,6 +180,9 @@ impl Report {
                 idle.private_kib as f64 / 1024.0,
                 idle.must_kib as f64 / 1024.0
             );
+        }
+        if self.is_disturbed() {
+            table.push_str("others kept the machine busy: these figures are no result\n");
         }
         table
     }
