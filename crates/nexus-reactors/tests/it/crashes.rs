@@ -173,3 +173,85 @@ async fn a_second_engine_takes_over_and_the_first_stops() {
     .await;
     assert_eq!(world.count("mint.requested").await, 20);
 }
+
+#[tokio::test]
+async fn a_once_key_is_settled_for_every_engine_that_follows() {
+    let world = World::new().await;
+    let log = world.log.clone();
+    let reactor = || {
+        let log = log.clone();
+        let mut reactor = Scripted::new("mint", move |_| {
+            let reaction = Reaction::emit(mint(&log));
+            async { Ok(reaction) }
+        });
+        reactor.once = true;
+        reactor
+    };
+    let engine = world.engine(vec![reactor().shared()]).await;
+    world.pay("tx-1").await;
+    until("it is minted", || async {
+        world.count("mint.requested").await == 1
+    })
+    .await;
+    drop(engine);
+    let second = reactor();
+    let ran = second.ran();
+    let engine = world.engine(vec![second.shared()]).await;
+    world.pay("tx-1").await;
+    let handle = engine.handle();
+    until("it is settled", || async {
+        handle.stats().pending == 0 && handle.lag()[0].events == 0
+    })
+    .await;
+    assert!(ran.lock().is_empty());
+    assert_eq!(world.count("mint.requested").await, 1);
+}
+
+#[tokio::test]
+async fn what_was_moved_out_of_the_window_is_found_after_a_crash() {
+    let world = World::new().await;
+    let mut options = crate::support::options();
+    options.window = 16;
+    let log = world.log.clone();
+    let reactor = |hangs: bool| {
+        let log = log.clone();
+        Scripted::new("mint", move |attempt| {
+            let reaction = Reaction::emit(mint(&log));
+            async move {
+                if attempt.event.seq.get() == 1 {
+                    if hangs {
+                        std::future::pending::<()>().await;
+                    }
+                    return Ok(reaction);
+                }
+                Ok(Reaction::nothing())
+            }
+        })
+    };
+    let engine = world
+        .engine_with(vec![reactor(true).shared()], options.clone())
+        .await;
+    for n in 0..40 {
+        world.pay(&format!("tx-{n}")).await;
+    }
+    let handle = engine.handle();
+    until("it is moved out", || async {
+        handle.stats().pending == 1 && handle.lag()[0].position.get() == 40
+    })
+    .await;
+    drop(engine);
+    let second = reactor(false);
+    let ran = second.ran();
+    let engine = world.engine_with(vec![second.shared()], options).await;
+    until("it is settled", || async {
+        engine.handle().stats().pending == 0
+    })
+    .await;
+    assert_eq!(
+        *ran.lock().first().unwrap(),
+        (1, 1),
+        "the same attempt again"
+    );
+    assert_eq!(world.count("mint.requested").await, 1);
+    assert!(world.deliveries().await.is_empty());
+}

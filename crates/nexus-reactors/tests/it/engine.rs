@@ -17,7 +17,11 @@ async fn success_costs_no_row_and_few_commits() {
     let world = World::new().await;
     let reactor = Scripted::new("free", |_| async { Ok(Reaction::nothing()) });
     let ran = reactor.ran();
-    let engine = world.engine(vec![reactor.shared()]).await;
+    // Long, so that the number of commits does not depend on how fast the machine is.
+    let mut options = options();
+    options.linger = Duration::from_millis(300);
+    options.position_every = Duration::from_secs(60);
+    let engine = world.engine_with(vec![reactor.shared()], options).await;
     for batch in 0..10 {
         let payload = |n| format!(r#"{{"transactionId":"{batch}-{n}","amount":1,"payerId":"p"}}"#);
         let events = (0..100).map(|n| world.payment(payload(n))).collect();
@@ -426,7 +430,9 @@ async fn too_many_deliveries_stop_the_target_until_some_are_settled() {
 async fn an_idle_reactor_on_a_busy_log_writes_seldom() {
     let world = World::new().await;
     let reactor = Scripted::new("idle", |_| async { Ok(Reaction::nothing()) });
-    let engine = world.engine(vec![reactor.shared()]).await;
+    let mut options = options();
+    options.position_every = Duration::from_secs(60);
+    let engine = world.engine_with(vec![reactor.shared()], options).await;
     let before = world.commits.load(Atomic::SeqCst);
     for _ in 0..100 {
         world.noise(200).await;
@@ -440,6 +446,62 @@ async fn an_idle_reactor_on_a_busy_log_writes_seldom() {
     assert!(written <= 30, "{written} writes for 20,000 events");
     engine.drain().await;
     assert_eq!(world.cursor("idle").await["position"], 20_000);
+}
+
+#[tokio::test]
+async fn people_are_told_once_of_what_was_given_up() {
+    let world = World::new().await;
+    let reactor = Scripted::new("mint", |_| async {
+        Err(ReactorError::final_("answered 404"))
+    });
+    let (alerts, mut told) = nexus_reactors::Alerts::channel(world.log.clock().clone());
+    let engine =
+        nexus_reactors::Engine::start(world.log.clone(), vec![reactor.shared()], options(), alerts)
+            .await
+            .unwrap();
+    world.pay("tx-1").await;
+    world.pay("tx-2").await;
+    until("both are given up", || async {
+        engine.handle().stats().dead_letters == 2
+    })
+    .await;
+    engine.drain().await;
+    let alert = told.recv().await.unwrap();
+    assert_eq!(
+        alert.message,
+        "mint gave up on payment.received #1 after 1 attempts: answered 404"
+    );
+    assert!(told.recv().await.is_none(), "one for a cause");
+}
+
+#[tokio::test]
+async fn a_failure_gives_its_once_key_to_the_next_event() {
+    let world = World::new().await;
+    let log = world.log.clone();
+    let mut reactor = Scripted::new("mint", move |attempt| {
+        let reaction = Reaction::emit(mint(&log));
+        async move {
+            match attempt.event.seq.get() {
+                1 => Err(ReactorError::final_("not this one")),
+                _ => Ok(reaction),
+            }
+        }
+    });
+    reactor.once = true;
+    let ran = reactor.ran();
+    let engine = world.engine(vec![reactor.shared()]).await;
+    for _ in 0..3 {
+        world.pay("tx-1").await;
+    }
+    let handle = engine.handle();
+    until("all are settled", || async { handle.lag()[0].events == 0 }).await;
+    assert_eq!(
+        *ran.lock(),
+        [(1, 1), (2, 1)],
+        "the third finds the key settled"
+    );
+    assert_eq!(world.count("mint.requested").await, 1);
+    assert_eq!(handle.stats().dead_letters, 1);
 }
 
 #[tokio::test]
