@@ -47,6 +47,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod closing;
 mod connection;
 mod error;
 mod feed;

@@ -8,9 +8,7 @@ use std::{
 
 use http::{HeaderValue, header};
 use tungstenite::{
-    Message, WebSocket,
-    client::IntoClientRequest,
-    error::Error as SocketError,
+    Message, WebSocket, client::IntoClientRequest, error::Error as SocketError,
     handshake::HandshakeError,
 };
 
@@ -66,32 +64,58 @@ impl Tail {
     ///
     /// # Errors
     /// [`TailError`] says how far it came.
-    pub fn connect(address: &str, token: &str, events: &[String], from: Option<&str>) -> Result<Self, TailError> {
-        let unreachable = |source| TailError::Unreachable { address: address.to_owned(), source };
-        let refused = |source| TailError::Refused { address: address.to_owned(), source: Box::new(source) };
+    pub fn connect(
+        address: &str,
+        token: &str,
+        events: &[String],
+        from: Option<&str>,
+    ) -> Result<Self, TailError> {
+        let unreachable = |source| TailError::Unreachable {
+            address: address.to_owned(),
+            source,
+        };
+        let refused = |source| TailError::Refused {
+            address: address.to_owned(),
+            source: Box::new(source),
+        };
         let resolved = address
             .to_socket_addrs()
-            .and_then(|mut all| all.next().ok_or_else(|| io::Error::other("the name has no address")))
+            .and_then(|mut all| {
+                all.next()
+                    .ok_or_else(|| io::Error::other("the name has no address"))
+            })
             .map_err(unreachable)?;
         let stream = TcpStream::connect_timeout(&resolved, CONNECT_TIMEOUT).map_err(unreachable)?;
-        let mut request = format!("ws://{address}/ws").into_client_request().map_err(refused)?;
+        let mut request = format!("ws://{address}/ws")
+            .into_client_request()
+            .map_err(refused)?;
         let bearer = HeaderValue::try_from(format!("Bearer {token}"))
             .map_err(|error| refused(SocketError::HttpFormat(error.into())))?;
         request.headers_mut().insert(header::AUTHORIZATION, bearer);
-        let (mut socket, _) = tungstenite::client(request, stream).map_err(|error| match error {
-            HandshakeError::Failure(error) => refused(error),
-            HandshakeError::Interrupted(_) => refused(SocketError::Io(io::ErrorKind::WouldBlock.into())),
-        })?;
+        let (mut socket, _) =
+            tungstenite::client(request, stream).map_err(|error| match error {
+                HandshakeError::Failure(error) => refused(error),
+                HandshakeError::Interrupted(_) => {
+                    refused(SocketError::Io(io::ErrorKind::WouldBlock.into()))
+                }
+            })?;
         let mut subscribe = serde_json::json!({ "action": "subscribe", "events": events });
         if let Some(from) = from {
             subscribe["from"] = from.into();
         }
-        socket.send(Message::text(subscribe.to_string())).map_err(broken)?;
+        socket
+            .send(Message::text(subscribe.to_string()))
+            .map_err(broken)?;
         let mut tail = Self { socket };
         let answer = tail.next()?;
-        let subscribed = serde_json::from_str::<serde_json::Value>(&answer)
-            .is_ok_and(|answer| answer["status"] == "subscribed" && answer.get("invalidEvents").is_none());
-        if subscribed { Ok(tail) } else { Err(TailError::NotSubscribed { answer }) }
+        let subscribed = serde_json::from_str::<serde_json::Value>(&answer).is_ok_and(|answer| {
+            answer["status"] == "subscribed" && answer.get("invalidEvents").is_none()
+        });
+        if subscribed {
+            Ok(tail)
+        } else {
+            Err(TailError::NotSubscribed { answer })
+        }
     }
 
     /// Waits for the next frame.
@@ -103,7 +127,8 @@ impl Tail {
             match self.socket.read().map_err(broken)? {
                 Message::Text(text) => return Ok(text.as_str().to_owned()),
                 Message::Close(frame) => {
-                    let reason = frame.map(|frame| format!("{} {}", u16::from(frame.code), frame.reason));
+                    let reason =
+                        frame.map(|frame| format!("{} {}", u16::from(frame.code), frame.reason));
                     return Err(TailError::Ended { reason });
                 }
                 _ => {}
@@ -114,7 +139,11 @@ impl Tail {
 
 fn broken(source: SocketError) -> TailError {
     match source {
-        SocketError::ConnectionClosed | SocketError::AlreadyClosed => TailError::Ended { reason: None },
-        source => TailError::Broken { source: Box::new(source) },
+        SocketError::ConnectionClosed | SocketError::AlreadyClosed => {
+            TailError::Ended { reason: None }
+        }
+        source => TailError::Broken {
+            source: Box::new(source),
+        },
     }
 }
