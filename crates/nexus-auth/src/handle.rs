@@ -242,6 +242,19 @@ impl Auth {
         self.reader_grant(headers).map(|grant| grant.principal)
     }
 
+    /// Who asks at a route that wants a scope: by a token with that scope, or by the signature of the empty
+    /// body, where that is allowed, by a node that may read. Live nodes look after their own deliveries
+    /// that way.
+    ///
+    /// # Errors
+    /// [`Error::Unauthorized`] and [`Error::ScopeMissing`].
+    pub fn asks_for(&self, headers: &HeaderMap, scope: Scope) -> Result<Principal, Error> {
+        let principal = self.reader(headers)?;
+        let is_token = headers.contains_key(AUTHORIZATION);
+        self.require(&principal, if is_token { scope } else { Scope::Read })?;
+        Ok(principal)
+    }
+
     /// As [`Auth::reader`], with what a stream needs to notice that the right ended.
     ///
     /// # Errors

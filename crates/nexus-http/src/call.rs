@@ -4,6 +4,7 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, header};
+use nexus_core::Kind;
 
 use crate::{
     Problem, connection::ConnectionState, rate_limit::AnonymousToken, request_path::cors,
@@ -61,6 +62,24 @@ impl Call {
                 let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
                 (decode_query(key) == name).then(|| decode_query(value))
             })
+    }
+
+    /// The parameter `limit` of a list: by default `default`, and never more than `max`.
+    ///
+    /// # Errors
+    /// `invalid-request` when it is no number above zero.
+    pub fn limit(&self, default: usize, max: usize) -> Result<usize, Problem> {
+        let Some(text) = self.query("limit") else {
+            return Ok(default);
+        };
+        match text.parse::<usize>() {
+            Ok(limit) if limit > 0 => Ok(limit.min(max)),
+            _ => Err(Problem::new(
+                Kind::Malformed,
+                "invalid-request",
+                format!("`limit` must be a number from 1 to {max}"),
+            )),
+        }
     }
 
     /// Whether the client asks for a WebSocket.

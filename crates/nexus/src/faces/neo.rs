@@ -129,9 +129,8 @@ impl Neo {
     /// Who reads, if they have the scope.
     fn reader(&self, call: &Call, scope: Scope) -> Result<Principal, Problem> {
         let token = call.take_anonymous_token()?;
-        let principal = self.auth.reader(&call.headers)?;
+        let principal = self.auth.asks_for(&call.headers, scope)?;
         token.give_back();
-        self.auth.require(&principal, scope)?;
         Ok(principal)
     }
 }

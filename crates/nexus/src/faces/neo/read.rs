@@ -39,7 +39,7 @@ struct Entry<'a> {
 
 pub(super) async fn log(neo: Arc<Neo>, call: Call) -> Answered {
     let principal = neo.reader(&call, Scope::Read)?;
-    let limit = limit(&call)?;
+    let limit = call.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
     let catalogue = neo.log.catalogue();
     let (patterns, form) = match call.query("event") {
         None => (PatternSet::everything(), NameForm::Name),
@@ -61,21 +61,6 @@ pub(super) async fn log(neo: Arc<Neo>, call: Call) -> Answered {
             events: entries,
         },
     ))
-}
-
-/// The `limit` of a list: how many, by default a hundred, at most a thousand.
-fn limit(call: &Call) -> Result<usize, Problem> {
-    match call.query("limit") {
-        None => Ok(LIMIT_DEFAULT),
-        Some(text) => match text.parse::<usize>() {
-            Ok(limit) if limit > 0 => Ok(limit.min(LIMIT_MAX)),
-            _ => Err(Problem::new(
-                Kind::Malformed,
-                "invalid-request",
-                "`limit` must be a number from 1 to 1000",
-            )),
-        },
-    }
 }
 
 async fn newest(
