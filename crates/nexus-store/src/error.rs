@@ -149,6 +149,12 @@ pub enum Damage {
         /// Its number.
         seq: u64,
     },
+    /// An event does not stand where its number says.
+    #[error("event {seq} is out of order")]
+    Order {
+        /// Its number.
+        seq: u64,
+    },
     /// A batch does not begin where the one before it ends.
     #[error("the batch that ends with event {last} does not begin with event {expected}")]
     Gap {

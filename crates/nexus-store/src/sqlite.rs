@@ -14,6 +14,8 @@ mod lock;
 mod names;
 mod page_query;
 mod pages;
+#[cfg(test)]
+mod query_plans;
 mod readers;
 mod rows;
 mod schema;

@@ -1,4 +1,9 @@
 //! The log in SQLite, from outside: the contract of every backend, and what happens when things break.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "what goes wrong in a test ends it"
+)]
 
 mod it {
     mod child;
@@ -8,5 +13,6 @@ mod it {
     mod disk_full;
     mod opening;
     mod sync_failure;
+    mod upkeep;
     mod verifying;
 }

@@ -1,6 +1,6 @@
 //! The reading side: whole pages, each on a connection that cannot write.
 
-use std::sync::Arc;
+use std::{cmp::Reverse, sync::Arc};
 
 use nexus_core::{
     Event, EventPage, EventQuery, Key, OnceEntry, OnceKey, Order, Pages, ReadError, Record,
@@ -22,6 +22,7 @@ use super::{
     },
     schema,
 };
+use crate::Damage;
 
 /// The reading side of a log in SQLite. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -70,6 +71,31 @@ impl Window {
             Order::Descending => self.after.next(),
         }
     }
+}
+
+/// Checks that these are the events that were asked for. A tree that was damaged gives events from
+/// elsewhere, each of them right, and leaves others out.
+fn check_order(
+    events: &[Arc<Event>],
+    order: Order,
+    window: &Window,
+    is_gapless: bool,
+) -> Result<(), Damage> {
+    let mut previous = None;
+    for event in events {
+        let seq = event.seq;
+        let is_next = previous.replace(seq).is_none_or(|previous: Seq| {
+            let (low, high) = match order {
+                Order::Ascending => (previous, seq),
+                Order::Descending => (seq, previous),
+            };
+            low < high && (!is_gapless || low.next() == high)
+        });
+        if !is_next || seq <= window.after || seq > window.through {
+            return Err(Damage::Order { seq: seq.get() });
+        }
+    }
+    Ok(())
 }
 
 impl SqlitePages {
@@ -137,23 +163,28 @@ impl SqlitePages {
             let rows = sqlx::query_with(AssertSqlSafe(sql), arguments)
                 .fetch_all(&mut *connection)
                 .await?;
-            let candidates: i64 = rows.first().map_or(Ok(0), |row| row.try_get(11))?;
-            let mut page = EventPage {
-                events: Vec::with_capacity(rows.len()),
-                reached: window.end(query.order),
-                done: window.is_whole,
-            };
-            if usize::try_from(candidates)? > rows.len() {
-                page.done = false;
-                page.reached = from_column(rows.last().map_or(Ok(0), |row| row.try_get(0))?);
-            }
+            let mut events = Vec::with_capacity(rows.len());
             for row in &rows {
-                let event = self.event(connection, row).await?;
-                // A topic that is newer than the choice of plan came with an event behind the head.
-                if query.patterns.matches(&event.topic) {
-                    page.events.push(Arc::new(event));
-                }
+                events.push(Arc::new(self.event(connection, row).await?));
             }
+            match query.order {
+                Order::Ascending => events.sort_by_key(|event| event.seq),
+                Order::Descending => events.sort_by_key(|event| Reverse(event.seq)),
+            }
+            check_order(&events, query.order, &window, *plan == Plan::Everything)?;
+            let candidates: i64 = rows.first().map_or(Ok(0), |row| row.try_get(11))?;
+            let is_cut = usize::try_from(candidates)? > rows.len();
+            let mut page = EventPage {
+                events,
+                reached: window.end(query.order),
+                done: window.is_whole && !is_cut,
+            };
+            if is_cut && let Some(last) = page.events.last() {
+                page.reached = last.seq;
+            }
+            // A topic that is newer than the choice of plan came with an event behind the head.
+            page.events
+                .retain(|event| query.patterns.matches(&event.topic));
             Ok(page)
         })
         .await
@@ -208,20 +239,12 @@ impl Pages for SqlitePages {
     }
 
     async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>, ReadError> {
-        let family = query.family.as_str();
         let after = query.after_key.as_deref();
-        let (condition, order) = match &query.by {
-            RecordsBy::All => ("(?2 IS NULL OR r.key > ?2)", "r.key"),
-            RecordsBy::Scope(_) => ("(?2 IS NULL OR r.key > ?2) AND r.scope = ?4", "r.key"),
-            RecordsBy::Due(..) => ("r.state = ?4 AND r.due_us <= ?5", "r.due_us, r.key"),
-        };
-        let sql = format!(
-            "SELECT {RECORD_COLUMNS} FROM records AS r WHERE r.family = ?1 AND {condition} ORDER BY {order} LIMIT ?3"
-        );
+        let sql = records_sql(&query.by, after.is_some());
         let question = sqlx::query(AssertSqlSafe(sql))
-            .bind(family)
-            .bind(after)
-            .bind(column(query.records_max));
+            .bind(query.family.as_str())
+            .bind(column(query.records_max))
+            .bind(after);
         let question = match &query.by {
             RecordsBy::All => question,
             RecordsBy::Scope(scope) => question.bind(&**scope),
@@ -294,6 +317,19 @@ impl Pages for SqlitePages {
         })
         .await
     }
+}
+
+/// The statement for a page of records: each form is one that an index answers in its own order, from
+/// where the page begins.
+pub(super) fn records_sql(by: &RecordsBy, is_continued: bool) -> String {
+    let condition = match (by, is_continued) {
+        (RecordsBy::All, false) => "ORDER BY r.key",
+        (RecordsBy::All, true) => "AND r.key > ?3 ORDER BY r.key",
+        (RecordsBy::Scope(_), false) => "AND r.scope = ?4 ORDER BY r.key",
+        (RecordsBy::Scope(_), true) => "AND r.scope = ?4 AND r.key > ?3 ORDER BY r.key",
+        (RecordsBy::Due(..), _) => "AND r.state = ?4 AND r.due_us <= ?5 ORDER BY r.due_us, r.key",
+    };
+    format!("SELECT {RECORD_COLUMNS} FROM records AS r WHERE r.family = ?1 {condition} LIMIT ?2")
 }
 
 /// A count as SQLite takes it.

@@ -12,19 +12,11 @@ const ROW_COUNTS: [usize; 5] = [256, 64, 16, 4, 1];
 pub(crate) struct ByRows([Arc<str>; ROW_COUNTS.len()]);
 
 impl ByRows {
-    /// A statement that begins with `head`, has the text of `row` for each row (told the row's index), and
-    /// ends with `tail`.
-    fn new(head: &str, row: impl Fn(&mut String, usize), tail: &str) -> Self {
+    /// A statement that begins with `head`, has `row` for each row, and ends with `tail`.
+    fn new(head: &str, row: &str, tail: &str) -> Self {
         Self(ROW_COUNTS.map(|count| {
-            let mut text = String::from(head);
-            for n in 0..count {
-                if n > 0 {
-                    text.push(',');
-                }
-                row(&mut text, n);
-            }
-            text.push_str(tail);
-            text.into()
+            let rows = vec![row; count].join(",");
+            format!("{head}{rows}{tail}").into()
         }))
     }
 
@@ -32,33 +24,36 @@ impl ByRows {
     /// one by walking through all of them.
     fn placeholders(head: &str, columns: usize, tail: &str) -> Self {
         let row = format!("(?{})", ",?".repeat(columns - 1));
-        Self::new(head, |text, _| text.push_str(&row), tail)
+        Self::new(head, &row, tail)
+    }
+
+    /// Rows that are written, without those that nothing is bound to.
+    fn insert(head: &str, columns: usize) -> Self {
+        let head = format!("{head} SELECT * FROM (VALUES ");
+        Self::placeholders(&head, columns, ") WHERE column1 IS NOT NULL")
     }
 
     /// New events.
     pub(crate) fn insert_events() -> Self {
-        Self::placeholders(
-            "INSERT INTO events (seq,time_us,id,topic,source,seal,salt,commitment,key,causes,payload) VALUES ",
+        Self::insert(
+            "INSERT INTO events (seq,time_us,id,topic,source,seal,salt,commitment,key,causes,payload)",
             EVENT_COLUMNS,
-            "",
         )
     }
 
     /// New once-keys, and those that take the place of an expired one.
     pub(crate) fn put_once() -> Self {
-        Self::placeholders(
-            "INSERT OR REPLACE INTO once (key,fingerprint,first,last,expires_us,seal) VALUES ",
-            6,
-            "",
+        Self::insert(
+            "INSERT OR REPLACE INTO once (key,fingerprint,first,last,expires_us,seal)",
+            ONCE_COLUMNS,
         )
     }
 
     /// Records, new or changed.
     pub(crate) fn put_records() -> Self {
-        Self::placeholders(
-            "INSERT OR REPLACE INTO records (family,key,owner,scope,state,due_us,revision,fence,body,seal) VALUES ",
-            10,
-            "",
+        Self::insert(
+            "INSERT OR REPLACE INTO records (family,key,owner,scope,state,due_us,revision,fence,body,seal)",
+            RECORD_COLUMNS,
         )
     }
 
@@ -82,31 +77,29 @@ impl ByRows {
             "SELECT {} FROM once WHERE key IN (",
             super::rows::ONCE_COLUMNS
         );
-        Self::new(&head, |text, _| text.push('?'), ")")
+        Self::new(&head, "?", ")")
     }
 
-    /// The statement for the largest count that `rows` fill, and that count.
-    pub(crate) fn filled(&self, rows: usize) -> (Arc<str>, usize) {
-        let n = ROW_COUNTS
-            .iter()
-            .position(|count| *count <= rows)
+    /// The statement for the first of `rows`, and how many of them it takes. Each is a trip to the
+    /// connection's thread: so one that stays half empty is better than several that are filled.
+    /// Placeholders that nothing is bound to are NULL, which stands for no row and equals no name.
+    pub(crate) fn next(&self, rows: usize) -> (Arc<str>, usize) {
+        let holding = ROW_COUNTS.iter().rposition(|count| *count >= rows);
+        let filled = ROW_COUNTS.iter().position(|count| *count <= rows);
+        let n = holding
+            .filter(|n| ROW_COUNTS[*n] <= rows * 2)
+            .or(filled)
             .unwrap_or(ROW_COUNTS.len() - 1);
-        (self.0[n].clone(), ROW_COUNTS[n])
-    }
-
-    /// The statement for the smallest count that holds `rows`, and that count; for more rows than any
-    /// holds, the largest. Placeholders that nothing is bound to are NULL, which equals nothing.
-    pub(crate) fn holding(&self, rows: usize) -> (Arc<str>, usize) {
-        let n = ROW_COUNTS
-            .iter()
-            .rposition(|count| *count >= rows)
-            .unwrap_or(0);
-        (self.0[n].clone(), ROW_COUNTS[n])
+        (self.0[n].clone(), ROW_COUNTS[n].min(rows))
     }
 }
 
 /// The columns of an event.
 pub(crate) const EVENT_COLUMNS: usize = 11;
+/// The columns of a once-key.
+pub(crate) const ONCE_COLUMNS: usize = 6;
+/// The columns of a record.
+pub(crate) const RECORD_COLUMNS: usize = 10;
 
 /// Runs one of these statements.
 pub(crate) async fn run(
@@ -124,25 +117,31 @@ pub(crate) async fn run(
 mod tests {
     use super::*;
 
-    #[test]
-    fn rows_are_filled_from_the_largest_count_down() {
+    fn taken(mut rows: usize) -> Vec<usize> {
         let statement = ByRows::delete_records();
-        let mut left = 347;
         let mut counts = Vec::new();
-        while left > 0 {
-            let (sql, count) = statement.filled(left);
-            assert_eq!(sql.matches("(?,?)").count(), count);
+        while rows > 0 {
+            let (sql, count) = statement.next(rows);
+            assert!(sql.matches("(?,?)").count() >= count);
             counts.push(count);
-            left -= count;
+            rows -= count;
         }
-        assert_eq!(counts, [256, 64, 16, 4, 4, 1, 1, 1]);
+        counts
     }
 
     #[test]
-    fn questions_take_the_smallest_count_that_holds_them() {
-        let statement = ByRows::select_once();
-        for (rows, count) in [(1, 1), (2, 4), (5, 16), (64, 64), (65, 256), (900, 256)] {
-            assert_eq!(statement.holding(rows).1, count, "{rows} rows");
+    fn few_trips_and_little_waste() {
+        assert_eq!(taken(1), [1]);
+        assert_eq!(taken(3), [3]);
+        assert_eq!(taken(5), [4, 1]);
+        assert_eq!(taken(63), [63]);
+        assert_eq!(taken(64), [64]);
+        assert_eq!(taken(65), [64, 1]);
+        assert_eq!(taken(200), [200]);
+        assert_eq!(taken(1_000), [256, 256, 256, 232]);
+        for rows in 1..2_000 {
+            assert_eq!(taken(rows).iter().sum::<usize>(), rows);
+            assert!(taken(rows).len() <= rows / 256 + 7, "{rows} rows");
         }
     }
 }

@@ -11,15 +11,14 @@ use sqlx::{
 use super::{
     names::{Fresh, Names},
     rows::{decode_once, decode_record, event_seal, once_seal, record_seal, to_column},
-    statements::{ByRows, EVENT_COLUMNS, run},
+    statements::{ByRows, EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, run},
 };
 
 /// Begins a transaction that may write.
-pub(crate) const BEGIN: &str = "BEGIN IMMEDIATE";
+const BEGIN: &str = "BEGIN IMMEDIATE";
 /// Begins one, and adds the link that its events hang on: one trip to the connection's thread instead of two.
 const BEGIN_WITH_BATCH: &str =
     "BEGIN IMMEDIATE; INSERT INTO batches (last, first, time_us, hash) VALUES (?1, ?2, ?3, ?4)";
-const BATCH: &str = "INSERT INTO batches (last, first, time_us, hash) VALUES (?1, ?2, ?3, ?4)";
 
 /// The statements of the writer.
 #[derive(Debug)]
@@ -60,8 +59,8 @@ impl Statements {
         let mut loaded = Loaded::default();
         let mut keys = wanted.records.as_slice();
         while !keys.is_empty() {
-            let (sql, count) = self.select_records.holding(keys.len());
-            let (now, later) = keys.split_at(count.min(keys.len()));
+            let (sql, count) = self.select_records.next(keys.len());
+            let (now, later) = keys.split_at(count);
             for record in self.records(connection, sql, now).await? {
                 loaded.records.insert(record.key.clone(), record);
             }
@@ -69,8 +68,8 @@ impl Statements {
         }
         let mut keys = wanted.once.as_slice();
         while !keys.is_empty() {
-            let (sql, count) = self.select_once.holding(keys.len());
-            let (now, later) = keys.split_at(count.min(keys.len()));
+            let (sql, count) = self.select_once.next(keys.len());
+            let (now, later) = keys.split_at(count);
             let mut arguments = arguments(now.len());
             for key in now {
                 bind(&mut arguments, key.as_slice())?;
@@ -113,17 +112,16 @@ impl Statements {
         Ok(records)
     }
 
-    /// Writes a plan, inside the transaction if there is one, else it begins one. Does not commit.
+    /// Begins a transaction and writes a plan. Does not commit.
     pub(crate) async fn write(
         &self,
         connection: &mut SqliteConnection,
         names: &Names,
         plan: &Plan,
-        has_begun: bool,
     ) -> Result<FreshNames, sqlx::Error> {
         let mut fresh = FreshNames::default();
         if let Some((first, last)) = plan.range() {
-            sqlx::query(if has_begun { BATCH } else { BEGIN_WITH_BATCH })
+            sqlx::query(BEGIN_WITH_BATCH)
                 .bind(to_column(last))
                 .bind(to_column(first))
                 .bind(plan.head.time_us)
@@ -131,7 +129,7 @@ impl Statements {
                 .execute(&mut *connection)
                 .await?;
             self.events(connection, names, plan, &mut fresh).await?;
-        } else if !has_begun {
+        } else {
             sqlx::query(BEGIN).execute(&mut *connection).await?;
         }
         self.once(connection, plan).await?;
@@ -150,7 +148,7 @@ impl Statements {
         let mut seq = plan.previous.last.next();
         let mut left = plan.events.as_slice();
         while !left.is_empty() {
-            let (sql, count) = self.insert_events.filled(left.len());
+            let (sql, count) = self.insert_events.next(left.len());
             let (now, later) = left.split_at(count);
             let mut arguments = arguments(count * EVENT_COLUMNS);
             for validated in now {
@@ -186,9 +184,9 @@ impl Statements {
     ) -> Result<(), sqlx::Error> {
         let mut left = plan.once.as_slice();
         while !left.is_empty() {
-            let (sql, count) = self.put_once.filled(left.len());
+            let (sql, count) = self.put_once.next(left.len());
             let (now, later) = left.split_at(count);
-            let mut arguments = arguments(count * 6);
+            let mut arguments = arguments(count * ONCE_COLUMNS);
             for entry in now {
                 let (first, last) = entry.range.unzip();
                 bind(&mut arguments, entry.key.as_slice())?;
@@ -218,9 +216,9 @@ impl Statements {
         }
         let mut left = put.as_slice();
         while !left.is_empty() {
-            let (sql, count) = self.put_records.filled(left.len());
+            let (sql, count) = self.put_records.next(left.len());
             let (now, later) = left.split_at(count);
-            let mut arguments = arguments(count * 10);
+            let mut arguments = arguments(count * RECORD_COLUMNS);
             for record in now {
                 bind_record(&mut arguments, record)?;
             }
@@ -229,7 +227,7 @@ impl Statements {
         }
         let mut left = deleted.as_slice();
         while !left.is_empty() {
-            let (sql, count) = self.delete_records.filled(left.len());
+            let (sql, count) = self.delete_records.next(left.len());
             let (now, later) = left.split_at(count);
             let mut arguments = arguments(count * 2);
             for key in now {

@@ -15,7 +15,7 @@ use super::{
     names::Names,
     readers::Readers,
     sweep::Sweep,
-    transaction::{BEGIN, Statements},
+    transaction::{FreshNames, Statements},
 };
 use crate::{Error, SqliteOptions};
 
@@ -26,7 +26,6 @@ pub struct SqliteBackend {
     /// Absent only after a failure, until [`Backend::reopen`] has a new one.
     connection: Option<SqliteConnection>,
     head: Head,
-    has_begun: bool,
     /// The disk was full at the last failure.
     is_full: bool,
     statements: Statements,
@@ -60,7 +59,6 @@ impl SqliteBackend {
             path: options.path.clone(),
             connection: Some(connection),
             head,
-            has_begun: false,
             is_full: false,
             statements: Statements::new(),
             names,
@@ -74,27 +72,20 @@ impl SqliteBackend {
 
     async fn load(&mut self, wanted: &Wanted) -> Result<Loaded, Cause> {
         let connection = self.connection.as_mut().ok_or_else(no_connection)?;
-        sqlx::query(BEGIN).execute(&mut *connection).await?;
-        self.has_begun = true;
         self.statements.load(connection, wanted).await
     }
 
     /// Writes the plan up to, and without, the commit.
-    async fn write(&mut self, plan: &Plan) -> Result<super::transaction::FreshNames, sqlx::Error> {
+    async fn write(&mut self, plan: &Plan) -> Result<FreshNames, sqlx::Error> {
         let connection = self.connection.as_mut().ok_or_else(no_connection)?;
-        let has_begun = std::mem::replace(&mut self.has_begun, true);
-        let fresh = self
-            .statements
-            .write(connection, &self.names, plan, has_begun)
-            .await?;
+        let fresh = self.statements.write(connection, &self.names, plan).await?;
         self.sweep.after(connection, plan).await?;
         Ok(fresh)
     }
 
-    async fn end(&mut self, statement: &'static str) -> Result<(), sqlx::Error> {
+    async fn end(&mut self) -> Result<(), sqlx::Error> {
         let connection = self.connection.as_mut().ok_or_else(no_connection)?;
-        sqlx::query(statement).execute(connection).await?;
-        self.has_begun = false;
+        sqlx::query("COMMIT").execute(connection).await?;
         Ok(())
     }
 
@@ -107,7 +98,6 @@ impl SqliteBackend {
             None => Fault::Fatal,
         };
         let failed = self.connection.take();
-        self.has_begun = false;
         match fault {
             // Closing it would copy into the database what may not be on the disk.
             Fault::Fatal => std::mem::forget(failed),
@@ -184,11 +174,10 @@ impl SqliteBackend {
 }
 
 impl Backend for SqliteBackend {
+    /// Nobody else can write while this backend holds the lock: what is read here is still so when
+    /// [`Backend::commit`] begins the transaction, together with its first row. That spares every batch a
+    /// trip to the connection's thread, and a batch that comes to nothing two.
     async fn begin(&mut self, wanted: &Wanted) -> Result<(Head, Loaded), WriteError> {
-        if wanted.records.is_empty() && wanted.once.is_empty() {
-            // Nobody else writes, so the head is known and the transaction can begin with its first row.
-            return Ok((self.head, Loaded::default()));
-        }
         match self.load(wanted).await {
             Ok(loaded) => Ok((self.head, loaded)),
             Err(error) => {
@@ -200,12 +189,6 @@ impl Backend for SqliteBackend {
 
     async fn commit(&mut self, plan: &Plan) -> Result<(), WriteError> {
         if plan.is_empty() {
-            if self.has_begun
-                && let Err(error) = self.end("ROLLBACK").await
-            {
-                let (fault, source) = self.fail(error.into()).await;
-                return Err(write_error(fault, Outcome::NotStored, source));
-            }
             return Ok(());
         }
         let fresh = match self.write(plan).await {
@@ -216,7 +199,7 @@ impl Backend for SqliteBackend {
                 return Err(write_error(fault, Outcome::NotStored, source));
             }
         };
-        if let Err(error) = self.end("COMMIT").await {
+        if let Err(error) = self.end().await {
             let (fault, source) = self.fail(error.into()).await;
             let outcome = self.outcome(plan).await;
             return Err(write_error(fault, outcome, source));
@@ -235,7 +218,6 @@ impl Backend for SqliteBackend {
             let loaded = loaded.unwrap_or_else(|panicked| Err(panicked.into()));
             loaded.map_err(|error| write_error(Fault::Full, Outcome::NotStored, error))?;
         }
-        self.has_begun = false;
         match self.connect().await {
             Ok(head) => {
                 self.is_full = false;

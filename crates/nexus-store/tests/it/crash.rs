@@ -9,16 +9,16 @@ use super::child::{Running, judge};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
     let lives = if std::env::var_os("NEXUS_DEEP").is_some() {
-        200
+        500
     } else {
-        6
+        30
     };
     let folder = tempfile::tempdir().unwrap();
     let mut oracle = Oracle::default();
     for life in 0..lives {
         let mut child = Running::start(folder.path(), &format!("life{life}"), &[]);
         // A different moment each time.
-        child.read_oks(&mut oracle, 200 + life * 37);
+        child.read_oks(&mut oracle, 40 + life % 10 * 17);
         child.kill(&mut oracle);
     }
     let judged = judge(folder.path(), &mut oracle).await;

@@ -1,0 +1,177 @@
+//! What the store does besides writing and reading: checkpoints, expired keys, somebody else's lock.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use nexus_core::{
+    Catalogue, Clock, Command, Error, EventQuery, Log, LogOptions, Once, PatternSet, Principal,
+    Random, Seq, Source,
+};
+use nexus_store::{Sqlite, SqliteOptions};
+use sqlx::{Connection, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::task::JoinSet;
+
+use super::child::{database, event, open, read_all};
+
+const WAL_BYTES_MAX: u64 = 2 << 20;
+
+/// However long writing goes on beside reading, the write-ahead log stays near its bound.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_write_ahead_log_stays_small_under_load() {
+    let folder = tempfile::tempdir().unwrap();
+    let (clock, random) = (Clock::System, Random::system());
+    let options = SqliteOptions {
+        wal_bytes_max: WAL_BYTES_MAX,
+        ..SqliteOptions::new(database(folder.path()))
+    };
+    let (backend, pages) = Sqlite::open(options, clock.clone(), random.clone())
+        .await
+        .unwrap();
+    let catalogue = Catalogue::new(Vec::new(), true).unwrap();
+    let (log, service) = Log::open(
+        backend,
+        pages,
+        catalogue,
+        LogOptions::default(),
+        clock,
+        random,
+    )
+    .await
+    .unwrap();
+    let service = tokio::spawn(service.run());
+    let first = event(&log, "first");
+    log.dispatch(&Principal::nexus(), first).await.unwrap();
+    let mut readers = JoinSet::new();
+    for _ in 0..3 {
+        let log = log.clone();
+        readers.spawn(async move {
+            loop {
+                let page = EventQuery::page(Seq::ZERO, log.head().seq, PatternSet::everything());
+                log.events(&page).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    let mut wal = database(folder.path()).into_os_string();
+    wal.push("-wal");
+    let mut largest = 0;
+    for n in 0..250 {
+        let events = vec![event(&log, &format!("{n}{}", "x".repeat(300))); 100];
+        let command = Command {
+            events,
+            ..Command::default()
+        };
+        log.submit(&Principal::nexus(), command).await.unwrap();
+        largest = largest.max(fs::metadata(&wal).unwrap().len());
+    }
+    readers.shutdown().await;
+    let written = fs::metadata(database(folder.path())).unwrap().len();
+    println!("{largest} bytes at most, for a database of {written}");
+    assert!(written > 8 * WAL_BYTES_MAX, "enough was written to need it");
+    // What one checkpoint interval adds, and the batch that was being written.
+    assert!(largest < WAL_BYTES_MAX + (8 << 20), "{largest} bytes");
+    log.close();
+    drop(log);
+    service.await.unwrap().unwrap();
+}
+
+/// Keys that have expired do not pile up.
+#[tokio::test]
+async fn expired_keys_are_removed_as_new_ones_come() {
+    const PER_ROUND: u64 = 1_024;
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Clock::manual(1_763_704_800_000_000);
+    let random = Random::system();
+    let options = SqliteOptions::new(database(folder.path()));
+    let (backend, pages) = Sqlite::open(options, clock.clone(), random.clone())
+        .await
+        .unwrap();
+    let (log, service) = Log::open(
+        backend,
+        pages,
+        Catalogue::known(),
+        LogOptions::default(),
+        clock.clone(),
+        random,
+    )
+    .await
+    .unwrap();
+    let service = tokio::spawn(service.run());
+    let sender = Source::node("shop");
+    for round in 0..10 {
+        let expires_us = clock.now_us() + 1_000_000;
+        let mut requests = JoinSet::new();
+        for n in 0..PER_ROUND {
+            let log = log.clone();
+            let once = Once::request(&sender, &format!("{round}-{n}"), [0; 32], expires_us);
+            let command = Command {
+                once: Some(once),
+                ..Command::default()
+            };
+            requests.spawn(async move { log.submit(&Principal::nexus(), command).await.unwrap() });
+        }
+        requests.join_all().await;
+        clock.advance_us(2_000_000);
+    }
+    log.submit(
+        &Principal::nexus(),
+        Command {
+            once: Some(Once::fact("kept", "for ever")),
+            ..Command::default()
+        },
+    )
+    .await
+    .unwrap();
+    log.close();
+    drop(log);
+    service.await.unwrap().unwrap();
+    let path = database(folder.path());
+    let mut connection =
+        SqliteConnection::connect_with(&SqliteConnectOptions::new().filename(path))
+            .await
+            .unwrap();
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM once")
+        .fetch_one(&mut connection)
+        .await
+        .unwrap();
+    println!("{left} keys are left of {}", PER_ROUND * 10);
+    assert!(left < 4 * PER_ROUND.cast_signed(), "{left} keys");
+}
+
+/// Somebody else's program locks the database: writing waits, says that it was not stored, and goes on by
+/// itself when the lock is gone. Reading does not notice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_foreign_lock_is_waited_for_and_survived() {
+    let folder = tempfile::tempdir().unwrap();
+    let (log, service) = open(folder.path()).await;
+    let service = tokio::spawn(service.run());
+    log.dispatch(&Principal::nexus(), event(&log, "before"))
+        .await
+        .unwrap();
+    let options = SqliteConnectOptions::new().filename(database(folder.path()));
+    let mut foreign = SqliteConnection::connect_with(&options).await.unwrap();
+    foreign.execute("BEGIN IMMEDIATE").await.unwrap();
+    let begun = Instant::now();
+    let nexus = Principal::nexus();
+    let refused = log.dispatch(&nexus, event(&log, "during"));
+    let (refused, read) = tokio::join!(refused, read_all(&log));
+    assert!(
+        matches!(refused, Err(Error::NotStored { .. })),
+        "{refused:?}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(9));
+    assert_eq!(read.len(), 1);
+    foreign.execute("ROLLBACK").await.unwrap();
+    let after = log
+        .dispatch(&Principal::nexus(), event(&log, "after"))
+        .await;
+    assert_eq!(after.unwrap().first, Seq::new(2));
+    log.close();
+    drop(log);
+    service.await.unwrap().unwrap();
+    foreign.close().await.unwrap();
+    let verified = Sqlite::verify(&database(folder.path())).await.unwrap();
+    assert_eq!(verified.last, Seq::new(2));
+}
