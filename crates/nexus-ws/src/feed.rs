@@ -235,14 +235,30 @@ impl Feed {
         }
         let settled = self.settled();
         let since = start.map_or(settled, |start| start.position.seq);
+        self.position = settled;
         if self.subscriptions.is_empty() {
             self.position = since;
-        } else {
-            self.position = settled;
         }
         let replays = since < self.position && !wanted.patterns().is_empty();
-        if replays && self.replays.len() >= REPLAYS_MAX {
+        let leaps = since > self.position;
+        if (replays || leaps) && self.replays.len() >= REPLAYS_MAX {
             return Err(Refusal::TooManyReplays);
+        }
+        if leaps && let Some(membership) = &self.membership {
+            // The new ones begin further on than the connection is: what lies between is for the old
+            // ones alone.
+            let selection = membership.group.selection.clone();
+            let filter = ReplayFilter {
+                wanted: selection.patterns(),
+                sent: Subscriptions::default(),
+            };
+            self.replays.push_back(Replay {
+                selection,
+                filter: Arc::new(filter),
+                after: self.position,
+                through: since,
+            });
+            self.position = since;
         }
         let filter = replays.then(|| ReplayFilter {
             wanted: wanted.patterns(),
