@@ -107,7 +107,7 @@ impl Tail {
             .send(Message::text(subscribe.to_string()))
             .map_err(broken)?;
         let mut tail = Self { socket };
-        let answer = tail.next()?;
+        let answer = tail.next_frame()?;
         let subscribed = serde_json::from_str::<serde_json::Value>(&answer).is_ok_and(|answer| {
             answer["status"] == "subscribed" && answer.get("invalidEvents").is_none()
         });
@@ -122,7 +122,7 @@ impl Tail {
     ///
     /// # Errors
     /// [`TailError::Ended`] or [`TailError::Broken`].
-    pub fn next(&mut self) -> Result<String, TailError> {
+    pub fn next_frame(&mut self) -> Result<String, TailError> {
         loop {
             match self.socket.read().map_err(broken)? {
                 Message::Text(text) => return Ok(text.as_str().to_owned()),

@@ -17,24 +17,24 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn dev(options: &DevOptions, environment: &Environment) -> Result<(), Failure> {
     let loaded = load(Mode::Dev, options.config.as_ref(), environment)?;
-    run(loaded.config, |app, config| {
-        println!("{}", welcome(app, config))
+    run(&loaded.config, |app| {
+        println!("{}", welcome(app, &loaded.config));
     })
 }
 
 pub(crate) fn serve(options: &ServeOptions, environment: &Environment) -> Result<(), Failure> {
     let loaded = load(Mode::Serve, options.config.as_ref(), environment)?;
-    run(loaded.config, |_, _| {})
+    run(&loaded.config, |_| {})
 }
 
-fn run(config: Config, ready: impl FnOnce(&App, &Config)) -> Result<(), Failure> {
+fn run(config: &Config, ready: impl FnOnce(&App)) -> Result<(), Failure> {
     telemetry::init(&config.log).map_err(Error::Telemetry)?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let stop = Stop::listen()?;
         let app = App::builder(config.clone()).build().await?;
         tracing::info!(address = %app.local_addr(), head = %app.log().head(), "ready");
-        ready(&app, &config);
+        ready(&app);
         stop.run(app).await
     });
     // Work that ignores its end must not keep the process.

@@ -1,12 +1,9 @@
 //! `nexusd tail`: print events as they happen, one JSON object a line.
 
-use nexus::{Tail, environment::Environment};
+use nexus::{Tail, config::DEV_SECRET_FILE, environment::Environment};
 
 use super::{Failure, healthcheck::local_address};
 use crate::arguments::TailOptions;
-
-/// Where `nexusd dev` keeps its secret, below the data directory.
-const DEV_SECRET_FILE: &str = "dev-secret";
 
 pub(crate) fn tail(options: &TailOptions, environment: &Environment) -> Result<(), Failure> {
     let address = options
@@ -23,7 +20,7 @@ pub(crate) fn tail(options: &TailOptions, environment: &Environment) -> Result<(
     eprintln!("following {} at {address}", options.events.join(", "));
     let mut left = options.count.unwrap_or(u64::MAX);
     while left > 0 {
-        println!("{}", tail.next().map_err(unreachable)?);
+        println!("{}", tail.next_frame().map_err(unreachable)?);
         left -= 1;
     }
     Ok(())

@@ -108,6 +108,10 @@ fn described(config: &Config) -> serde_json::Value {
 }
 
 /// The configuration was checked when it was read, so this is for embedders who made one by hand.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err wants"
+)]
 fn refused(errors: Vec<nexus_auth::Error>) -> Error {
     let problems = errors.iter().map(|error| ConfigProblem {
         place: "auth".to_owned(),

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use nexus_core::{
-    Catalogue, Event, EventQuery, Kind, NameForm, Order, PatternSet, Principal, ProtocolEvent,
-    Scope, Seq,
+    Catalogue, Event, EventQuery, NameForm, Order, PatternSet, Principal, ProtocolEvent, Scope, Seq,
 };
 use nexus_http::{Call, Problem, Reply};
 use serde::Serialize;
