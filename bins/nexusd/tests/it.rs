@@ -7,8 +7,12 @@
 
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/crash.rs"]
+mod crash;
 #[path = "it/dev.rs"]
 mod dev;
+#[path = "it/disk.rs"]
+mod disk;
 #[path = "it/flow.rs"]
 mod flow;
 #[path = "it/integration_docs.rs"]

@@ -16,7 +16,7 @@ mod stub;
 mod tools;
 
 pub(crate) use daemon::{Daemon, DaemonOptions, SECRET, nexusd};
-pub(crate) use http::{Answer, get, post, request};
+pub(crate) use http::{Answer, end_of_head, get, header, post, request};
 pub(crate) use process::Process;
 pub(crate) use reader::{By, Reader};
 pub(crate) use signing::{hmac_hex, is_signed_standard, sign};
