@@ -63,6 +63,7 @@ impl Sqlite {
             .map_err(Error::database("read its topics"))?;
         head::check_tail(&mut connection, &names).await?;
         let head = head::read_head(&mut connection).await?;
+        file::sync_folder(&options.path)?;
         let names = Arc::new(names);
         let readers = Readers::new(options.path.clone(), options.readers_max);
         let pages = SqlitePages::new(readers.clone(), names.clone());

@@ -82,12 +82,22 @@ impl Unfinished {
 
     /// Gives it its name, durably.
     pub(crate) fn finish(self, database: &Path) -> Result<(), Error> {
-        let sync = |path: &Path| File::open(path).and_then(|file| file.sync_all());
-        sync(&self.0).map_err(failed("sync", &self.0))?;
+        sync(&self.0)?;
         fs::rename(&self.0, database).map_err(failed("rename", &self.0))?;
-        let folder = folder(database);
-        sync(folder).map_err(failed("sync", folder))
+        sync_folder(database)
     }
+}
+
+/// Makes the names of files in the database's folder durable. SQLite does so too when it makes its
+/// write-ahead log, but passes over a failure.
+pub(crate) fn sync_folder(database: &Path) -> Result<(), Error> {
+    sync(folder(database))
+}
+
+fn sync(path: &Path) -> Result<(), Error> {
+    File::open(path)
+        .and_then(|file| file.sync_all())
+        .map_err(failed("sync", path))
 }
 
 #[cfg(test)]

@@ -18,8 +18,9 @@ async fn a_failed_sync_stops_the_process_and_the_log_stays_whole() {
     let mut first = Running::start(folder.path(), "before", &[]);
     first.read_oks(&mut oracle, 1_000);
     first.kill(&mut oracle);
+    // Later than the syncs of starting up, of which one is of a folder: SQLite passes over its failure.
     let moments: &[u32] = if std::env::var_os("NEXUS_DEEP").is_some() {
-        &[2, 3, 5, 8, 13, 21, 34, 55, 89, 144]
+        &[9, 13, 21, 34, 55, 89, 144]
     } else {
         &[9, 40]
     };
