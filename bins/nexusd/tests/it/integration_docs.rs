@@ -501,3 +501,67 @@ fn every_payload_of_the_reference_fits_its_schema() {
     }
     assert_eq!(examples.len(), ProtocolEvent::ALL.len());
 }
+
+#[test]
+fn refusals_stand_in_the_table_of_the_reference() {
+    let daemon = DaemonOptions::serve()
+        .env("NEXUS__LIMITS__BODY_BYTES", "4096")
+        .env("NEXUS__LIMITS__PAYLOAD_BYTES", "2048")
+        .start();
+    let long = "x".repeat(5_000);
+    let vote = |decision: &str| {
+        let payload = json!({ "proposalId": "p", "voterId": "v", "decision": decision });
+        json!({ "event": "VOTE_CAST", "payload": payload }).to_string()
+    };
+    let wide = format!(
+        r#"{{"event":"VOTE_CAST","payload":{{"x":"{}"}}}}"#,
+        &long[..3_000]
+    );
+    let sent = |method: &str, path: &str, headers: &[(&str, &str)], body: &str| {
+        let signature = sign(SECRET, body);
+        let headers = [&[("X-Nexus-Signature", signature.as_str())], headers].concat();
+        request(daemon.address(), method, path, &headers, body)
+    };
+    let key = [("Idempotency-Key", "k")];
+    assert_eq!(sent("POST", "/events", &key, &vote("for")).status, 200);
+    let stranger = request(daemon.address(), "POST", "/events", &[], "{}");
+    let answers = [
+        sent("POST", "/events", &[], "{"),
+        sent("POST", "/events", &[], r#"{"event":"NOPE","payload":{}}"#),
+        sent("POST", "/events", &[], r#"{"event":"VOTE_CAST"}"#),
+        sent("POST", "/events", &[], &vote("maybe")),
+        sent("POST", "/events", &[], "[]"),
+        stranger,
+        sent(
+            "POST",
+            "/events",
+            &[],
+            r#"{"event":"NEXUS_START","payload":{}}"#,
+        ),
+        sent("GET", "/nowhere", &[], ""),
+        sent("DELETE", "/events", &[], ""),
+        sent("POST", "/events", &[], &long),
+        sent("POST", "/events", &[], &wide),
+        sent("POST", "/events", &[("Content-Type", "text/plain")], "{}"),
+        sent("POST", "/events", &key, &vote("against")),
+        sent("POST", "/events", &[("X-Large", &"x".repeat(20_000))], "{}"),
+    ];
+    for answer in answers {
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/problem+json")
+        );
+        let problem = answer.json();
+        let [code, title] =
+            ["code", "title"].map(|name| problem[name].as_str().unwrap().to_owned());
+        let row = format!("| {} | `{code}` | {title} |", answer.status);
+        assert!(REFERENCE.contains(&row), "{row}");
+        assert_eq!(problem["status"], answer.status);
+        assert_eq!(
+            (&problem["error"], &problem["message"]),
+            (&problem["title"], &problem["detail"])
+        );
+        assert_eq!(problem["type"], format!("urn:nexus:problem:{code}"));
+        assert!(problem["request_id"].is_string(), "{problem}");
+    }
+}
