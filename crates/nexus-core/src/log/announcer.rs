@@ -16,7 +16,10 @@ const NOTICES_MAX: usize = 1_024;
 
 /// Where the writer, and later other instances, say what is committed.
 #[derive(Clone)]
-pub(crate) struct Announcements(mpsc::Sender<Notice>);
+pub(crate) struct Announcements {
+    notices: mpsc::Sender<Notice>,
+    ring: Arc<Ring>,
+}
 
 enum Notice {
     /// A batch of this instance.
@@ -28,13 +31,15 @@ enum Notice {
 impl Announcements {
     /// Announces a batch.
     pub(crate) async fn committed(&self, batch: Arc<Batch>) {
+        self.ring.set_stored(batch.last);
         // The announcer ends only after every sender is gone.
-        let _ = self.0.send(Notice::Committed(batch)).await;
+        let _ = self.notices.send(Notice::Committed(batch)).await;
     }
 
     /// Announces events that somebody else has written.
     pub(crate) async fn reached(&self, seq: Seq) {
-        let _ = self.0.send(Notice::Reached(seq)).await;
+        self.ring.set_stored(seq);
+        let _ = self.notices.send(Notice::Reached(seq)).await;
     }
 }
 
@@ -48,8 +53,12 @@ pub(crate) struct Announcer {
 impl Announcer {
     pub(crate) fn new(ring: Arc<Ring>, pages: Arc<dyn ErasedPages>) -> (Announcements, Self) {
         let (sender, notices) = mpsc::channel(NOTICES_MAX);
+        let announcements = Announcements {
+            notices: sender,
+            ring: ring.clone(),
+        };
         (
-            Announcements(sender),
+            announcements,
             Self {
                 notices,
                 ring,

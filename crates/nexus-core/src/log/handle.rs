@@ -294,6 +294,13 @@ impl Log {
         self.position(self.0.ring.head())
     }
 
+    /// The newest event that the store has. A publisher's event is here before the publisher is answered,
+    /// and so a moment before live readers see it: whoever reads the store by pages reads through here.
+    #[must_use]
+    pub fn stored(&self) -> Position {
+        self.position(self.0.ring.stored())
+    }
+
     /// The position of an event of this log.
     #[must_use]
     pub fn position(&self, seq: Seq) -> Position {

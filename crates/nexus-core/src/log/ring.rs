@@ -1,6 +1,12 @@
 //! The ring: recent batches in memory, for readers near the head.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use parking_lot::RwLock;
 use tokio::sync::watch;
@@ -12,6 +18,8 @@ use crate::Seq;
 pub(crate) struct Ring {
     kept: RwLock<Kept>,
     head: watch::Sender<Seq>,
+    /// The newest event that was said to be in the store; the head follows a moment later.
+    stored: AtomicU64,
     events_max: usize,
     bytes_max: usize,
 }
@@ -35,6 +43,7 @@ impl Ring {
         Self {
             kept: RwLock::new(kept),
             head: watch::Sender::new(head),
+            stored: AtomicU64::new(head.get()),
             events_max: options.ring_events_max,
             bytes_max: options.ring_bytes_max,
         }
@@ -43,6 +52,16 @@ impl Ring {
     /// The newest event that readers may see.
     pub(crate) fn head(&self) -> Seq {
         *self.head.borrow()
+    }
+
+    /// The newest event that is known to be in the store.
+    pub(crate) fn stored(&self) -> Seq {
+        Seq::new(self.stored.load(Ordering::Acquire))
+    }
+
+    /// The store has everything through this event.
+    pub(crate) fn set_stored(&self, through: Seq) {
+        self.stored.fetch_max(through.get(), Ordering::Release);
     }
 
     /// Tells when the head moves.

@@ -69,6 +69,23 @@ async fn what_waits_together_is_committed_together() {
     );
 }
 
+/// With one thread, the announcer cannot have run when the publisher is answered.
+#[tokio::test]
+async fn a_publisher_finds_its_event_as_soon_as_it_is_answered() {
+    let rig = rig(LogOptions::default()).await.unwrap();
+    for n in 0..100 {
+        let receipt = publish(&rig.log, n).await.unwrap();
+        assert_eq!(rig.log.stored(), receipt.position());
+        let newest = EventQuery::page(
+            receipt.first.previous(),
+            rig.log.stored().seq,
+            PatternSet::everything(),
+        );
+        let page = rig.log.events(&newest).await.unwrap();
+        assert_eq!(page.events[0].id, receipt.first_id.unwrap());
+    }
+}
+
 #[tokio::test]
 async fn a_request_is_never_split_and_a_batch_is_bounded() {
     let rig = rig(LogOptions {

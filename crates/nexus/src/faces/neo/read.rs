@@ -68,7 +68,8 @@ async fn newest(
     patterns: PatternSet,
     limit: usize,
 ) -> Result<Vec<Arc<Event>>, Problem> {
-    let mut query = EventQuery::page(Seq::ZERO, neo.log.head().seq, patterns);
+    // Not only up to the head that readers are told of: whoever just got an answer finds their own event.
+    let mut query = EventQuery::page(Seq::ZERO, neo.log.stored().seq, patterns);
     query.order = Order::Descending;
     let mut found = Vec::new();
     for _ in 0..PAGES_MAX {
