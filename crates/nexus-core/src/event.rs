@@ -212,6 +212,36 @@ impl Validated {
         self.id
     }
 
+    /// Where it will be filed.
+    #[must_use]
+    pub fn topic(&self) -> &Topic {
+        &self.topic
+    }
+
+    /// Who it comes from.
+    #[must_use]
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Its ordering key.
+    #[must_use]
+    pub fn key(&self) -> Option<&Arc<str>> {
+        self.key.as_ref()
+    }
+
+    /// What it follows from, as JSON.
+    #[must_use]
+    pub fn causes(&self) -> &Bytes {
+        &self.causes
+    }
+
+    /// The payload, as its sender wrote it.
+    #[must_use]
+    pub fn payload(&self) -> &Bytes {
+        &self.payload
+    }
+
     /// The random bytes that keep the commitment from being guessed.
     #[must_use]
     pub fn salt(&self) -> &[u8; 16] {

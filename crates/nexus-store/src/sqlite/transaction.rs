@@ -2,7 +2,9 @@
 
 use std::collections::HashSet;
 
-use nexus_core::{Key, Loaded, OnceKey, Plan, Record, RecordWrite, Source, Topic, Wanted};
+use nexus_core::{
+    Key, Loaded, OnceKey, Plan, Record, RecordWrite, Seq, Source, Topic, Validated, Wanted,
+};
 use sqlx::{
     Arguments, AssertSqlSafe, Row, SqliteConnection, encode::Encode, sqlite::SqliteArguments,
     types::Type,
@@ -11,18 +13,18 @@ use sqlx::{
 use super::{
     names::{Fresh, Names},
     rows::{decode_once, decode_record, event_seal, once_seal, record_seal, to_column},
-    statements::{ByRows, EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, run},
+    statements::{BEGIN_WITH_BATCH, ByRows, EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, run},
 };
 
 /// Begins a transaction that may write.
 const BEGIN: &str = "BEGIN IMMEDIATE";
-/// Begins one, and adds the link that its events hang on: one trip to the connection's thread instead of two.
-const BEGIN_WITH_BATCH: &str =
-    "BEGIN IMMEDIATE; INSERT INTO batches (last, first, time_us, hash) VALUES (?1, ?2, ?3, ?4)";
+/// What is bound to the link of a batch.
+const BATCH_COLUMNS: usize = 4;
 
 /// The statements of the writer.
 #[derive(Debug)]
 pub(crate) struct Statements {
+    whole_batch: ByRows,
     insert_events: ByRows,
     put_once: ByRows,
     put_records: ByRows,
@@ -41,6 +43,7 @@ pub(crate) struct FreshNames {
 impl Statements {
     pub(crate) fn new() -> Self {
         Self {
+            whole_batch: ByRows::whole_batch(),
             insert_events: ByRows::insert_events(),
             put_once: ByRows::put_once(),
             put_records: ByRows::put_records(),
@@ -144,37 +147,66 @@ impl Statements {
         plan: &Plan,
         fresh: &mut FreshNames,
     ) -> Result<(), sqlx::Error> {
-        let time_us = plan.head.time_us;
         let mut seq = plan.previous.last.next();
         let mut left = plan.events.as_slice();
         while !left.is_empty() {
             let (sql, count) = self.insert_events.next(left.len());
             let (now, later) = left.split_at(count);
             let mut arguments = arguments(count * EVENT_COLUMNS);
-            for validated in now {
-                bind(&mut arguments, to_column(seq))?;
-                bind(&mut arguments, time_us)?;
-                let event = validated.numbered(seq, time_us);
-                let topic = fresh.topics.intern(names, connection, &event.topic).await?;
+            for event in now {
+                let topic = fresh
+                    .topics
+                    .intern(names, connection, event.topic())
+                    .await?;
                 let source = fresh
                     .sources
-                    .intern(names, connection, &event.source)
+                    .intern(names, connection, event.source())
                     .await?;
-                bind(&mut arguments, event.id.as_bytes().as_slice())?;
-                bind(&mut arguments, topic)?;
-                bind(&mut arguments, source)?;
-                bind(&mut arguments, event_seal(validated.leaf(), seq, time_us))?;
-                bind(&mut arguments, validated.salt().as_slice())?;
-                bind(&mut arguments, validated.commitment().as_slice())?;
-                bind(&mut arguments, event.key)?;
-                bind(&mut arguments, event.causes.to_vec())?;
-                bind(&mut arguments, event.payload.to_vec())?;
+                bind_event(
+                    &mut arguments,
+                    event,
+                    seq,
+                    plan.head.time_us,
+                    (topic, source),
+                )?;
                 seq = seq.next();
             }
             run(connection, sql, arguments).await?;
             left = later;
         }
         Ok(())
+    }
+
+    /// Writes and commits a plan in one trip to the connection's thread, if it can be done: it has events
+    /// and nothing else, few enough for one statement, under names that have their numbers. That is what
+    /// nearly every commit under load looks like. Says whether it did.
+    pub(crate) async fn write_whole(
+        &self,
+        connection: &mut SqliteConnection,
+        names: &Names,
+        plan: &Plan,
+    ) -> Result<bool, sqlx::Error> {
+        let Some((first, last)) = plan.range() else {
+            return Ok(false);
+        };
+        let (sql, count) = self.whole_batch.next(plan.events.len());
+        if count < plan.events.len() || !plan.once.is_empty() || !plan.records.is_empty() {
+            return Ok(false);
+        }
+        let mut arguments = arguments(BATCH_COLUMNS + count * EVENT_COLUMNS);
+        bind(&mut arguments, to_column(last))?;
+        bind(&mut arguments, to_column(first))?;
+        bind(&mut arguments, plan.head.time_us)?;
+        bind(&mut arguments, plan.head.hash.as_slice())?;
+        let mut seq = first;
+        for event in &plan.events {
+            let ids = names.id(event.topic()).zip(names.id(event.source()));
+            let Some(ids) = ids else { return Ok(false) };
+            bind_event(&mut arguments, event, seq, plan.head.time_us, ids)?;
+            seq = seq.next();
+        }
+        run(connection, sql, arguments).await?;
+        Ok(true)
     }
 
     async fn once(
@@ -280,6 +312,27 @@ where
     T: Encode<'q, sqlx::Sqlite> + Type<sqlx::Sqlite>,
 {
     arguments.add(value).map_err(sqlx::Error::Encode)
+}
+
+/// One row of events; `ids` are the numbers of its topic and its source.
+fn bind_event(
+    arguments: &mut SqliteArguments,
+    event: &Validated,
+    seq: Seq,
+    time_us: i64,
+    ids: (i64, i64),
+) -> Result<(), sqlx::Error> {
+    bind(arguments, to_column(seq))?;
+    bind(arguments, time_us)?;
+    bind(arguments, event.id().as_bytes().as_slice())?;
+    bind(arguments, ids.0)?;
+    bind(arguments, ids.1)?;
+    bind(arguments, event_seal(event.leaf(), seq, time_us))?;
+    bind(arguments, event.salt().as_slice())?;
+    bind(arguments, event.commitment().as_slice())?;
+    bind(arguments, event.key().cloned())?;
+    bind(arguments, event.causes().to_vec())?;
+    bind(arguments, event.payload().to_vec())
 }
 
 fn bind_record(arguments: &mut SqliteArguments, record: &Record) -> Result<(), sqlx::Error> {

@@ -83,6 +83,26 @@ impl SqliteBackend {
         Ok(fresh)
     }
 
+    /// Writes and commits the plan at once, if it is of the kind for which that can be done.
+    async fn write_whole(&mut self, plan: &Plan) -> Result<bool, sqlx::Error> {
+        let connection = self.connection.as_mut().ok_or_else(no_connection)?;
+        self.statements
+            .write_whole(connection, &self.names, plan)
+            .await
+    }
+
+    fn committed(&mut self, plan: &Plan) {
+        self.head = plan.head;
+        self.checkpoints.wrote(plan);
+    }
+
+    /// A failure in or before the commit: only what a new connection sees tells which.
+    async fn undecided(&mut self, error: sqlx::Error, plan: &Plan) -> WriteError {
+        let (fault, source) = self.fail(error.into()).await;
+        let outcome = self.outcome(plan).await;
+        write_error(fault, outcome, source)
+    }
+
     async fn end(&mut self) -> Result<(), sqlx::Error> {
         let connection = self.connection.as_mut().ok_or_else(no_connection)?;
         sqlx::query("COMMIT").execute(connection).await?;
@@ -191,6 +211,14 @@ impl Backend for SqliteBackend {
         if plan.is_empty() {
             return Ok(());
         }
+        match self.write_whole(plan).await {
+            Ok(true) => {
+                self.committed(plan);
+                return Ok(());
+            }
+            Ok(false) => {}
+            Err(error) => return Err(self.undecided(error, plan).await),
+        }
         let fresh = match self.write(plan).await {
             Ok(fresh) => fresh,
             Err(error) => {
@@ -200,14 +228,11 @@ impl Backend for SqliteBackend {
             }
         };
         if let Err(error) = self.end().await {
-            let (fault, source) = self.fail(error.into()).await;
-            let outcome = self.outcome(plan).await;
-            return Err(write_error(fault, outcome, source));
+            return Err(self.undecided(error, plan).await);
         }
         self.names.add(fresh.topics);
         self.names.add(fresh.sources);
-        self.head = plan.head;
-        self.checkpoints.wrote(plan);
+        self.committed(plan);
         Ok(())
     }
 
