@@ -21,12 +21,15 @@ const FACTORY_KEY: &str = "the-key-of-the-factory";
 const OPERATOR: &str = "operator-1f4d7c9a2b5d0c1a4b7e9f2d3c6a8b0e";
 const MINT: &str = "/api/mint";
 const NOTIFY: &str = "/api/webhook/nexus";
+const ALERTS: &str = "/alerts";
 
 /// The outside nodes, and a daemon among them.
 struct World {
     factory: Stub,
     flowpay: Stub,
     neobot: Stub,
+    /// Where people are told what was given up.
+    alerts: Stub,
     daemon: Daemon,
 }
 
@@ -68,7 +71,10 @@ impl World {
             NOTIFY => Respond::json(200, "{}"),
             _ => Respond::json(404, "{}"),
         });
+        let alerts = Stub::agreeable();
         let daemon = DaemonOptions::serve()
+            .env("DISCORD_WEBHOOK_URL", format!("{}{ALERTS}", alerts.url()))
+            .env("NEXUS__ALERTS__FORMAT", "discord")
             .env("FLOWPAY_WEBHOOK_SECRET", FLOWPAY_SECRET)
             .env("NEXUS_NODE_SMART_FACTORY_SECRET", FACTORY_SECRET)
             .env("NEXUS_ADMIN_TOKEN", OPERATOR)
@@ -85,6 +91,7 @@ impl World {
             factory,
             flowpay,
             neobot,
+            alerts,
             daemon,
         }
     }
@@ -102,6 +109,14 @@ impl World {
         );
         assert_eq!(answer.status, 200, "{}", answer.text());
         answer.json()
+    }
+
+    /// The same nodes, and the daemon ended in order and started anew.
+    fn restart(self) -> Self {
+        Self {
+            daemon: self.daemon.restart(),
+            ..self
+        }
     }
 
     fn mints(&self) -> Vec<Received> {
@@ -319,24 +334,18 @@ fn a_payment_is_minted_once_through_whatever_door_it_comes() {
     world.confirmed("tx-1");
     world.confirmed("order-1");
 
-    let World {
-        factory,
-        daemon,
-        flowpay,
-        neobot,
-    } = world;
     // What was begun is finished before the end, so that the counts are final.
-    let daemon = daemon.restart();
-    let mut keys: Vec<_> = factory
-        .received(MINT)
+    let world = world.restart();
+    let mut keys: Vec<_> = world
+        .mints()
         .iter()
         .map(|mint| mint.header("idempotency-key").unwrap().to_owned())
         .collect();
     keys.sort();
     assert_eq!(keys, ["mint:order-1", "mint:tx-1"]);
-    assert_eq!(daemon.log("PAYMENT_RECEIVED").len(), 3);
-    assert_eq!(daemon.log("MINT_REQUESTED").len(), 2);
-    for node in [flowpay, neobot] {
+    assert_eq!(world.daemon.log("PAYMENT_RECEIVED").len(), 3);
+    assert_eq!(world.daemon.log("MINT_REQUESTED").len(), 2);
+    for node in [&world.flowpay, &world.neobot] {
         assert_eq!(node.wait(NOTIFY, 2).len(), 2);
     }
 }
@@ -409,19 +418,21 @@ fn a_factory_that_fails_always_ends_as_a_dead_letter() {
     );
     assert!(world.daemon.log("MINT_REQUESTED").is_empty());
 
+    let alert = world.alerts.wait(ALERTS, 1).remove(0).json();
+    let told = alert["content"].as_str().unwrap();
+    assert!(
+        told.contains("payment-to-mint") && told.contains("after 4 attempts"),
+        "{told}"
+    );
+
     // It does not stand in the way of others, it stays, and it is for operators only.
-    let World {
-        daemon,
-        factory,
-        flowpay: _flowpay,
-        neobot: _neobot,
-    } = world;
-    let daemon = daemon.restart();
+    let world = world.restart();
+    let daemon = &world.daemon;
     assert_eq!(
         daemon.read("/retry/dead-letters?limit=10", OPERATOR)["count"],
         1
     );
-    assert_eq!(factory.received(MINT).len(), 4, "it was given up");
+    assert_eq!(world.mints().len(), 4, "it was given up");
     let bearer = format!("Bearer {FLOWPAY_SECRET}");
     let refused = crate::support::get(
         daemon.address(),
