@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    process::{find, run, stdout_of},
+    process::{cargo, find, run, stdout_of},
     setup,
     workspace::Workspace,
 };
@@ -18,11 +18,11 @@ pub(crate) fn report(workspace: &Workspace) -> Result<()> {
     for left_out in &ready.left_out {
         println!("{left_out}");
     }
-    let has_tool = || stdout_of(Command::new("cargo").args(["llvm-cov", "--version"])).is_ok();
+    let has_tool = || stdout_of(cargo().args(["llvm-cov", "--version"])).is_ok();
     if !has_tool() {
-        run(Command::new("cargo").args(["install", "cargo-llvm-cov", "--locked"]))?;
+        run(cargo().args(["install", "cargo-llvm-cov", "--locked"]))?;
     }
-    let mut tests = Command::new("cargo");
+    let mut tests = cargo();
     tests.arg("llvm-cov");
     if ready.nextest {
         tests.arg("nextest");

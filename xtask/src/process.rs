@@ -39,6 +39,37 @@ pub(crate) fn stdout_of(command: &mut Command) -> Result<Vec<u8>> {
     })
 }
 
+/// Cargo, as it would be started from a shell.
+///
+/// This program is started by cargo, whose variables about *it* must not reach the next cargo: build scripts
+/// watch some of them, and everything above such a crate would be built again each time.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new("cargo");
+    let ours = |name: &str| {
+        [
+            "CARGO_PKG_",
+            "CARGO_MANIFEST_",
+            "CARGO_BIN_",
+            "CARGO_CRATE_",
+        ]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
+            || [
+                "CARGO",
+                "CARGO_PRIMARY_PACKAGE",
+                "LD_LIBRARY_PATH",
+                "OUT_DIR",
+            ]
+            .contains(&name)
+    };
+    for (name, _) in env::vars_os() {
+        if name.to_str().is_some_and(ours) {
+            cargo.env_remove(name);
+        }
+    }
+    cargo
+}
+
 /// Where a program is, by `PATH`.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let paths = env::var_os("PATH")?;

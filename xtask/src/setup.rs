@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     error::{Error, Result},
-    process::{find, run, stdout_of},
+    process::{cargo, find, run, stdout_of},
     steps::LeftOut,
 };
 
@@ -228,11 +228,11 @@ fn python(requirements: &Path, tools: &Path) -> Result<Option<PathBuf>> {
 
 /// Installs cargo-nextest if it is missing.
 fn nextest() -> bool {
-    let installed = || stdout_of(Command::new("cargo").args(["nextest", "--version"])).is_ok();
+    let installed = || stdout_of(cargo().args(["nextest", "--version"])).is_ok();
     if installed() {
         return true;
     }
-    let result = run(Command::new("cargo")
+    let result = run(cargo()
         .args(["install", "cargo-nextest", "--locked", "--version"])
         .arg(NEXTEST_VERSION));
     if let Err(error) = result {

@@ -7,7 +7,7 @@ use clap::Args;
 use crate::{
     bench,
     error::Result,
-    process::run,
+    process::{self, run},
     setup,
     steps::{LeftOut, Steps},
     tidy,
@@ -76,7 +76,7 @@ pub(crate) fn run_all(workspace: &Workspace, options: Options) -> Result<()> {
 }
 
 fn cargo(root: &Path, line: &str) -> Command {
-    let mut cargo = Command::new("cargo");
+    let mut cargo = process::cargo();
     cargo.args(line.split(' ')).current_dir(root);
     cargo
 }

@@ -26,12 +26,19 @@ async fn main() -> Result<(), Error> {
     }
     for _ in 0..3 {
         if let Some(event) = hearing.recv().await {
-            println!("heard {} {}", event.seq, String::from_utf8_lossy(&event.payload));
+            println!(
+                "heard {} {}",
+                event.seq,
+                String::from_utf8_lossy(&event.payload)
+            );
         }
     }
 
     // Whoever comes later reads the same log from its beginning.
-    let (mut cursor, _) = nexus.log().cursor(From::Earliest, PatternSet::everything()).await?;
+    let (mut cursor, _) = nexus
+        .log()
+        .cursor(From::Earliest, PatternSet::everything())
+        .await?;
     while let Some(page) = cursor.try_next().await? {
         for event in page.events {
             println!("read {} {} from {}", event.seq, event.topic, event.source);

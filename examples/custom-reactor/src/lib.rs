@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use nexus_core::{
-    Attempt, Catalogue, Causes, Json, NewEvent, PatternSet, ProtocolEvent, Reaction, Reactor, ReactorError,
-    ReactorOptions,
+    Attempt, Catalogue, Causes, Json, NewEvent, PatternSet, ProtocolEvent, Reaction, Reactor,
+    ReactorError, ReactorOptions,
 };
 
 /// Verifies the identity of everyone who pays: for each payment, an identity.verified event follows.
@@ -22,12 +22,16 @@ impl VerifyPayer {
 
 impl Reactor for VerifyPayer {
     fn options(&self) -> ReactorOptions {
-        ReactorOptions::new("verify-payer", PatternSet::from(ProtocolEvent::PaymentReceived))
+        ReactorOptions::new(
+            "verify-payer",
+            PatternSet::from(ProtocolEvent::PaymentReceived),
+        )
     }
 
     async fn react(&self, attempt: Attempt) -> Result<Reaction, ReactorError> {
-        let payload = Json::parse(&attempt.event.payload)
-            .map_err(|error| ReactorError::final_(format!("the payment cannot be read: {error}")))?;
+        let payload = Json::parse(&attempt.event.payload).map_err(|error| {
+            ReactorError::final_(format!("the payment cannot be read: {error}"))
+        })?;
         let Some(payer) = payload.get("payerId").and_then(Json::as_str) else {
             return Err(ReactorError::final_("the payment names no payer"));
         };

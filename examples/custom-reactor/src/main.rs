@@ -5,7 +5,11 @@
 use std::sync::Arc;
 
 use example_custom_reactor::VerifyPayer;
-use nexus::{App, Error, config::{Config, Mode}, environment::Environment};
+use nexus::{
+    App, Error,
+    config::{Config, Mode},
+    environment::Environment,
+};
 use nexus_core::Catalogue;
 
 #[tokio::main]

@@ -3,7 +3,11 @@
 //! `cargo run --release -p example-embed-http`, then `curl -d '' http://127.0.0.1:3000/orders/o-1/paid`.
 
 use http::StatusCode;
-use nexus::{App, Error, Stop, config::{Config, Mode}, environment::Environment};
+use nexus::{
+    App, Error, Stop,
+    config::{Config, Mode},
+    environment::Environment,
+};
 use nexus_core::{Log, NewEvent, Principal, ProtocolEvent, Publish, Scopes, Source};
 use nexus_http::{Access, Call, Problem, Reply, Route};
 use serde_json::json;
@@ -17,7 +21,11 @@ async fn main() -> Result<(), Error> {
     let app = App::builder(config)
         .routes(|log| {
             let log = log.clone();
-            vec![Route::post("/orders/{id}/paid", Access::Open, move |call| order_paid(log.clone(), call))]
+            vec![Route::post(
+                "/orders/{id}/paid",
+                Access::Open,
+                move |call| order_paid(log.clone(), call),
+            )]
         })
         .build()
         .await?;
@@ -30,7 +38,13 @@ async fn order_paid(log: Log, call: Call) -> Result<Reply, Problem> {
     let shop = Principal::new(Source::node("shop"), Publish::Unreserved, Scopes::NONE);
     let order = call.param("id").unwrap_or_default();
     let payload = json!({ "orderId": order, "amount": 10, "payerId": "shop-customer" }).to_string();
-    let event = NewEvent::new(log.catalogue().known_type(ProtocolEvent::PaymentReceived), payload);
+    let event = NewEvent::new(
+        log.catalogue().known_type(ProtocolEvent::PaymentReceived),
+        payload,
+    );
     let receipt = log.dispatch(&shop, event).await?;
-    Ok(Reply::json(StatusCode::CREATED, &json!({ "position": receipt.position() })))
+    Ok(Reply::json(
+        StatusCode::CREATED,
+        &json!({ "position": receipt.position() }),
+    ))
 }

@@ -16,7 +16,7 @@ use crate::{
         report::{Idle, Ratio, Report, Sample, Series},
     },
     error::{Error, Result},
-    process::{run as run_command, stdout_of},
+    process::{cargo, run as run_command, stdout_of},
     setup,
     workspace::Workspace,
 };
@@ -85,7 +85,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     for left_out in setup::for_benches(&workspace.root, &workspace.tools())?.left_out {
         println!("{left_out}");
     }
-    let mut build = Command::new("cargo");
+    let mut build = cargo();
     build.args(["build", "--profile", "dist", "--package", "bench-load"]);
     if options.servers.contains(&Server::Nexus) {
         build.args(["--package", "nexusd"]);

@@ -29,7 +29,7 @@ const FOREIGN: [Foreign; 5] = [
     Foreign {
         names: &["tungstenite"],
         home: &["crates/nexus-ws", "crates/nexus-client"],
-        dev: false,
+        dev: true,
         why: "only nexus-ws and nexus-client speak WebSocket",
     },
     Foreign {
