@@ -95,16 +95,26 @@ impl Names {
             topics: Table::new(usize::MAX),
             sources: Table::new(SOURCES_REMEMBERED_MAX),
         };
+        names.reload(connection).await?;
+        Ok(names)
+    }
+
+    /// Reads the topics again: after a failure some may be in the database that were never added here, and
+    /// a reader would pass over their events.
+    pub(crate) async fn reload(
+        &self,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), sqlx::Error> {
         let rows = sqlx::query("SELECT id, name FROM topics")
             .fetch_all(connection)
             .await?;
         for row in rows {
             // A name that was changed into none is met again, and reported, by whoever reads its events.
             if let Some(topic) = <Topic as Name>::parse(row.try_get(1)?) {
-                names.topics.write().add(row.try_get(0)?, topic);
+                self.topics.write().add(row.try_get(0)?, topic);
             }
         }
-        Ok(names)
+        Ok(())
     }
 
     /// The number of a name, if it is remembered.

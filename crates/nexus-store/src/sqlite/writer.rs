@@ -172,10 +172,11 @@ impl SqliteBackend {
         }
     }
 
-    /// A connection that answers, with the head that it sees.
+    /// A connection that answers, with the head and the topics that it sees.
     async fn connect(&mut self) -> Result<Head, Error> {
         if let Some(connection) = self.connection.as_mut()
             && let Ok(head) = read_head(connection).await
+            && self.names.reload(connection).await.is_ok()
         {
             return Ok(head);
         }
@@ -188,6 +189,10 @@ impl SqliteBackend {
         }
         connect::check_settings(&mut connection).await?;
         let head = read_head(&mut connection).await?;
+        self.names
+            .reload(&mut connection)
+            .await
+            .map_err(Error::database("read its topics"))?;
         self.connection = Some(connection);
         Ok(head)
     }
@@ -295,4 +300,35 @@ fn fault_of(error: &Error) -> Fault {
 
 fn no_connection() -> sqlx::Error {
     sqlx::Error::PoolClosed
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_core::{PatternSet, Random};
+
+    use super::*;
+    use crate::Sqlite;
+
+    /// A commit that was kept although it was reported as failed leaves topics behind that the writer never
+    /// heard of. Readers would pass over their events.
+    #[tokio::test]
+    async fn topics_of_a_commit_that_nobody_knew_of_are_found_on_reopening() {
+        let folder = tempfile::tempdir().unwrap();
+        let options = SqliteOptions::new(folder.path().join("nexus-log.db"));
+        let opened = Sqlite::open(options, Clock::System, Random::system()).await;
+        let (mut backend, _) = opened.unwrap();
+        let patterns = PatternSet::parse(["test.unheard"]).unwrap();
+        let connection = backend.connection.as_mut().unwrap();
+        sqlx::query("INSERT INTO topics (id, name) VALUES (7, 'test.unheard')")
+            .execute(connection)
+            .await
+            .unwrap();
+        assert_eq!(backend.names.matching(&patterns), Some(Vec::new()));
+        backend.reopen().await.unwrap();
+        // It is the only topic, so that everything matches.
+        assert_eq!(backend.names.matching(&patterns), None);
+        backend.connection = None;
+        backend.reopen().await.unwrap();
+        assert_eq!(backend.names.matching(&patterns), None);
+    }
 }
