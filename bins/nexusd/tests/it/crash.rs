@@ -2,6 +2,8 @@
 
 #[path = "crash/connection.rs"]
 mod connection;
+#[path = "crash/judge.rs"]
+mod judge;
 #[path = "crash/load.rs"]
 mod load;
 #[path = "crash/publisher.rs"]
@@ -24,7 +26,7 @@ use std::{
 
 use nexus_core::Random;
 
-use crate::support::DaemonOptions;
+use crate::support::{Daemon, DaemonOptions};
 
 pub(crate) const PUBLISHERS: usize = 64;
 pub(crate) const READERS: usize = 8;
@@ -59,7 +61,7 @@ fn is_set(name: &str) -> bool {
 
 /// Ends a daemon in order.
 #[track_caller]
-pub(crate) fn stop(daemon: crate::support::Daemon) {
+pub(crate) fn stop(daemon: Daemon) {
     daemon.terminate();
     let (status, ..) = daemon.end();
     assert_eq!(status.code(), Some(0), "{status}");
@@ -110,7 +112,7 @@ fn nothing_acknowledged_is_lost_when_the_daemon_is_killed() {
     stop(daemon);
     let verdict = load.judge(data.path());
     println!(
-        "{kills} kills in {:.1} s, ready after {} ms at most: {verdict:?}",
+        "{kills} kills in {:.1} s, ready after {} ms at most: {verdict}",
         started.elapsed().as_secs_f64(),
         ready_after.as_millis(),
     );

@@ -1,13 +1,14 @@
 //! The clients of a run: publishers and readers that go on from one life of the daemon to the next.
 
-use std::{net::SocketAddr, path::Path, sync::Arc};
+use std::{mem, net::SocketAddr, path::Path, sync::Arc};
 
 use tokio::{runtime::Runtime, task::JoinHandle, time::timeout};
 
 use super::{
+    judge::{Verdict, judge},
     publisher::Publisher,
     reader::Reader,
-    record::{Record, Verdict},
+    record::Record,
 };
 use crate::support::{Daemon, PATIENCE, SECRET, until};
 
@@ -52,8 +53,8 @@ impl Load {
 
     /// Waits until everyone noticed that the daemon has ended.
     pub(crate) fn end(&mut self) {
-        self.publishers = join(&self.runtime, self.publishing.drain(..));
-        self.readers = join(&self.runtime, self.reading.drain(..));
+        self.publishers = join(&self.runtime, mem::take(&mut self.publishing));
+        self.readers = join(&self.runtime, mem::take(&mut self.reading));
     }
 
     /// On a daemon that is not harmed: what is open and has a key is sent again, and readers see everything
@@ -61,18 +62,15 @@ impl Load {
     pub(crate) fn settle(&mut self, daemon: &Daemon) {
         self.lives += 1;
         let address = daemon.address();
-        let spawned: Vec<_> = self.publishers.drain(..).collect();
-        let spawned = spawned
-            .into_iter()
-            .map(|publisher| self.runtime.spawn(publisher.settle(address)));
-        self.publishers = join(&self.runtime, spawned);
+        let publishers = self.publishers.drain(..);
+        let settling = publishers.map(|publisher| self.runtime.spawn(publisher.settle(address)));
+        self.publishers = join(&self.runtime, settling.collect());
         let newest = daemon.read("/events/log?limit=1", SECRET);
         let head = newest["events"][0]["seq"].as_u64().unwrap();
-        let spawned: Vec<_> = self.readers.drain(..).collect();
-        let spawned = spawned
-            .into_iter()
-            .map(|reader| self.runtime.spawn(reader.follow_through(address, head)));
-        self.readers = join(&self.runtime, spawned);
+        let readers = self.readers.drain(..);
+        let reading =
+            readers.map(|reader| self.runtime.spawn(reader.follow_through(address, head)));
+        self.readers = join(&self.runtime, reading.collect());
     }
 
     /// Waits until so many more events were acknowledged.
@@ -121,11 +119,12 @@ impl Load {
     pub(crate) fn judge(self, data: &Path) -> Verdict {
         drop((self.publishers, self.readers));
         let record = Arc::into_inner(self.record).expect("everyone has ended");
-        self.runtime.block_on(record.judge(data, self.lives))
+        let judging = judge(record.into_known(), data, self.lives);
+        self.runtime.block_on(judging)
     }
 }
 
-fn join<T>(runtime: &Runtime, tasks: impl Iterator<Item = JoinHandle<T>>) -> Vec<T> {
+fn join<T>(runtime: &Runtime, tasks: Vec<JoinHandle<T>>) -> Vec<T> {
     let all = async {
         let mut ended = Vec::new();
         for task in tasks {

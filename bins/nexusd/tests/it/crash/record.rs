@@ -1,24 +1,12 @@
-//! What all clients of a run wrote down: what was asked and told, and what readers saw.
+//! What all clients of a run write down: what was asked and told, and what readers saw.
 
-use std::{
-    path::Path,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Mutex,
+    atomic::{AtomicUsize, Ordering},
 };
 
-use nexus_core::{
-    Catalogue, Clock, Digest, Event, From, Log, LogOptions, PatternSet, Position, Random, Seq,
-    sha256,
-};
-use nexus_store::{Sqlite, SqliteOptions};
-use nexus_testkit::oracle::{Journal, Judged, Oracle};
-
-use super::publisher::token_of;
-
-/// The file of the log in the data folder.
-const DATABASE: &str = "nexus-log.db";
+use nexus_core::{Digest, Seq, sha256};
+use nexus_testkit::oracle::Journal;
 
 /// What clients know. It is in the memory of the test, which outlives the daemon.
 pub(super) struct Record {
@@ -33,28 +21,16 @@ pub(super) struct Record {
     seen: Mutex<Vec<Digest>>,
 }
 
-/// How a run went, when nothing was wrong with it.
-#[derive(Debug)]
-pub(crate) struct Verdict {
-    /// What the oracle counted; among what is open are the starts.
-    pub(crate) judged: Judged,
-    /// Events in the log.
-    pub(crate) events: usize,
-    /// How often a daemon wrote down that it started.
-    pub(crate) starts: usize,
-    /// Events that readers saw.
-    pub(crate) seen: usize,
+/// What clients knew in the end.
+pub(super) struct Known {
+    /// The lines of the journal.
+    pub(super) journal: Vec<u8>,
+    /// What readers saw of event 1, 2, 3 …
+    pub(super) seen: Vec<Digest>,
     /// Requests that were sent again under their key and then answered.
-    pub(crate) sent_again: usize,
+    pub(super) sent_again: usize,
     /// How many of those had been kept at first.
-    pub(crate) replayed: usize,
-}
-
-impl Verdict {
-    /// Events in the log whose publishers were not told so.
-    pub(crate) fn kept_unanswered(&self) -> usize {
-        self.judged.open_kept - self.starts
-    }
+    pub(super) replayed: usize,
 }
 
 impl Record {
@@ -122,58 +98,11 @@ impl Record {
         }
     }
 
-    /// Compares what the clients know with the log that the last daemon left.
-    pub(super) async fn judge(self, data: &Path, lives: usize) -> Verdict {
-        let (log, epoch) = read_log(data).await;
-        let mut oracle = Oracle::default();
-        let lines = String::from_utf8(self.journal.into_inner()).unwrap();
-        lines.lines().for_each(|line| oracle.line(line).unwrap());
-        // Each life begins with an event of its own, which nobody sent.
-        let start = |event: &Event| format!("start-{}", event.seq);
-        let starts: Vec<_> = log.iter().filter(|event| is_start(event)).collect();
-        for event in &starts {
-            oracle.line(&format!("@invoke {}", start(event))).unwrap();
-        }
-        assert!(
-            starts.len() <= lives,
-            "{} starts in {lives} lives",
-            starts.len()
-        );
-        let judged = oracle
-            .judge(&log, |event| {
-                if is_start(event) {
-                    Some(start(event))
-                } else {
-                    token_of(event)
-                }
-            })
-            .unwrap();
-        let seen = self.seen.into_inner().unwrap();
-        assert!(
-            seen.len() <= log.len(),
-            "readers saw what is not in the log"
-        );
-        for (event, seen) in log.iter().zip(&seen) {
-            let position = Position {
-                epoch,
-                seq: event.seq,
-            };
-            let kept = fingerprint(
-                &position.to_string(),
-                &event.id.to_string(),
-                event.topic.as_str(),
-                event.time_us / 1000,
-                &event.payload,
-            );
-            assert_eq!(*seen, kept, "readers saw another event {}", event.seq);
-        }
-        let verified = Sqlite::verify(&data.join(DATABASE)).await.unwrap();
-        assert_eq!(verified.last.get(), log.len() as u64, "the chain is whole");
-        Verdict {
-            judged,
-            events: log.len(),
-            starts: starts.len(),
-            seen: seen.len(),
+    /// What was written down, when everyone is done.
+    pub(super) fn into_known(self) -> Known {
+        Known {
+            journal: self.journal.into_inner(),
+            seen: self.seen.into_inner().unwrap(),
             sent_again: self.sent_again.into_inner(),
             replayed: self.replayed.into_inner(),
         }
@@ -190,41 +119,4 @@ pub(super) fn fingerprint(
 ) -> Digest {
     let head = format!("{position} {id} {topic} {time_ms} ");
     sha256(&[head.as_bytes(), payload].concat())
-}
-
-fn is_start(event: &Event) -> bool {
-    event.topic.as_str() == "nexus.start"
-}
-
-/// The whole log, read by the store alone.
-async fn read_log(data: &Path) -> (Vec<Arc<Event>>, nexus_core::Epoch) {
-    let (clock, random) = (Clock::System, Random::system());
-    let options = SqliteOptions::new(data.join(DATABASE));
-    let (backend, pages) = Sqlite::open(options, clock.clone(), random.clone())
-        .await
-        .unwrap();
-    let (log, service) = Log::open(
-        backend,
-        pages,
-        Catalogue::known(),
-        LogOptions::default(),
-        clock,
-        random,
-    )
-    .await
-    .unwrap();
-    let service = tokio::spawn(service.run());
-    let (mut cursor, _) = log
-        .cursor(From::Earliest, PatternSet::everything())
-        .await
-        .unwrap();
-    let mut events = Vec::new();
-    while let Some(page) = cursor.try_next().await.unwrap() {
-        events.extend(page.events);
-    }
-    let epoch = log.head().epoch;
-    log.close();
-    drop((log, cursor));
-    service.await.unwrap().unwrap();
-    (events, epoch)
 }

@@ -63,7 +63,7 @@ fn a_failed_sync_stops_the_daemon_and_the_log_stays_whole() {
     load.settle(&daemon);
     stop(daemon);
     let verdict = load.judge(&data);
-    println!("{} failed syncs: {verdict:?}", moments.len());
+    println!("{} failed syncs: {verdict}", moments.len());
     assert_eq!(verdict.seen, verdict.events, "readers saw everything");
 }
 
