@@ -17,7 +17,7 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, VERSION, config::Config, signals::Stop};
+use crate::{Error, VERSION, config::Config, signals::Stop, telemetry};
 
 /// How long everything may take to end.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
@@ -73,13 +73,16 @@ impl Builder {
         build::build(self).await
     }
 
-    /// Builds and runs until SIGTERM or SIGINT.
+    /// Sets up logging, unless the program has done so, builds, and runs until SIGTERM or SIGINT.
     ///
     /// # Errors
     /// As [`Builder::build`] and [`App::run`].
     pub async fn run(self) -> Result<(), Error> {
+        // A program that logs in its own way has said so before.
+        let _ = telemetry::init(&self.config.log);
         let stop = Stop::listen()?;
         let app = self.build().await?;
+        tracing::info!(address = %app.local_addr(), "ready");
         stop.run(app).await
     }
 }
