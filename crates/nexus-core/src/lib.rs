@@ -41,9 +41,11 @@
 #![forbid(unsafe_code)]
 
 mod catalogue;
+mod chain;
 mod clock;
 mod error;
 mod event;
+mod event_type;
 mod json;
 mod kind;
 mod log;
@@ -58,10 +60,12 @@ mod reactor;
 mod record;
 mod topic;
 
-pub use catalogue::{Catalogue, DeclaredEvent, EventType, NameForm, NamedEvent, SchemaCheck};
+pub use catalogue::{Catalogue, NamedEvent};
+pub use chain::{Digest, batch_hash, commitment, leaf, sha256};
 pub use clock::{Clock, iso8601, iso8601_ms, parse_iso8601_us};
 pub use error::{Cause, Error};
-pub use event::{Causes, Digest, Event, NewEvent, Validated, batch_hash, commitment, leaf, sha256};
+pub use event::{Causes, Event, NewEvent, Validated};
+pub use event_type::{DeclaredEvent, EventType, NameForm, SchemaCheck};
 pub use json::{JSON_DEPTH_MAX, Json, RawObject};
 pub use kind::{Coded, Kind};
 pub use log::{

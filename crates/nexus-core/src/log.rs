@@ -5,12 +5,14 @@
 
 mod announcer;
 mod backend;
+mod command;
 mod cursor;
 mod decide;
 mod handle;
 pub(crate) mod memory;
 mod options;
 mod plan;
+mod read;
 mod ring;
 mod service;
 
@@ -20,9 +22,10 @@ pub use backend::{
     PAGE_EVENTS_MAX, PAGE_EXAMINED_MAX, Pages, ReadError, RecordQuery, RecordsBy, Wanted,
     WriteError,
 };
+pub use command::{Command, Health, Receipt};
 pub use cursor::{Cursor, CursorPage, From, Recovery, Start};
 pub use decide::decide;
-pub use handle::{Command, Health, Log, Receipt};
+pub use handle::Log;
 pub use memory::Memory;
 pub use options::LogOptions;
 pub use plan::{Append, Batch, Plan, RecordWrite, Verdict};

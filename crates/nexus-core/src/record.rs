@@ -235,7 +235,7 @@ impl Once {
             OnceOf::Request { .. } => b"request",
         };
         for part in [kind, self.scope.as_bytes(), self.key.as_bytes()] {
-            crate::event::field(&mut hash, part);
+            crate::chain::field(&mut hash, part);
         }
         let mut key = [0; 16];
         key.copy_from_slice(&hash.finish().as_ref()[..16]);

@@ -6,8 +6,12 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "it/failing.rs"]
+mod failing;
 #[path = "it/faulty.rs"]
 mod faulty;
+#[path = "it/helpers.rs"]
+mod helpers;
 #[path = "it/reading.rs"]
 mod reading;
 #[path = "it/writing.rs"]

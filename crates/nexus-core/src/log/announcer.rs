@@ -1,8 +1,8 @@
 //! The announcer: puts what was committed into the ring, in order, and fills holes from the store.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::timeout};
 
 use super::{
     Batch, EventQuery,
@@ -13,6 +13,9 @@ use crate::{PatternSet, Seq};
 
 /// At most this many notices wait; then the writer does.
 const NOTICES_MAX: usize = 1_024;
+
+/// How soon a hole that could not be filled is tried again.
+const FILL_RETRY: Duration = Duration::from_millis(100);
 
 /// Where the writer, and later other instances, say what is committed.
 #[derive(Clone)]
@@ -43,9 +46,12 @@ impl Announcements {
     }
 }
 
-/// Owns the ring's writing side. Runs until every [`Announcements`] is gone.
+/// Owns the ring's writing side. Runs until every [`Announcements`] is gone, and then tells readers that
+/// nothing follows.
 pub(crate) struct Announcer {
     notices: mpsc::Receiver<Notice>,
+    /// The newest event of any notice: the ring must come to hold it.
+    due: Seq,
     ring: Arc<Ring>,
     pages: Arc<dyn ErasedPages>,
 }
@@ -61,6 +67,7 @@ impl Announcer {
             announcements,
             Self {
                 notices,
+                due: ring.head(),
                 ring,
                 pages,
             },
@@ -68,9 +75,10 @@ impl Announcer {
     }
 
     pub(crate) async fn run(mut self) {
-        while let Some(notice) = self.notices.recv().await {
+        while let Some(notice) = self.next().await {
             match notice {
-                Notice::Committed(batch) => {
+                Some(Notice::Committed(batch)) => {
+                    self.due = self.due.max(batch.last);
                     if batch.first > self.ring.head().next() {
                         self.fill(batch.first.previous()).await;
                     }
@@ -79,13 +87,26 @@ impl Announcer {
                         self.ring.push(batch);
                     }
                 }
-                Notice::Reached(seq) => self.fill(seq).await,
+                Some(Notice::Reached(seq)) => self.due = self.due.max(seq),
+                None => {}
             }
+            self.fill(self.due).await;
+        }
+        self.ring.close();
+    }
+
+    /// The next notice, or nothing when a hole is to be tried again; ends when there will be none.
+    async fn next(&mut self) -> Option<Option<Notice>> {
+        if self.ring.head() >= self.due {
+            return self.notices.recv().await.map(Some);
+        }
+        match timeout(FILL_RETRY, self.notices.recv()).await {
+            Ok(notice) => notice.map(Some),
+            Err(_) => Some(None),
         }
     }
 
-    /// Reads up to `through` from the store. A store that cannot be read is tried at the next notice:
-    /// readers fall back to it themselves and see the same failure.
+    /// Reads up to `through` from the store, as far as it can be read now.
     async fn fill(&self, through: Seq) {
         while self.ring.head() < through {
             let after = self.ring.head();

@@ -84,10 +84,15 @@ impl Cursor {
     /// [`Error::Closed`] when nothing will follow.
     pub async fn next(&mut self) -> Result<CursorPage, Error> {
         loop {
+            // Asked before the head is: what was announced before the end is still read.
+            let closed = self.log.0.ring.is_closed();
             // Marked as seen before the read: what is announced after it wakes us.
             let head = *self.head.borrow_and_update();
             if let Some(page) = self.read(head).await? {
                 return Ok(page);
+            }
+            if closed {
+                return Err(Error::Closed);
             }
             self.head.changed().await.map_err(|_| Error::Closed)?;
         }

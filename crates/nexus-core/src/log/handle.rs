@@ -10,90 +10,23 @@ use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
 use super::{
-    Append, Backend, EventPage, EventQuery, LogOptions, Pages, RecordQuery,
+    Append, Backend, Command, Fault, Health, LogOptions, Pages, Receipt,
     announcer::Announcer,
     backend::{ErasedBackend, ErasedPages},
-    cursor::{Cursor, From, Recovery, Start},
     ring::Ring,
     service::{Answer, Request, Service},
 };
 use crate::{
-    Catalogue, Change, Clock, Epoch, Error, Event, Guard, Ids, Key, NewEvent, Once, OnceEntry,
-    PatternSet, Position, Principal, Random, Record, Seq, Validated,
+    Catalogue, Change, Clock, Epoch, Error, Ids, NewEvent, Position, Principal, Random, Seq,
+    Validated,
 };
-
-/// Whether the log can be written.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// It can.
-    Healthy,
-    /// Not now: no space is left, or no connection is to be had. It heals by itself.
-    Full,
-    /// Not any more: the process has to stop.
-    Failed,
-}
-
-/// What somebody wants of the log: events, conditions and changes that are kept together or not at all.
-#[derive(Debug, Clone, Default)]
-pub struct Command {
-    /// The events; may be empty.
-    pub events: Vec<NewEvent>,
-    /// What happens only once.
-    pub once: Option<Once>,
-    /// What has to be true.
-    pub guards: Vec<Guard>,
-    /// What changes with the events.
-    pub changes: Vec<Change>,
-}
-
-impl Command {
-    /// One event and nothing else.
-    #[must_use]
-    pub fn event(event: NewEvent) -> Self {
-        Self {
-            events: vec![event],
-            ..Self::default()
-        }
-    }
-}
-
-/// What was kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Receipt {
-    /// The life of the log.
-    pub epoch: Epoch,
-    /// The first event; zero if there were none.
-    pub first: Seq,
-    /// The last event; zero if there were none.
-    pub last: Seq,
-    /// The identifier of the first event, if there were any.
-    pub first_id: Option<Uuid>,
-    /// When they were committed, in microseconds since 1970.
-    pub time_us: i64,
-    /// The revision of the last record that the command put, so that a lone writer need not read it
-    /// back; zero if it put none, or if this is an answer again.
-    pub revision: u64,
-    /// Whether this is the first answer again, because the same was asked before.
-    pub replayed: bool,
-}
-
-impl Receipt {
-    /// The position of the last event.
-    #[must_use]
-    pub fn position(&self) -> Position {
-        Position {
-            epoch: self.epoch,
-            seq: self.last,
-        }
-    }
-}
 
 /// The log. Cheap to clone; every clone is the same log.
 #[derive(Clone)]
-pub struct Log(Arc<Shared>);
+pub struct Log(pub(super) Arc<Shared>);
 
 pub(crate) struct Shared {
-    epoch: Epoch,
+    pub(super) epoch: Epoch,
     queue: mpsc::Sender<Request>,
     queued_bytes: Arc<AtomicUsize>,
     closing: watch::Sender<bool>,
@@ -103,7 +36,7 @@ pub(crate) struct Shared {
     catalogue: ArcSwap<Catalogue>,
     ids: Ids,
     random: Random,
-    clock: Clock,
+    pub(super) clock: Clock,
     options: LogOptions,
 }
 
@@ -122,12 +55,15 @@ impl Log {
     ) -> Result<(Self, Service), Error> {
         let head = Backend::reopen(&mut backend)
             .await
-            .map_err(|error| Error::NotStored {
-                source: Box::new(error),
+            .map_err(|error| match error.fault {
+                Fault::Full => Error::StorageFull,
+                Fault::Transient | Fault::Fatal => Error::NotStored {
+                    source: Box::new(error),
+                },
             })?;
         let pages: Arc<dyn ErasedPages> = Arc::new(pages);
         let ring = Arc::new(Ring::new(head.last, &options));
-        let (queue, requests) = mpsc::channel(options.queue_requests_max);
+        let (queue, requests) = mpsc::channel(options.queue_requests_max.max(1));
         let (health, healthy) = watch::channel(Health::Healthy);
         let (closing, closed) = watch::channel(false);
         let (announcements, announcer) = Announcer::new(ring.clone(), pages.clone());
@@ -249,7 +185,7 @@ impl Log {
                 mpsc::error::TrySendError::Closed(_) => Error::Closed,
             });
         }
-        // Only a writer that stopped in the middle of a batch drops an answer.
+        // Only a writer that was itself ended in the middle drops an answer.
         answered.await.unwrap_or(Err(Error::OutcomeUnknown))
     }
 
@@ -317,7 +253,8 @@ impl Log {
     }
 
     /// The batches that hold what follows `after`, from memory; nothing when memory does not go back so
-    /// far. For readers that encode once for many; everybody else uses a [`Cursor`].
+    /// far. For readers that encode once for many; everybody else uses a
+    /// [`Cursor`](super::Cursor).
     #[must_use]
     pub fn recent_after(&self, after: Seq, events_max: usize) -> Option<Vec<Arc<super::Batch>>> {
         self.0.ring.after(after, events_max)
@@ -351,126 +288,6 @@ impl Log {
     pub fn close(&self) {
         self.0.closing.send_replace(true);
     }
-
-    /// A cursor from somewhere, and where it really starts.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub async fn cursor(&self, from: From, patterns: PatternSet) -> Result<(Cursor, Start), Error> {
-        let head = self.0.ring.head();
-        let (after, recovery) = match from {
-            From::Latest => (head, Recovery::Recovered),
-            From::Earliest => (self.pruned_through().await?, Recovery::Recovered),
-            From::After(position) if position.epoch != self.0.epoch => (head, Recovery::OtherEpoch),
-            From::After(position) if position.seq > head => {
-                // A receipt may be in its caller's hands a moment before readers see the event.
-                if self.event(position.seq).await?.is_some() {
-                    (position.seq, Recovery::Recovered)
-                } else {
-                    (head, Recovery::Ahead)
-                }
-            }
-            From::After(position) => {
-                let pruned = self.pruned_through().await?;
-                if position.seq < pruned {
-                    (pruned, Recovery::Pruned)
-                } else {
-                    (position.seq, Recovery::Recovered)
-                }
-            }
-        };
-        let start = Start {
-            position: self.position(after),
-            recovery,
-        };
-        Ok((Cursor::new(self.clone(), after, patterns), start))
-    }
-
-    /// A cursor over what happens from now on.
-    #[must_use]
-    pub fn live_cursor(&self, patterns: PatternSet) -> Cursor {
-        Cursor::new(self.clone(), self.0.ring.head(), patterns)
-    }
-
-    /// The last event that retention removed; zero if none was.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub async fn pruned_through(&self) -> Result<Seq, Error> {
-        self.0.pages.pruned_through().await.map_err(read)
-    }
-
-    /// A page of events from the store.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub async fn events(&self, query: &EventQuery) -> Result<EventPage, Error> {
-        self.0.pages.events(query).await.map_err(read)
-    }
-
-    /// The event with a number.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub async fn event(&self, seq: Seq) -> Result<Option<Arc<Event>>, Error> {
-        if seq == Seq::ZERO {
-            return Ok(None);
-        }
-        let page = self
-            .events(&EventQuery::page(
-                seq.previous(),
-                seq,
-                PatternSet::everything(),
-            ))
-            .await?;
-        Ok(page.events.into_iter().next())
-    }
-
-    /// The event with an identifier.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub async fn event_by_id(&self, id: Uuid) -> Result<Option<Arc<Event>>, Error> {
-        self.0.pages.event_by_id(id).await.map_err(read)
-    }
-
-    /// A page of records.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>, Error> {
-        self.0.pages.records(query).await.map_err(read)
-    }
-
-    /// One record.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub async fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
-        self.0.pages.record(key).await.map_err(read)
-    }
-
-    /// What an idempotency key was used for, if it was and has not expired.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub async fn once(&self, once: &Once) -> Result<Option<OnceEntry>, Error> {
-        let entry = self.0.pages.once(&once.stored_key()).await.map_err(read)?;
-        let now_us = self.0.clock.now_us();
-        Ok(entry.filter(|entry| {
-            entry
-                .expires_us
-                .is_none_or(|expires_us| expires_us > now_us)
-        }))
-    }
-
-    /// The last event at or before a time, in microseconds since 1970.
-    ///
-    /// # Errors
-    /// [`Error::Read`].
-    pub async fn last_before(&self, time_us: i64) -> Result<Seq, Error> {
-        self.0.pages.last_before(time_us).await.map_err(read)
-    }
 }
 
 impl std::fmt::Debug for Log {
@@ -479,10 +296,6 @@ impl std::fmt::Debug for Log {
             .field("head", &self.head().to_string())
             .finish_non_exhaustive()
     }
-}
-
-fn read(source: crate::Cause) -> Error {
-    Error::Read { source }
 }
 
 fn change_weight(change: &Change) -> usize {

@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -20,6 +20,8 @@ pub(crate) struct Ring {
     head: watch::Sender<Seq>,
     /// The newest event that was said to be in the store; the head follows a moment later.
     stored: AtomicU64,
+    /// Whether nothing will follow.
+    closed: AtomicBool,
     events_max: usize,
     bytes_max: usize,
 }
@@ -44,6 +46,7 @@ impl Ring {
             kept: RwLock::new(kept),
             head: watch::Sender::new(head),
             stored: AtomicU64::new(head.get()),
+            closed: AtomicBool::new(false),
             events_max: options.ring_events_max,
             bytes_max: options.ring_bytes_max,
         }
@@ -67,6 +70,17 @@ impl Ring {
     /// Tells when the head moves.
     pub(crate) fn changes(&self) -> watch::Receiver<Seq> {
         self.head.subscribe()
+    }
+
+    /// Nothing will follow: wakes every reader, so that those at the head learn it.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.head.send_modify(|_| {});
+    }
+
+    /// Whether nothing will follow.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
     }
 
     /// Takes the batch that follows, forgets the oldest beyond the bounds, and wakes every reader.

@@ -14,8 +14,8 @@ use super::{
     LogOptions,
     announcer::Announcements,
     backend::{ErasedBackend, Fault, Outcome, Wanted, WriteError, committed},
+    command::Health,
     decide,
-    handle::Health,
     plan::{Append, Plan, Verdict},
 };
 use crate::{Clock, Error, Seq};
@@ -79,6 +79,7 @@ impl Service {
         let result = self.work().await;
         if result.is_err() {
             self.health.send_replace(Health::Failed);
+            self.refuse_queued();
         } else {
             self.backend.close().await;
         }
@@ -103,15 +104,25 @@ impl Service {
         }
     }
 
+    /// Says to what still waits that nothing of it was tried.
+    fn refuse_queued(&mut self) {
+        self.queue.close();
+        let queued = std::iter::from_fn(|| self.queue.try_recv().ok());
+        for request in self.carried.take().into_iter().chain(queued) {
+            let _ = request.answer.send(Err(Error::Closed));
+        }
+    }
+
     async fn next(&mut self, retry_at: Option<Instant>) -> Next {
         if let Some(carried) = self.carried.take() {
             return Next::Request(Box::new(carried));
         }
         tokio::select! {
             biased;
+            // First, so that callers who never stop asking cannot keep the log from closing.
+            _ = self.closing.wait_for(|closing| *closing), if !self.queue.is_closed() => Next::Close,
             request = self.queue.recv() => request.map_or(Next::Done, |request| Next::Request(Box::new(request))),
             () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => Next::Retry,
-            _ = self.closing.wait_for(|closing| *closing), if !self.queue.is_closed() => Next::Close,
         }
     }
 
@@ -229,7 +240,9 @@ impl Service {
             _ => refuse(answers, &error),
         }
         match reopened {
-            Ok(_) => {
+            Ok(head) => {
+                // Also what an earlier failure left in the log without anyone having been told.
+                self.announcements.reached(head.last).await;
                 self.health.send_replace(Health::Healthy);
                 Ok(())
             }

@@ -1,19 +1,21 @@
-//! A backend that fails when it is told to, over a log in memory.
+//! A database that fails when it is told to, over a log in memory.
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use nexus_core::{
-    Backend, Catalogue, Clock, Error, Fault, Head, Loaded, Log, LogOptions, Memory, Outcome, Plan,
-    Random, Service, Wanted, WriteError,
+    Backend, Catalogue, Clock, Error, Event, EventPage, EventQuery, Fault, Head, Key, Loaded, Log,
+    LogOptions, Memory, OnceEntry, OnceKey, Outcome, Pages, Plan, Random, ReadError, Record,
+    RecordQuery, Seq, Service, Wanted, WriteError,
 };
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
+use uuid::Uuid;
 
 /// How the next commit goes wrong.
 #[derive(Debug, Clone, Copy)]
@@ -32,6 +34,10 @@ const COMMITS_MAX: u32 = 1 << 20;
 pub struct Switches {
     pub fail_commit: Arc<Mutex<Option<Failure>>>,
     pub full: Arc<AtomicBool>,
+    /// So many connections in a row cannot be had.
+    pub fail_reopen: Arc<AtomicUsize>,
+    /// Whether events cannot be read.
+    pub unreadable: Arc<AtomicBool>,
     /// Each commit takes a permit; none, and it waits.
     pub commits: Arc<Semaphore>,
     /// How many events each commit had.
@@ -78,7 +84,48 @@ impl Backend for Faulty {
         if self.switches.full.load(Ordering::SeqCst) {
             return Err(error(Fault::Full, Outcome::NotStored));
         }
+        let one_less = |left: usize| left.checked_sub(1);
+        let failing = &self.switches.fail_reopen;
+        if failing
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+            .is_ok()
+        {
+            return Err(error(Fault::Transient, Outcome::NotStored));
+        }
         self.memory.reopen().await
+    }
+}
+
+/// The reading side, which fails too when it is told to.
+pub struct FaultyPages {
+    memory: Memory,
+    switches: Switches,
+}
+
+impl Pages for FaultyPages {
+    async fn events(&self, query: &EventQuery) -> Result<EventPage, ReadError> {
+        if self.switches.unreadable.load(Ordering::SeqCst) {
+            return Err("injected".into());
+        }
+        self.memory.events(query).await
+    }
+    async fn event_by_id(&self, id: Uuid) -> Result<Option<Arc<Event>>, ReadError> {
+        self.memory.event_by_id(id).await
+    }
+    async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>, ReadError> {
+        self.memory.records(query).await
+    }
+    async fn record(&self, key: &Key) -> Result<Option<Record>, ReadError> {
+        self.memory.record(key).await
+    }
+    async fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, ReadError> {
+        self.memory.once(key).await
+    }
+    async fn pruned_through(&self) -> Result<Seq, ReadError> {
+        self.memory.pruned_through().await
+    }
+    async fn last_before(&self, time_us: i64) -> Result<Seq, ReadError> {
+        self.memory.last_before(time_us).await
     }
 }
 
@@ -103,6 +150,8 @@ pub async fn rig(options: LogOptions) -> Result<Rig, Error> {
     let switches = Switches {
         fail_commit: Arc::default(),
         full: Arc::default(),
+        fail_reopen: Arc::default(),
+        unreadable: Arc::default(),
         commits: Arc::new(Semaphore::new(COMMITS_MAX as usize)),
         batches: Arc::default(),
     };
@@ -110,9 +159,13 @@ pub async fn rig(options: LogOptions) -> Result<Rig, Error> {
         memory: memory.clone(),
         switches: switches.clone(),
     };
+    let pages = FaultyPages {
+        memory,
+        switches: switches.clone(),
+    };
     let clock = Clock::manual(1_763_704_800_000_000);
     let (log, service): (Log, Service) =
-        Log::open(backend, memory, Catalogue::known(), options, clock, random).await?;
+        Log::open(backend, pages, Catalogue::known(), options, clock, random).await?;
     Ok(Rig {
         log,
         switches,

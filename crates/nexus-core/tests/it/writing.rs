@@ -1,47 +1,14 @@
-//! The writer: grouping, limits, and honest answers when the storage fails.
-
-use std::{
-    sync::atomic::Ordering,
-    time::{Duration, Instant},
-};
+//! The writer: grouping, limits, conditions and keys.
 
 use nexus_core::{
-    Change, Command, Error, EventQuery, Family, Fault, Guard, Health, Key, Log, LogOptions,
-    NewEvent, Once, Outcome, PatternSet, Principal, ProtocolEvent, Publish, Receipt, Scopes, Seq,
-    Source,
+    Change, Command, Error, EventQuery, Family, Guard, Key, LogOptions, NewEvent, Once, PatternSet,
+    Principal, ProtocolEvent, Publish, Scopes, Seq, Source,
 };
 
-use crate::faulty::{Failure, rig};
-
-fn payment(log: &Log, n: usize) -> NewEvent {
-    let payload = format!(r#"{{"transactionId":"tx-{n}","amount":1,"payerId":"p"}}"#);
-    NewEvent::new(
-        log.catalogue().known_type(ProtocolEvent::PaymentReceived),
-        payload,
-    )
-}
-
-async fn publish(log: &Log, n: usize) -> Result<Receipt, Error> {
-    log.dispatch(&Principal::nexus(), payment(log, n)).await
-}
-
-async fn stored(log: &Log) -> usize {
-    let query = EventQuery::page(
-        Seq::ZERO,
-        Seq::new(u32::MAX.into()),
-        PatternSet::everything(),
-    );
-    log.events(&query).await.unwrap().events.len()
-}
-
-/// Waits for a condition, for at most ten seconds.
-async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let started = Instant::now();
-    while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(10), "{what}");
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-}
+use crate::{
+    faulty::rig,
+    helpers::{eventually, payment, publish, stored},
+};
 
 #[tokio::test]
 async fn what_waits_together_is_committed_together() {
@@ -195,116 +162,6 @@ async fn too_many_bytes_in_the_queue_are_refused_too() {
         refused += usize::from(matches!(other.await.unwrap(), Err(Error::Overloaded)));
     }
     assert!(refused > 0);
-}
-
-#[tokio::test]
-async fn failures_are_answered_honestly() {
-    let rig = rig(LogOptions::default()).await.unwrap();
-    let fail = |outcome, stored| {
-        *rig.switches.fail_commit.lock() = Some(Failure {
-            fault: Fault::Transient,
-            outcome,
-            stored,
-        });
-    };
-    fail(Outcome::NotStored, false);
-    assert!(matches!(
-        publish(&rig.log, 1).await,
-        Err(Error::NotStored { .. })
-    ));
-    assert_eq!(stored(&rig.log).await, 0);
-    fail(Outcome::Unknown, false);
-    assert!(matches!(
-        publish(&rig.log, 1).await,
-        Err(Error::OutcomeUnknown)
-    ));
-    // The commit was reported as failed, and the log shows that it happened: so it is answered as kept.
-    fail(Outcome::Unknown, true);
-    let receipt = publish(&rig.log, 1).await.unwrap();
-    assert_eq!(receipt.first, Seq::new(1));
-    assert_eq!(publish(&rig.log, 1).await.unwrap().first, Seq::new(2));
-    assert_eq!(rig.log.health(), Health::Healthy);
-}
-
-#[tokio::test]
-async fn a_full_disk_makes_the_log_read_only_until_space_returns() {
-    let rig = rig(LogOptions {
-        full_retry: Duration::from_millis(5),
-        ..LogOptions::default()
-    })
-    .await
-    .unwrap();
-    publish(&rig.log, 1).await.unwrap();
-    rig.switches.full.store(true, Ordering::SeqCst);
-    assert!(matches!(
-        publish(&rig.log, 1).await,
-        Err(Error::StorageFull)
-    ));
-    assert!(matches!(
-        publish(&rig.log, 1).await,
-        Err(Error::StorageFull)
-    ));
-    assert_eq!(
-        (rig.log.health(), stored(&rig.log).await),
-        (Health::Full, 1)
-    );
-    rig.switches.full.store(false, Ordering::SeqCst);
-    // Callers who keep asking do not keep it from healing.
-    let started = Instant::now();
-    let receipt = loop {
-        match publish(&rig.log, 1).await {
-            Ok(receipt) => break receipt,
-            Err(error) => assert!(matches!(error, Error::StorageFull), "{error:?}"),
-        }
-        assert!(started.elapsed() < Duration::from_secs(10));
-        tokio::task::yield_now().await;
-    };
-    assert_eq!(receipt.first, Seq::new(2));
-}
-
-#[tokio::test]
-async fn a_fatal_failure_closes_the_log() {
-    let rig = rig(LogOptions::default()).await.unwrap();
-    let failure = Failure {
-        fault: Fault::Fatal,
-        outcome: Outcome::Unknown,
-        stored: false,
-    };
-    *rig.switches.fail_commit.lock() = Some(failure);
-    let answer = rig
-        .log
-        .dispatch(&Principal::nexus(), payment(&rig.log, 1))
-        .await;
-    assert!(matches!(answer, Err(Error::OutcomeUnknown)));
-    assert!(rig.service.await.unwrap().is_err());
-    assert_eq!(rig.log.health(), Health::Failed);
-    let answer = rig
-        .log
-        .dispatch(&Principal::nexus(), payment(&rig.log, 1))
-        .await;
-    assert!(matches!(answer, Err(Error::Closed)));
-}
-
-#[tokio::test]
-async fn closing_finishes_what_was_taken() {
-    let rig = rig(LogOptions::default()).await.unwrap();
-    let publishers: Vec<_> = (0..50)
-        .map(|n| {
-            let log = rig.log.clone();
-            tokio::spawn(async move { log.dispatch(&Principal::nexus(), payment(&log, n)).await })
-        })
-        .collect();
-    tokio::task::yield_now().await;
-    rig.log.close();
-    rig.service.await.unwrap().unwrap();
-    let mut kept = 0;
-    for publisher in publishers {
-        match publisher.await.unwrap() {
-            Ok(_) => kept += 1,
-            Err(error) => assert!(matches!(error, Error::Closed), "{error:?}"),
-        }
-    }
-    assert_eq!(stored(&rig.log).await, kept);
 }
 
 #[tokio::test]

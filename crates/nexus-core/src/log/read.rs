@@ -1,0 +1,137 @@
+//! Reading the log: cursors, and pages from the store.
+
+use std::sync::Arc;
+
+use uuid::Uuid;
+
+use super::{
+    EventPage, EventQuery, Log, RecordQuery,
+    cursor::{Cursor, From, Recovery, Start},
+};
+use crate::{Error, Event, Key, Once, OnceEntry, PatternSet, Record, Seq};
+
+impl Log {
+    /// A cursor from somewhere, and where it really starts.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn cursor(&self, from: From, patterns: PatternSet) -> Result<(Cursor, Start), Error> {
+        let head = self.0.ring.head();
+        let (after, recovery) = match from {
+            From::Latest => (head, Recovery::Recovered),
+            From::Earliest => (self.pruned_through().await?, Recovery::Recovered),
+            From::After(position) if position.epoch != self.0.epoch => (head, Recovery::OtherEpoch),
+            From::After(position) if position.seq > head => {
+                // A receipt may be in its caller's hands a moment before readers see the event.
+                if self.event(position.seq).await?.is_some() {
+                    (position.seq, Recovery::Recovered)
+                } else {
+                    (head, Recovery::Ahead)
+                }
+            }
+            From::After(position) => {
+                let pruned = self.pruned_through().await?;
+                if position.seq < pruned {
+                    (pruned, Recovery::Pruned)
+                } else {
+                    (position.seq, Recovery::Recovered)
+                }
+            }
+        };
+        let start = Start {
+            position: self.position(after),
+            recovery,
+        };
+        Ok((Cursor::new(self.clone(), after, patterns), start))
+    }
+
+    /// A cursor over what happens from now on.
+    #[must_use]
+    pub fn live_cursor(&self, patterns: PatternSet) -> Cursor {
+        Cursor::new(self.clone(), self.0.ring.head(), patterns)
+    }
+
+    /// The last event that retention removed; zero if none was.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn pruned_through(&self) -> Result<Seq, Error> {
+        self.0.pages.pruned_through().await.map_err(read)
+    }
+
+    /// A page of events from the store.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn events(&self, query: &EventQuery) -> Result<EventPage, Error> {
+        self.0.pages.events(query).await.map_err(read)
+    }
+
+    /// The event with a number.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn event(&self, seq: Seq) -> Result<Option<Arc<Event>>, Error> {
+        if seq == Seq::ZERO {
+            return Ok(None);
+        }
+        let page = self
+            .events(&EventQuery::page(
+                seq.previous(),
+                seq,
+                PatternSet::everything(),
+            ))
+            .await?;
+        Ok(page.events.into_iter().next())
+    }
+
+    /// The event with an identifier.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn event_by_id(&self, id: Uuid) -> Result<Option<Arc<Event>>, Error> {
+        self.0.pages.event_by_id(id).await.map_err(read)
+    }
+
+    /// A page of records.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>, Error> {
+        self.0.pages.records(query).await.map_err(read)
+    }
+
+    /// One record.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn record(&self, key: &Key) -> Result<Option<Record>, Error> {
+        self.0.pages.record(key).await.map_err(read)
+    }
+
+    /// What an idempotency key was used for, if it was and has not expired.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn once(&self, once: &Once) -> Result<Option<OnceEntry>, Error> {
+        let entry = self.0.pages.once(&once.stored_key()).await.map_err(read)?;
+        let now_us = self.0.clock.now_us();
+        Ok(entry.filter(|entry| {
+            entry
+                .expires_us
+                .is_none_or(|expires_us| expires_us > now_us)
+        }))
+    }
+
+    /// The last event at or before a time, in microseconds since 1970.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn last_before(&self, time_us: i64) -> Result<Seq, Error> {
+        self.0.pages.last_before(time_us).await.map_err(read)
+    }
+}
+
+fn read(source: crate::Cause) -> Error {
+    Error::Read { source }
+}
