@@ -329,6 +329,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let until = Instant::now() + self.shared().options.close;
         self.closing.get_or_insert(until);
         self.starting = None;
+        self.feed.leave();
     }
 
     fn shared(&self) -> &Shared {

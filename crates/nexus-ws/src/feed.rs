@@ -296,6 +296,12 @@ impl Feed {
         }
     }
 
+    /// Nothing more is wanted: the group is left, so that no commit wakes the connection any more.
+    pub(crate) fn leave(&mut self) {
+        self.subscriptions = Subscriptions::default();
+        self.regroup();
+    }
+
     /// Joins the group that the subscriptions now belong to.
     fn regroup(&mut self) {
         self.leave_page();

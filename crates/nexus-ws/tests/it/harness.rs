@@ -29,7 +29,7 @@ use tokio_tungstenite::{
 use tokio_util::sync::CancellationToken;
 
 /// How long a test waits for what has to happen.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) const NODE_SECRET: &str = "the-secret-of-flowpay-0123456789abcdef";
 pub(crate) const ADMIN_TOKEN: &str = "the-token-of-the-operator-0123456789";
 pub(crate) const STREAM_TOKEN: &str = "a-token-for-streams-0123456789abcdef";

@@ -26,15 +26,15 @@ async fn publish_much(hub: &Hub) {
 async fn a_reader_that_stands_still_is_closed_loses_nothing_and_holds_up_nobody() {
     let options = WsOptions {
         write_stall: Duration::from_millis(400),
-        close: Duration::from_secs(8),
+        close: PATIENCE,
         ..WsOptions::default()
     };
     let hub = Hub::with(options, LogOptions::default()).await;
     let mut still = hub.connect_small().await;
-    still.subscribe(&["PAYMENT_RECEIVED"]).await;
-    let others: Vec<_> = (0..3).collect();
+    // By its topic, and so in a group of its own.
+    still.subscribe(&["payment.received"]).await;
     let mut reading = Vec::new();
-    for _ in others {
+    for _ in 0..3 {
         let mut client = hub.connect().await;
         client.subscribe(&["PAYMENT_RECEIVED"]).await;
         reading.push(tokio::spawn(async move {
@@ -47,7 +47,9 @@ async fn a_reader_that_stands_still_is_closed_loses_nothing_and_holds_up_nobody(
         let seqs = timeout(PATIENCE, reading).await.expect("promptly").unwrap();
         assert_eq!(seqs, expected);
     }
-    tokio::time::sleep(Duration::from_millis(900)).await;
+    // The others have left by now.
+    until("it is given up", || hub.edge.groups() == 0).await;
+    assert_eq!(hub.edge.connections(), 1, "it may still read why");
     let (frame, last) = still.closed().await;
     assert_eq!(u16::from(frame.code), 4008, "{frame:?}");
     let position = resume_position(&frame);
