@@ -2,7 +2,7 @@
 
 use ::http::StatusCode;
 use nexus_auth::Auth;
-use nexus_core::{Scope, iso8601_ms};
+use nexus_core::{Principal, Scope, Topic, iso8601_ms};
 use nexus_http::{Access, Call, Problem, Reply, Route};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -107,11 +107,15 @@ impl<'a> LetterBody<'a> {
     }
 }
 
+/// The newest dead letters, without those of events that the caller may not read.
 async fn letters(handle: &Handle, auth: &Auth, call: &Call) -> Result<Reply, Problem> {
-    operator(auth, call)?;
-    let letters = handle
+    let caller = operator(auth, call)?;
+    let mut letters = handle
         .dead_letters(call.limit(LETTERS_DEFAULT, LETTERS_MAX)?)
         .await?;
+    letters.retain(|letter| {
+        Topic::parse(&letter.topic).is_ok_and(|topic| caller.readable().matches(&topic))
+    });
     let answer = LettersAnswer {
         success: true,
         count: letters.len(),
@@ -120,10 +124,10 @@ async fn letters(handle: &Handle, auth: &Auth, call: &Call) -> Result<Reply, Pro
     Ok(Reply::json(StatusCode::OK, &answer))
 }
 
-/// Refuses whoever is no operator.
-fn operator(auth: &Auth, call: &Call) -> Result<(), Problem> {
+/// Who asks; refuses whoever is no operator.
+fn operator(auth: &Auth, call: &Call) -> Result<Principal, Problem> {
     let token = call.take_anonymous_token()?;
-    auth.asks_for(&call.headers, Scope::Operate)?;
+    let caller = auth.asks_for(&call.headers, Scope::Operate)?;
     token.give_back();
-    Ok(())
+    Ok(caller)
 }

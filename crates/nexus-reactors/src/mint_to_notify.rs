@@ -14,6 +14,7 @@ use nexus_outbound::{Client, Outgoing};
 use crate::{
     js,
     nodes::{Nodes, below},
+    options::changed,
     outgoing,
 };
 
@@ -95,10 +96,7 @@ impl MintToNotify {
     /// for stay.
     #[must_use]
     pub fn with_options(mut self, change: impl FnOnce(&mut ReactorOptions)) -> Self {
-        let (name, on) = (self.options.name.clone(), self.options.on.clone());
-        change(&mut self.options);
-        self.options.name = name;
-        self.options.on = on;
+        self.options = changed(self.options, change);
         self
     }
 

@@ -16,6 +16,9 @@ use crate::outgoing;
 const FOUND_US: i64 = 10 * 60 * 1_000_000;
 /// How long a node that was not found is not looked for again.
 const MISSED_US: i64 = 60 * 1_000_000;
+/// How long a directory that gave no answer is left alone, when an address is known without it: otherwise
+/// every call would wait for it first.
+const FAILED_US: i64 = 30 * 1_000_000;
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Other names under which a node is in the directory.
@@ -113,11 +116,14 @@ impl Nodes {
             // An old address is better than none.
             Err(error) => {
                 tracing::warn!(node, %error, "the directory of nodes could not be asked");
-                let old = known
-                    .and_then(|found| found.url)
-                    .map(foreign_address)
-                    .or(fallback);
-                old.map(Some).ok_or(error)
+                let old = known.and_then(|found| found.url);
+                let address = old.clone().map(foreign_address).or(fallback);
+                if address.is_some() {
+                    let until_us = self.0.clock.now_us() + FAILED_US;
+                    let found = Found { url: old, until_us };
+                    self.0.found.lock().insert(node.to_owned(), found);
+                }
+                address.map(Some).ok_or(error)
             }
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_core::From;
+use nexus_core::{From, ReactorOptions};
 
 /// Bounds and times of the engine, the same for every target.
 #[derive(Debug, Clone)]
@@ -54,5 +54,19 @@ impl EngineOptions {
         self.window = self.window.max(1);
         self.waiting_max = self.waiting_max.max(1);
         self
+    }
+}
+
+/// The options of a reactor as its user changes them. What it is and what it runs for stays.
+pub(crate) fn changed(
+    mut options: ReactorOptions,
+    change: impl FnOnce(&mut ReactorOptions),
+) -> ReactorOptions {
+    let (name, on) = (options.name.clone(), options.on.clone());
+    change(&mut options);
+    ReactorOptions {
+        name,
+        on,
+        ..options
     }
 }

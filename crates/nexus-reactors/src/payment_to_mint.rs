@@ -16,6 +16,7 @@ use nexus_outbound::{Client, Outgoing};
 
 use crate::{
     nodes::{Nodes, bearer, below},
+    options::changed,
     outgoing,
 };
 
@@ -61,10 +62,7 @@ impl PaymentToMint {
     /// for stay.
     #[must_use]
     pub fn with_options(mut self, change: impl FnOnce(&mut ReactorOptions)) -> Self {
-        let (name, on) = (self.options.name.clone(), self.options.on.clone());
-        change(&mut self.options);
-        self.options.name = name;
-        self.options.on = on;
+        self.options = changed(self.options, change);
         self
     }
 

@@ -1,7 +1,7 @@
 //! The engine's routes on a real server.
 
 use http::Method;
-use nexus_auth::{Auth, AuthOptions, Secret};
+use nexus_auth::{Auth, AuthOptions, NodeOptions, Secret};
 use nexus_core::{Catalogue, Clock, ReactorError};
 use nexus_http::{Server, ServerOptions};
 use nexus_outbound::{Client, OutboundOptions, Outgoing, Trust};
@@ -20,6 +20,11 @@ async fn deliveries_are_told_to_operators_only() {
     let options = AuthOptions {
         default_secrets: vec![Secret::new("a-secret-of-at-least-32-characters").into()],
         admin_token: Some(Secret::new("an-operators-token-of-32-characters")),
+        nodes: vec![NodeOptions {
+            read: Some(vec!["mint.*".into()]),
+            ..NodeOptions::new("mints").secret(Secret::new("a-secret-for-mints-of-32-characters"))
+        }],
+        signed_get: true,
         ..AuthOptions::default()
     };
     let auth = Auth::new(&options, &Catalogue::known(), Clock::System).unwrap();
@@ -96,6 +101,19 @@ async fn deliveries_are_told_to_operators_only() {
             let (status, _) = get(&format!("{prefix}{path}"), token).await;
             assert_eq!(status, expected, "{path}");
         }
+    }
+    // Live nodes ask with a signature: they see what became of the events that they may read.
+    for (node, letters) in [("default", 3), ("mints", 0)] {
+        let url = format!("{root}/retry/dead-letters").parse().unwrap();
+        let mut call = Outgoing::new(Method::GET, url, Trust::Configured);
+        let now_s = Clock::System.now_us() / 1_000_000;
+        let signer = auth.signer(node).unwrap();
+        call.headers.extend(signer.sign("msg-1", now_s, b""));
+        call.headers.insert("x-nexus-node", node.parse().unwrap());
+        let answer = client.send(call).await.unwrap();
+        assert_eq!(answer.status, 200, "{node}");
+        let body: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!(body["count"], letters, "{node}");
     }
     shutdown.cancel();
     running.await.unwrap();

@@ -210,6 +210,35 @@ async fn the_directory_is_asked_once_and_the_factory_is_found_under_its_other_na
     engine.drain().await;
 }
 
+#[tokio::test]
+async fn a_directory_that_does_not_answer_is_left_alone_while_there_is_another_address() {
+    let world = World::new().await;
+    let factory = Stub::new(|_, _| ("200 OK", "", String::new())).await;
+    let directory = Stub::new(|_, _| ("503 Service Unavailable", "", String::new())).await;
+    let addresses = NodeAddresses {
+        directory: Some(Directory {
+            url: directory.url(),
+            key: None,
+        }),
+        fallback: HashMap::from([("smart-factory".to_owned(), factory.url())]),
+        ..NodeAddresses::default()
+    };
+    let clock = Clock::manual(1_763_704_800_000_000);
+    let nodes = Nodes::new(addresses, client(), clock.clone());
+    let reactor = PaymentToMint::new(client(), nodes, None, clock.clone()).shared();
+    let engine = world.engine(vec![reactor]).await;
+    for (n, asked) in [(1, 1), (2, 1), (3, 2)] {
+        if n == 3 {
+            clock.advance_us(60 * 1_000_000);
+        }
+        world.pay(&format!("tx-{n}")).await;
+        until("it is minted", || async { minted(&world).await.len() == n }).await;
+        assert_eq!(directory.received().len(), asked, "payment {n}");
+    }
+    assert_eq!(factory.received().len(), 3);
+    engine.drain().await;
+}
+
 /// Whether the node's own secret, or the default one, signed what it was sent.
 fn is_signed(call: &Received, node: Option<&str>) -> bool {
     let auth = auth();
