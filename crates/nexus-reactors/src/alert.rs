@@ -71,6 +71,8 @@ impl Alerts {
             time_us,
         };
         if let Err(error) = shared.sink.try_send(alert) {
+            // Nobody was told, so the next one is news again.
+            shared.sent_us.lock().remove(cause);
             tracing::warn!(%error, "an alert could not be handed over");
         }
     }
@@ -123,5 +125,19 @@ mod tests {
             messages.push(alert.message);
         }
         assert_eq!(messages, ["first", "other", "later"]);
+    }
+
+    #[test]
+    fn an_alert_that_nobody_could_take_is_told_again() {
+        let (alerts, mut told) = Alerts::channel(Clock::manual(0));
+        for n in 0..ALERTS_MAX {
+            alerts.send(&n.to_string(), String::new);
+        }
+        alerts.send("late", || "lost".into());
+        while told.try_recv().is_ok() {}
+        alerts.send("late", || "told".into());
+        assert_eq!(told.try_recv().unwrap().message, "told");
+        alerts.send("late", || "again".into());
+        assert!(told.try_recv().is_err());
     }
 }
