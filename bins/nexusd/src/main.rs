@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let environment = nexus::environment::Environment::from_iter(std::env::vars());
+    let environment = nexus::environment::Environment::new(std::env::vars_os());
     let result = match arguments.command.unwrap_or(Command::Serve(arguments.serve)) {
         Command::Dev(options) => commands::run::dev(&options, &environment),
         Command::Serve(options) => commands::run::serve(&options, &environment),

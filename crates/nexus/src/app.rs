@@ -4,7 +4,7 @@ mod build;
 mod options;
 mod reactions;
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::Method;
 use nexus_auth::Auth;
@@ -80,8 +80,10 @@ impl Builder {
     pub async fn run(self) -> Result<(), Error> {
         // A program that logs in its own way has said so before.
         let _ = telemetry::init(&self.config.log);
-        let stop = Stop::listen()?;
-        let app = self.build().await?;
+        let mut stop = Stop::listen()?;
+        let Some(app) = stop.unless_stopped(self.build()).await? else {
+            return Ok(());
+        };
         tracing::info!(address = %app.local_addr(), "ready");
         stop.run(app).await
     }
@@ -159,8 +161,8 @@ impl App {
     /// reactors done, log closed.
     ///
     /// # Errors
-    /// [`Error::Storage`] when the log can no longer be written safely, [`Error::DrainTimeout`] when not
-    /// everything ended in time.
+    /// [`Error::Storage`] as soon as the log can no longer be written safely, also while it is ending;
+    /// [`Error::DrainTimeout`] when not everything ended in time.
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Self {
             log,
@@ -171,17 +173,25 @@ impl App {
             ..
         } = self;
         announce_start(&log).await?;
+        // However this ends: not ready, and nothing new is answered.
+        let _not_ready = draining.clone().drop_guard();
         let mut server = tokio::spawn(server.run(draining.clone()));
-        tokio::select! {
-            () = stop.cancelled() => {}
-            ended = &mut writer => return Err(ended_early(ended)),
-        }
+        let running = async {
+            tokio::select! {
+                () = stop.cancelled() => Ok(()),
+                ended = &mut server => Err(server_ended(ended)),
+            }
+        };
+        unless_failed(&mut writer, running).await??;
         tracing::info!("stopping: finishing what is in flight");
         draining.cancel();
-        let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
-            let _ = (&mut server).await;
+        let ending = async {
+            let _ = server.await;
             engine.drain().await;
             log.close();
+        };
+        let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {
+            unless_failed(&mut writer, ending).await?;
             match writer.await {
                 Ok(Ok(())) => Ok(()),
                 ended => Err(ended_early(ended)),
@@ -207,17 +217,74 @@ async fn announce_start(log: &Log) -> Result<(), Error> {
     }
 }
 
+/// Waits for something, but not longer than the log can be written.
+async fn unless_failed<T>(
+    writer: &mut JoinHandle<Result<(), Fatal>>,
+    waited_for: impl Future<Output = T>,
+) -> Result<T, Error> {
+    tokio::select! {
+        biased;
+        waited_for = waited_for => Ok(waited_for),
+        ended = writer => Err(ended_early(ended)),
+    }
+}
+
+/// The server ends only after it was told to.
+fn server_ended(ended: Result<(), tokio::task::JoinError>) -> Error {
+    let source = ended.err().map_or_else(
+        || io::Error::other("it ended without being told to"),
+        io::Error::other,
+    );
+    Error::System {
+        what: "running the server",
+        source,
+    }
+}
+
 /// The writer ends only after it was told to, or because it must.
 fn ended_early(ended: Result<Result<(), Fatal>, tokio::task::JoinError>) -> Error {
     match ended {
         Ok(Err(fatal)) => Error::Storage(fatal),
         Ok(Ok(())) => Error::Log(nexus_core::Error::Closed),
         Err(panic) => {
-            let source = std::io::Error::other(panic);
+            let source = io::Error::other(panic);
             Error::System {
                 what: "running the log's writer",
                 source,
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use nexus_core::{Fault, Outcome, WriteError};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn storage_that_fails_ends_every_wait_at_once() {
+        let fatal = Fatal {
+            source: WriteError {
+                outcome: Outcome::Unknown,
+                fault: Fault::Fatal,
+                source: "the disk is gone".into(),
+            },
+        };
+        let mut writer = tokio::spawn(async move { Err(fatal) });
+        let ended = unless_failed(&mut writer, pending::<()>()).await;
+        let error = ended.unwrap_err();
+        assert!(matches!(error, Error::Storage(_)), "{error:?}");
+        assert_eq!(error.exit_code(), crate::EXIT_STORAGE);
+    }
+
+    #[tokio::test]
+    async fn a_server_that_ends_by_itself_is_an_error() {
+        let panicked = tokio::spawn(async { panic!("on purpose") }).await;
+        for ended in [Ok(()), panicked] {
+            assert_eq!(server_ended(ended).exit_code(), crate::EXIT_FAILURE);
         }
     }
 }

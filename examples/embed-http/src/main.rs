@@ -14,7 +14,7 @@ use serde_json::json;
 
 #[tokio::main]
 async fn main() -> Result<(), Error> {
-    let environment = Environment::from_iter(std::env::vars());
+    let environment = Environment::new(std::env::vars_os());
     let config = Config::from_environment(Mode::Dev, environment)?;
     let stop = Stop::listen()?;
 

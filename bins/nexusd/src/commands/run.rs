@@ -1,6 +1,6 @@
 //! `nexusd dev` and `nexusd serve`: build the application and run it until a signal.
 
-use std::time::Duration;
+use std::{io::Write, time::Duration};
 
 use nexus::{
     App, Error, Stop,
@@ -18,7 +18,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 pub(crate) fn dev(options: &DevOptions, environment: &Environment) -> Result<(), Failure> {
     let loaded = load(Mode::Dev, options.config.as_ref(), environment)?;
     run(&loaded.config, |app| {
-        println!("{}", welcome(app, &loaded.config));
+        // Nobody has to read it.
+        let _ = writeln!(std::io::stdout(), "{}", welcome(app, &loaded.config));
     })
 }
 
@@ -31,8 +32,11 @@ fn run(config: &Config, ready: impl FnOnce(&App)) -> Result<(), Failure> {
     telemetry::init(&config.log).map_err(Error::Telemetry)?;
     let runtime = runtime()?;
     let result = runtime.block_on(async {
-        let stop = Stop::listen()?;
-        let app = App::builder(config.clone()).build().await?;
+        let mut stop = Stop::listen()?;
+        let building = App::builder(config.clone()).build();
+        let Some(app) = stop.unless_stopped(building).await? else {
+            return Ok(());
+        };
         tracing::info!(address = %app.local_addr(), head = %app.log().head(), "ready");
         ready(&app);
         stop.run(app).await

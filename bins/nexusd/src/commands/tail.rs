@@ -1,6 +1,8 @@
 //! `nexusd tail`: print events as they happen, one JSON object a line.
 
-use nexus::{Tail, config::DEV_SECRET_FILE, environment::Environment};
+use std::io::{self, Write};
+
+use nexus::{Error, Tail, config::DEV_SECRET_FILE, environment::Environment};
 
 use super::{Failure, healthcheck::local_address};
 use crate::arguments::TailOptions;
@@ -20,8 +22,16 @@ pub(crate) fn tail(options: &TailOptions, environment: &Environment) -> Result<(
     eprintln!("following {} at {address}", options.events.join(", "));
     let mut left = options.count.unwrap_or(u64::MAX);
     while left > 0 {
-        println!("{}", tail.next_frame().map_err(unreachable)?);
-        left -= 1;
+        let frame = tail.next_frame().map_err(unreachable)?;
+        match writeln!(io::stdout(), "{frame}") {
+            Ok(()) => left -= 1,
+            // Whoever was reading has had enough.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(source) => {
+                let what = "writing to standard output";
+                return Err(Error::System { what, source }.into());
+            }
+        }
     }
     Ok(())
 }

@@ -71,6 +71,19 @@ fn every_problem_of_the_configuration_is_listed_and_exit_is_78() {
 }
 
 #[test]
+fn a_variable_that_is_no_text_does_not_end_the_daemon() {
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = nexusd(folder.path(), &["check"]);
+    command
+        .env("NEXUS_SECRET", SECRET)
+        .env("OTHER", OsStr::from_bytes(b"\xff\xfe"));
+    let (status, stdout, stderr) = Process::run(&mut command);
+    assert_eq!(status.code(), Some(0), "{stderr}");
+    assert_eq!(stdout, "the configuration is valid\n");
+}
+
+#[test]
 fn dev_refuses_production() {
     let folder = tempfile::tempdir().unwrap();
     let (code, _, stderr) = run(

@@ -29,6 +29,8 @@ pub(crate) enum Bounds {
 
 /// A kind of value.
 pub(crate) trait Value: Sized {
+    /// Whether what was written must not be shown.
+    const IS_SECRET: bool = false;
     /// Reads it; an error says what is wrong, and holds no secret.
     fn read(given: &Given, bounds: Bounds) -> Result<Self, String>;
     /// As the reference shows a default.
@@ -130,6 +132,14 @@ fn text(given: &Given) -> Result<&str, String> {
     }
 }
 
+/// What a secret is read from; a refusal does not show it.
+fn secret_text(given: &Given) -> Result<&str, String> {
+    match given {
+        Given::Text(_) | Given::Raw(_) => text(given),
+        _ => Err("it is not text".into()),
+    }
+}
+
 /// What is read from one text, without bounds.
 macro_rules! text_value {
     ($value:ty, $allowed:literal, $read:expr, $show:expr) => {
@@ -173,8 +183,6 @@ text_value!(
     },
     ToString::to_string
 );
-text_value!(Secret, "text", |text| Ok(Self::new(text)), |_| "(secret)"
-    .into());
 text_value!(
     Address,
     "an http or https address",
@@ -208,12 +216,28 @@ text_value!(
         .ok_or_else(|| format!("{:?} is no scope", shorten(text))),
     |scope| scope.as_str().into()
 );
-text_value!(
-    TokenValue,
-    "64 hexadecimal digits",
-    |text| TokenValue::digest(text).map_err(|error| error.to_string()),
-    |_| "(digest)".into()
-);
+/// What is read from a text that is not shown when it is refused.
+macro_rules! secret_value {
+    ($value:ty, $allowed:literal, $shown:literal, $read:expr) => {
+        impl Value for $value {
+            const IS_SECRET: bool = true;
+            fn read(given: &Given, _: Bounds) -> Result<Self, String> {
+                let read: fn(&str) -> Result<Self, String> = $read;
+                read(secret_text(given)?)
+            }
+            fn show(&self) -> String {
+                $shown.into()
+            }
+            fn allowed(_: Bounds) -> String {
+                $allowed.into()
+            }
+        }
+    };
+}
+secret_value!(Secret, "text", "(secret)", |text| Ok(Self::new(text)));
+secret_value!(TokenValue, "64 hexadecimal digits", "(digest)", |text| {
+    Self::digest(text).map_err(|error| error.to_string())
+});
 
 impl DatabaseUrl {
     fn parse(text: &str) -> Result<Self, &'static str> {
@@ -293,6 +317,8 @@ choices!(AlertFormat { "auto" => Auto, "discord" => Discord, "slack" => Slack, "
 choices!(NameForm { "short" => Name, "qualified" => Qualified });
 
 impl<V: Value> Value for Option<V> {
+    const IS_SECRET: bool = V::IS_SECRET;
+
     fn read(given: &Given, bounds: Bounds) -> Result<Self, String> {
         V::read(given, bounds).map(Some)
     }
@@ -305,6 +331,8 @@ impl<V: Value> Value for Option<V> {
 }
 
 impl<V: Value> Value for Vec<V> {
+    const IS_SECRET: bool = V::IS_SECRET;
+
     /// A list; in a variable, what stands between commas.
     fn read(given: &Given, bounds: Bounds) -> Result<Self, String> {
         let items = match given {
@@ -315,6 +343,7 @@ impl<V: Value> Value for Vec<V> {
                 .filter(|item| !item.is_empty())
                 .map(|item| Given::Raw(item.into()))
                 .collect(),
+            _ if V::IS_SECRET => return Err("it is not a list".into()),
             _ => return Err(not(given, "a list")),
         };
         let (mut values, mut wrong) = (Vec::new(), Vec::new());
@@ -353,3 +382,6 @@ impl Value for Scopes {
         Vec::<Scope>::allowed(bounds)
     }
 }
+
+#[cfg(test)]
+mod tests;

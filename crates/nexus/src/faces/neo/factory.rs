@@ -78,28 +78,13 @@ fn gather(body: &RawObject<'_>, metadata: &RawObject<'_>) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::webhook::tests::{Told, told},
+        *,
+    };
 
-    fn reading(text: &'static str) -> Result<(ProtocolEvent, String, String), String> {
-        let bytes = Bytes::from_static(text.as_bytes());
-        let body = RawObject::parse(&bytes).unwrap().unwrap();
-        match read(&bytes, &body) {
-            Ok(Reading::Fact {
-                event,
-                outcome,
-                subject,
-                payload,
-            }) => {
-                let payload = String::from_utf8(payload.to_vec()).unwrap();
-                Ok((
-                    event,
-                    format!("{}:{outcome}", subject.unwrap_or_default()),
-                    payload,
-                ))
-            }
-            Ok(Reading::Nothing) => Err("nothing".to_owned()),
-            Err(problem) => Err(problem.code.to_owned()),
-        }
+    fn reading(text: &'static str) -> Told {
+        told(read, text)
     }
 
     #[test]

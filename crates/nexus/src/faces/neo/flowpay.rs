@@ -62,45 +62,34 @@ pub(super) fn status(body: &RawObject<'_>) -> Result<Option<String>, Problem> {
 
 /// The body as it was sent, with members of its metadata added at the top where they are missing.
 fn lift(text: &Bytes, body: &RawObject<'_>, metadata: &RawObject<'_>, names: &[&str]) -> Bytes {
-    let sent = text.trim_ascii();
-    let missing = names.iter().filter(|name| body.get(name).is_none());
-    let members: String = missing
-        .filter_map(|name| {
-            metadata
-                .get(name)
-                .map(|value| format!(",\"{name}\":{value}"))
-        })
+    let lifted: Vec<_> = names
+        .iter()
+        .filter(|name| body.get(name).is_none())
+        .filter_map(|name| Some((*name, metadata.get(name)?)))
         .collect();
-    match sent.strip_suffix(b"}") {
-        Some(open) if !members.is_empty() => Bytes::from([open, members.as_bytes(), b"}"].concat()),
-        _ => text.slice_ref(sent),
+    if lifted.is_empty() {
+        return text.slice_ref(text.trim_ascii());
     }
+    // A member that was sent as `null` gives way: no name may stand twice.
+    let is_kept = |name: &str| lifted.iter().all(|(other, _)| *other != name);
+    let members = body
+        .members()
+        .filter(|(name, _)| is_kept(name))
+        .chain(lifted.iter().copied())
+        .map(|(name, value)| format!("{}:{value}", serde_json::Value::from(name)));
+    let members: Vec<String> = members.collect();
+    Bytes::from(format!("{{{}}}", members.join(",")))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::webhook::tests::{Told, told},
+        *,
+    };
 
-    fn reading(text: &'static str) -> Result<(ProtocolEvent, String, String), String> {
-        let bytes = Bytes::from_static(text.as_bytes());
-        let body = RawObject::parse(&bytes).unwrap().unwrap();
-        match read(&bytes, &body) {
-            Ok(Reading::Fact {
-                event,
-                outcome,
-                subject,
-                payload,
-            }) => {
-                let payload = String::from_utf8(payload.to_vec()).unwrap();
-                Ok((
-                    event,
-                    format!("{}:{outcome}", subject.unwrap_or_default()),
-                    payload,
-                ))
-            }
-            Ok(Reading::Nothing) => Err("nothing".to_owned()),
-            Err(problem) => Err(problem.code.to_owned()),
-        }
+    fn reading(text: &'static str) -> Told {
+        told(read, text)
     }
 
     #[test]
@@ -129,6 +118,15 @@ mod tests {
     fn what_the_sender_said_at_the_top_stays() {
         let body = r#"{"orderId":"o","status":"confirmed","txHash":"a","metadata":{"txHash":"b"}}"#;
         assert_eq!(reading(body).unwrap().2, body);
+    }
+
+    #[test]
+    fn what_was_sent_as_null_gives_way_to_the_metadata() {
+        let body =
+            r#"{"orderId":"o","status":"confirmed","txHash":null,"metadata":{"txHash":"b"}}"#;
+        let lifted =
+            r#"{"orderId":"o","status":"confirmed","metadata":{"txHash":"b"},"txHash":"b"}"#;
+        assert_eq!(reading(body).unwrap().2, lifted);
     }
 
     #[test]

@@ -13,8 +13,8 @@ pub(super) enum Reading {
         event: ProtocolEvent,
         /// What happened, in one word: with the thing it happened to, the fact's key.
         outcome: &'static str,
-        /// The thing it happened to; nothing if the body does not say, and then the payload's schema
-        /// refuses it.
+        /// The thing it happened to; nothing if the body does not say. Then the payload's schema refuses
+        /// it, except that a mint may fail without a name: each such webhook is an event of its own.
         subject: Option<String>,
         payload: Bytes,
     },
@@ -97,4 +97,44 @@ pub(super) fn invalid(pointer: &str, detail: &str) -> Problem {
 /// Whether the body is `{"event","payload"}`, which every webhook takes as `/events` does.
 pub(super) fn is_event(body: &RawObject<'_>) -> bool {
     body.get("event").is_some() && body.get("payload").is_some()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The event, the end of the fact's key and the payload; else `nothing` or the code of the refusal.
+    pub(crate) type Told = Result<(ProtocolEvent, String, String), String>;
+
+    /// What a reading of a body comes to.
+    pub(crate) fn told(
+        read: impl Fn(&Bytes, &RawObject<'_>) -> Result<Reading, Problem>,
+        text: &'static str,
+    ) -> Told {
+        let bytes = Bytes::from_static(text.as_bytes());
+        let body = RawObject::parse(&bytes).unwrap().unwrap();
+        match read(&bytes, &body) {
+            Ok(Reading::Fact {
+                event,
+                outcome,
+                subject,
+                payload,
+            }) => {
+                let payload = String::from_utf8(payload.to_vec()).unwrap();
+                let key = format!("{}:{outcome}", subject.unwrap_or_default());
+                Ok((event, key, payload))
+            }
+            Ok(Reading::Nothing) => Err("nothing".to_owned()),
+            Err(problem) => Err(problem.code.to_owned()),
+        }
+    }
+
+    #[test]
+    fn only_what_names_a_thing_is_part_of_a_key() {
+        assert_eq!(scalar("\"o-1\"").as_deref(), Some("o-1"));
+        assert_eq!(scalar("7").as_deref(), Some("7"));
+        for raw in ["\"\"", "true", "{}", "[1]"] {
+            assert_eq!(scalar(raw), None, "{raw}");
+        }
+    }
 }
