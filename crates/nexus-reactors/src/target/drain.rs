@@ -72,8 +72,28 @@ impl Target {
                 self.take_ended(ended);
             }
         }
+        // The write that is under way decides which of them have become deliveries.
+        if self.write.is_some() {
+            let written = flight(&mut self.write).await;
+            if !self.take_written(written) {
+                return;
+            }
+        }
         let now_us = self.runner.log.clock().now_us();
         let url = self.runner.target_url();
+        for (delivery, fate) in self
+            .finished
+            .iter_mut()
+            .filter_map(|settle| settle.delivery.as_mut())
+        {
+            if *fate == Fate::Moved {
+                interrupted(delivery, now_us);
+                *fate = Fate::Waiting {
+                    due_us: now_us,
+                    is_suspect: false,
+                };
+            }
+        }
         for (seq, job) in std::mem::take(&mut self.jobs) {
             if job.is_delivery {
                 interrupt_delivery(&self.ledger, &self.status.name, seq, now_us).await;
@@ -123,6 +143,13 @@ impl Target {
     }
 }
 
+/// Notes that the attempt which runs is ended on purpose; it will be made again.
+fn interrupted(delivery: &mut Delivery, now_us: i64) {
+    delivery.running = false;
+    delivery.attempts = delivery.attempts.saturating_sub(1);
+    delivery.note(INTERRUPTED, now_us);
+}
+
 async fn interrupt_delivery(ledger: &Ledger, reactor: &Arc<str>, seq: u64, now_us: i64) {
     let key = delivery::key(reactor, seq);
     let Some(Some(record)) = ledger.read(&key).await else {
@@ -131,9 +158,7 @@ async fn interrupt_delivery(ledger: &Ledger, reactor: &Arc<str>, seq: u64, now_u
     let Some(mut delivery) = Delivery::decode(&record).filter(|delivery| delivery.running) else {
         return;
     };
-    delivery.running = false;
-    delivery.attempts = delivery.attempts.saturating_sub(1);
-    delivery.note(INTERRUPTED, now_us);
+    interrupted(&mut delivery, now_us);
     let command = Command {
         changes: vec![delivery.put(reactor, Some(now_us))],
         ..Command::default()

@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use nexus_core::{Reaction, ReactorError};
+use nexus_core::{Fault, Outcome, Reaction, ReactorError, WriteError};
 
 use crate::support::{Scripted, World, mint, until};
 
@@ -141,6 +141,57 @@ async fn an_attempt_that_draining_cuts_short_is_no_crash() {
     let handle = engine.handle();
     until("it is settled", || async { handle.stats().pending == 0 }).await;
     assert_eq!(handle.stats().dead_letters, 0);
+}
+
+#[tokio::test]
+async fn neither_is_one_that_is_cut_short_while_it_is_moved_out_of_the_window() {
+    const FAULTS: usize = 9;
+    let world = World::new().await;
+    let faults = world.faults.clone();
+    let reactor = Scripted::new("slow", move |attempt| {
+        // From here on nothing is written but that they are moved out, and not at once.
+        if attempt.event.seq.get() == 1 {
+            faults.lock().extend((0..FAULTS).map(|_| WriteError {
+                outcome: Outcome::NotStored,
+                fault: Fault::Transient,
+                source: "injected".into(),
+            }));
+        }
+        std::future::pending()
+    });
+    let ran = reactor.ran();
+    let mut options = crate::support::options();
+    options.window = 4;
+    options.drain_timeout = Duration::from_millis(10);
+    let engine = world.engine_with(vec![reactor.shared()], options).await;
+    let payment = |n| {
+        world.payment(format!(
+            r#"{{"transactionId":"{n}","amount":1,"payerId":"p"}}"#
+        ))
+    };
+    let command = nexus_core::Command {
+        events: (0..8).map(payment).collect(),
+        ..Default::default()
+    };
+    world
+        .log
+        .submit(&nexus_core::Principal::nexus(), command)
+        .await
+        .unwrap();
+    until("they are being moved out", || async {
+        ran.lock().len() == 4 && world.faults.lock().len() < FAULTS
+    })
+    .await;
+    engine.drain().await;
+    let deliveries = world.deliveries().await;
+    assert_eq!(deliveries.len(), 4);
+    for record in deliveries {
+        let body: serde_json::Value = serde_json::from_slice(&record.body).unwrap();
+        assert_eq!(
+            (&body["running"], &body["crashes"]),
+            (&false.into(), &0.into())
+        );
+    }
 }
 
 #[tokio::test]
