@@ -190,10 +190,9 @@ impl Validated {
         }
     }
 
-    /// An event made from parts, for the contract tests of backends.
-    #[cfg(any(test, feature = "test-util"))]
-    #[must_use]
-    pub fn for_test(id: Uuid, topic: Topic, source: Source, payload: Bytes) -> Self {
+    /// An event made from parts.
+    #[cfg(test)]
+    pub(crate) fn for_test(id: Uuid, topic: Topic, source: Source, payload: Bytes) -> Self {
         Self::seal(
             id,
             topic,
