@@ -49,6 +49,11 @@ impl Loader {
                 format!("{} unset, development, test", NEXUS_ENV.name),
             );
         }
+        if self.mode == Mode::Dev && !self.config.server.host.is_loopback() {
+            let place = self.place("server.host");
+            let what = "`dev` listens on this machine alone: use `serve`";
+            self.problems.add_with(place, what, "127.0.0.1, ::1");
+        }
     }
 
     fn sizes(&mut self) {

@@ -159,6 +159,11 @@ fn dev_is_open_on_loopback_and_keeps_the_secret_that_it_makes() {
 
     let refused = place.refusals(Mode::Dev, &[("NEXUS_ENV", "production")]);
     assert!(refused.starts_with("NEXUS_ENV: `dev` is open"), "{refused}");
+    let refused = place.refusals(Mode::Dev, &[("NEXUS_HOST", "0.0.0.0")]);
+    assert!(
+        refused.starts_with("NEXUS_HOST: `dev` listens"),
+        "{refused}"
+    );
 }
 
 #[test]
