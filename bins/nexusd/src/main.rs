@@ -1,4 +1,5 @@
 //! The daemon: arguments, environment, exit codes; everything else is the `nexus` crate.
+#![forbid(unsafe_code)]
 
 mod arguments;
 mod commands;

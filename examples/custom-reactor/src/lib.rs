@@ -1,4 +1,6 @@
 //! A reactor crate: all that it needs is `nexus-core`.
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
 
 use std::sync::Arc;
 
