@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::topic::DIRECT;
 use crate::{
     Digest, Error, EventType, Ids, Json, PayloadProblem, Principal, Random, Seq, Source, Topic,
     commitment, leaf,
@@ -310,6 +311,19 @@ impl Event {
     #[must_use]
     pub fn causes(&self) -> Causes {
         serde_json::from_slice(&self.causes).unwrap_or_default()
+    }
+
+    /// Whether it is a direct message to this session.
+    #[must_use]
+    pub fn is_to(&self, reader: &Source) -> bool {
+        if self.topic.as_str() != DIRECT {
+            return false;
+        }
+        let Some(session) = reader.as_str().strip_prefix("session:") else {
+            return false;
+        };
+        Json::parse(&self.payload)
+            .is_ok_and(|payload| payload.get("to").and_then(Json::as_str) == Some(session))
     }
 
     /// How many bytes it weighs in the ring.

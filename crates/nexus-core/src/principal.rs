@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{Error, PatternSet, Topic, topic::shorten};
+use crate::{Error, Event, PatternSet, Topic, topic::shorten};
 
 /// Who an event came from: `node:flowpay`, `session:session-5`, `user:ana`, `reactor:payment-to-mint`,
 /// `nexus`.
@@ -230,6 +230,18 @@ impl Principal {
         }
     }
 
+    /// Whether the principal may read the event: its topic matches, and if that is private it is from them,
+    /// to them, or they operate.
+    #[must_use]
+    pub fn may_read(&self, event: &Event) -> bool {
+        let is_theirs = || {
+            self.scopes.has(Scope::Operate)
+                || event.source == self.source
+                || event.is_to(&self.source)
+        };
+        self.read.matches(&event.topic) && (!event.topic.is_private() || is_theirs())
+    }
+
     /// What the principal may read.
     #[must_use]
     pub fn readable(&self) -> &PatternSet {
@@ -250,6 +262,31 @@ mod tests {
         assert!(!node.may_publish(&topic, true));
         assert!(!Principal::reactor("r").may_publish(&topic, true));
         assert!(Principal::nexus().may_publish(&topic, true));
+    }
+
+    #[test]
+    fn a_private_event_is_for_those_it_concerns() {
+        let message = crate::Validated::for_test(
+            uuid::Uuid::nil(),
+            Topic::parse("message.direct").unwrap(),
+            Source::session("a"),
+            bytes::Bytes::from_static(br#"{"to":"b","message":"m"}"#),
+        );
+        let message = message.numbered(crate::Seq::new(1), 1);
+        let reader = |source| {
+            Principal::new(
+                source,
+                Publish::Nothing,
+                [Scope::Read].into_iter().collect(),
+            )
+        };
+        assert!(reader(Source::session("a")).may_read(&message));
+        assert!(reader(Source::session("b")).may_read(&message));
+        assert!(!reader(Source::session("c")).may_read(&message));
+        assert!(!reader(Source::node("b")).may_read(&message));
+        assert!(Principal::nexus().may_read(&message));
+        let nothing = reader(Source::session("a")).reading(PatternSet::default());
+        assert!(!nothing.may_read(&message));
     }
 
     #[test]

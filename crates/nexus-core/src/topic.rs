@@ -9,6 +9,11 @@ pub const TOPIC_SEGMENTS_MAX: usize = 6;
 /// A topic has at most this many bytes.
 pub const TOPIC_BYTES_MAX: usize = 128;
 
+/// Messages between two sessions.
+pub(crate) const DIRECT: &str = "message.direct";
+/// What goes on in these belongs to whoever began it.
+const OWNED_PREFIXES: [&str; 2] = ["job.", "tool."];
+
 /// A dotted lower-case name of two to six segments of `[a-z0-9_]`, such as `payment.received`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(Arc<str>);
@@ -44,6 +49,16 @@ impl Topic {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether its events are not for everyone who may read the topic: messages between two, and what
+    /// belongs to whoever began it.
+    #[must_use]
+    pub fn is_private(&self) -> bool {
+        &*self.0 == DIRECT
+            || OWNED_PREFIXES
+                .iter()
+                .any(|prefix| self.0.starts_with(prefix))
     }
 }
 

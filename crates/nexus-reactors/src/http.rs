@@ -114,7 +114,10 @@ async fn letters(handle: &Handle, auth: &Auth, call: &Call) -> Result<Reply, Pro
         .dead_letters(call.limit(LETTERS_DEFAULT, LETTERS_MAX)?)
         .await?;
     letters.retain(|letter| {
-        Topic::parse(&letter.topic).is_ok_and(|topic| caller.readable().matches(&topic))
+        let operates = caller.scopes().has(Scope::Operate);
+        Topic::parse(&letter.topic).is_ok_and(|topic| {
+            caller.readable().matches(&topic) && (operates || !topic.is_private())
+        })
     });
     let answer = LettersAnswer {
         success: true,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nexus_core::{Event, Json, Pattern, PatternSet, Principal, Scope, Source, Topic};
+use nexus_core::{Event, Pattern, PatternSet, Principal, Scope, Source, Topic};
 
 /// One subscription as the encoder needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -115,40 +115,19 @@ impl Selection {
         match &self.rights.private {
             Private::All => true,
             Private::Of(reader) => {
-                !is_private(&event.topic) || event.source == *reader || is_to(event, reader)
+                !event.topic.is_private() || event.source == *reader || event.is_to(reader)
             }
         }
     }
-}
-
-const DIRECT: &str = "message.direct";
-/// What goes on in these belongs to whoever began it.
-const OWNED: [&str; 2] = ["job.", "tool."];
-
-fn is_private(topic: &Topic) -> bool {
-    let topic = topic.as_str();
-    topic == DIRECT || OWNED.iter().any(|prefix| topic.starts_with(prefix))
 }
 
 fn may_be_private(pattern: &Pattern) -> bool {
     let text = pattern.as_str();
     match text.split('.').next() {
         Some("job" | "tool" | "*" | ">") => true,
-        Some("message") => text == DIRECT || text.contains('*'),
+        Some("message") => text == "message.direct" || text.contains('*'),
         _ => false,
     }
-}
-
-/// Whether the event is a direct message to the reader.
-fn is_to(event: &Event, reader: &Source) -> bool {
-    if event.topic.as_str() != DIRECT {
-        return false;
-    }
-    let Some(session) = reader.as_str().strip_prefix("session:") else {
-        return false;
-    };
-    Json::parse(&event.payload)
-        .is_ok_and(|payload| payload.get("to").and_then(Json::as_str) == Some(session))
 }
 
 #[cfg(test)]

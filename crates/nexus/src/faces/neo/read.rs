@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use nexus_core::{
-    Catalogue, Event, EventQuery, NameForm, Order, PatternSet, Principal, ProtocolEvent, Scope, Seq,
+    Catalogue, Event, EventQuery, NameForm, Order, PatternSet, Principal, Scope, Seq,
 };
 use nexus_http::{Call, Problem, Reply};
 use serde::Serialize;
@@ -78,7 +78,7 @@ async fn newest(
         found.extend(
             page.events
                 .into_iter()
-                .filter(|event| may_see(principal, event)),
+                .filter(|event| principal.may_read(event)),
         );
         if page.done || found.len() >= limit {
             break;
@@ -86,13 +86,6 @@ async fn newest(
         query.through = page.reached.previous();
     }
     Ok(found)
-}
-
-/// Direct messages are between two sessions; operators see them too.
-fn may_see(principal: &Principal, event: &Event) -> bool {
-    let direct = event.topic.as_str() == ProtocolEvent::MessageDirect.topic();
-    principal.readable().matches(&event.topic)
-        && (!direct || principal.scopes().has(Scope::Operate))
 }
 
 fn entry<'a>(
