@@ -1,26 +1,22 @@
 //! The example runs: a payment comes in, and the reactor's event follows.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    reason = "a test that cannot go on fails"
-)]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::{
-    io::{BufRead, BufReader, Read, Write},
-    net::TcpStream,
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use data_encoding::HEXLOWER;
+use nexus_testkit::program::{Program, Says};
 use ring::hmac;
-use tempfile::TempDir;
 
 const SECRET: &str = "example-secret-0123456789abcdef0123456789";
 
 #[test]
 fn an_identity_is_verified_for_each_payment() {
-    let program = Program::start(env!("CARGO_BIN_EXE_example-custom-reactor"));
+    let program = Program::start(
+        env!("CARGO_BIN_EXE_example-custom-reactor"),
+        SECRET,
+        Says::Err,
+    )
+    .unwrap();
     let body = r#"{"event":"PAYMENT_RECEIVED","payload":{"transactionId":"t","amount":1,"payerId":"payer \"7\""}}"#;
     let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
     let signature = HEXLOWER.encode(hmac::sign(&key, body.as_bytes()).as_ref());
@@ -28,79 +24,17 @@ fn an_identity_is_verified_for_each_payment() {
         "POST /events HTTP/1.1\r\nHost: nexus\r\nConnection: close\r\nX-Nexus-Signature: {signature}\r\n\
          Content-Length: {}\r\n\r\n{body}",
         body.len(),
-    ));
+    )).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
     let started = Instant::now();
     loop {
         let log = program.ask(&format!(
             "GET /events/log?event=IDENTITY_VERIFIED HTTP/1.1\r\nHost: nexus\r\nConnection: close\r\n\
              Authorization: Bearer {SECRET}\r\n\r\n",
-        ));
+        )).unwrap();
         if log.contains(r#""payload":{"payerId":"payer \"7\""},"source":"reactor:verify-payer""#) {
             return;
         }
         assert!(started.elapsed() < Duration::from_secs(20), "{log}");
-    }
-}
-
-/// The program, on a free port in an empty folder; it ends with the test.
-struct Program {
-    child: Child,
-    address: String,
-    /// Kept open, so that the program can go on writing.
-    _output: Box<dyn BufRead>,
-    _folder: TempDir,
-}
-
-impl Program {
-    /// Starts it and reads its output until it says where it listens.
-    fn start(program: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let mut child = Command::new(program)
-            .current_dir(folder.path())
-            .env_clear()
-            .envs([
-                ("PORT", "0"),
-                ("NEXUS_SECRET", SECRET),
-                ("LOG_FORMAT", "json"),
-            ])
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(child.stderr.take().unwrap());
-        let line = output
-            .by_ref()
-            .lines()
-            .map_while(Result::ok)
-            .find(|line| line.contains("127.0.0.1:"));
-        let line = line.expect("it says where it listens");
-        let (_, rest) = line.split_once("127.0.0.1:").unwrap();
-        let port: String = rest.chars().take_while(char::is_ascii_digit).collect();
-        Self {
-            child,
-            address: format!("127.0.0.1:{port}"),
-            _output: Box::new(output),
-            _folder: folder,
-        }
-    }
-
-    /// Sends a request and gives the whole answer.
-    fn ask(&self, request: &str) -> String {
-        let mut socket = TcpStream::connect(&self.address).unwrap();
-        socket
-            .set_read_timeout(Some(Duration::from_secs(20)))
-            .unwrap();
-        socket.write_all(request.as_bytes()).unwrap();
-        let mut answer = String::new();
-        socket.read_to_string(&mut answer).unwrap();
-        answer
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
