@@ -271,7 +271,7 @@ fn readers_in_other_languages_see_every_event_in_order() {
     until("both requests", || {
         (world.daemon.log("MINT_REQUESTED").len() == 2).then_some(())
     });
-    let last = world.daemon.log(">").last().unwrap()["seq"]
+    let last = world.daemon.log("%3E").last().unwrap()["seq"]
         .as_u64()
         .unwrap();
     for (reader, way) in readers.iter().zip(ways) {
