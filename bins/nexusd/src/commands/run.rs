@@ -68,12 +68,12 @@ fn welcome(app: &App, config: &Config) -> String {
     SECRET='{secret}'
     BODY='{{"event":"PAYMENT_RECEIVED","payload":{{"transactionId":"tx-1","amount":1250,"payerId":"payer-7"}}}}'
     SIGNATURE=$(printf %s "$BODY" | openssl dgst -sha256 -hmac "$SECRET" -r | cut -d' ' -f1)
-    curl -s http://{address}/events -H "Content-Type: application/json" \
+    curl -s -w '\n' http://{address}/events -H "Content-Type: application/json" \
          -H "X-Nexus-Signature: $SIGNATURE" -d "$BODY"
 
   Read the log back:
 
-    curl -s http://{address}/events/log?limit=5 -H "Authorization: Bearer $SECRET"
+    curl -s -w '\n' 'http://{address}/events/log?limit=5' -H "Authorization: Bearer $SECRET"
 
   Stop with Ctrl-C.
 "#,

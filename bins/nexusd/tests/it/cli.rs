@@ -163,6 +163,21 @@ fn migrate_goes_up_and_down() {
 }
 
 #[test]
+fn migrate_makes_a_database_where_there_is_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = [("NEXUS_SECRET", SECRET)];
+    let (code, version, stderr) = run(folder.path(), &["migrate"], &environment);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        version.starts_with("the database has schema version "),
+        "{version}"
+    );
+    let (code, verified, stderr) = run(folder.path(), &["verify"], &environment);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(verified.contains("0 events"), "{verified}");
+}
+
+#[test]
 fn verify_notices_one_changed_byte() {
     let daemon = DaemonOptions::serve().start();
     for voter in ["anna", "berta-berta", "clara"] {

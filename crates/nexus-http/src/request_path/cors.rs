@@ -8,7 +8,7 @@ use crate::Reply;
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 /// What a page may read beside the headers that are always readable.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "etag, link, location, nexus-position, ratelimit, ratelimit-policy, retry-after, x-request-id",
+    "etag, idempotent-replayed, link, location, nexus-position, ratelimit, ratelimit-policy, retry-after, x-request-id",
 );
 
 /// The origin of a request, as far as CORS is concerned.

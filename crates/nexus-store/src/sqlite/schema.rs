@@ -59,13 +59,18 @@ fn failed(error: MigrateError) -> Error {
     }
 }
 
-/// The newest migration that the database has; zero if it has none. Each has to be one that is known here,
-/// and the same.
+/// The newest migration that the database has; zero if it has none.
 async fn applied(connection: &mut SqliteConnection) -> Result<i64, Error> {
     connection
         .ensure_migrations_table(TABLE)
         .await
         .map_err(failed)?;
+    check(connection).await
+}
+
+/// Checks that each migration which the database has is one that is known here, and the same; gives the
+/// newest. Only reads.
+pub(crate) async fn check(connection: &mut SqliteConnection) -> Result<i64, Error> {
     let applied = connection
         .list_applied_migrations(TABLE)
         .await

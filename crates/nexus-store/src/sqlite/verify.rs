@@ -54,6 +54,7 @@ async fn verify_with(connection: &mut SqliteConnection, path: &Path) -> Result<V
         return Err(Error::NotOurs { path: path.into() });
     }
     check_structure(connection).await?;
+    schema::check(connection).await?;
     let names = Names::load(connection)
         .await
         .map_err(Error::database("read its topics"))?;

@@ -141,14 +141,15 @@ async fn every_change_beside_the_chain_is_found() {
         "UPDATE records SET due_us = 0 WHERE key = '07'",
         "UPDATE once SET first = 1, last = 1 WHERE first = 50 OR first = 49",
         "UPDATE once SET expires_us = 0 WHERE first = 49",
+        "UPDATE _sqlx_migrations SET checksum = x'00'",
     ] {
         let folder = make().await;
         execute(folder.path(), change).await;
         let found = Sqlite::verify(&database(folder.path())).await;
-        let expected = if change.contains("records") {
-            matches!(found, Err(Error::Damaged(Damage::Record { .. })))
-        } else {
-            matches!(found, Err(Error::Damaged(Damage::Once)))
+        let expected = match change.split(' ').nth(1) {
+            Some("records") => matches!(found, Err(Error::Damaged(Damage::Record { .. }))),
+            Some("once") => matches!(found, Err(Error::Damaged(Damage::Once))),
+            _ => matches!(found, Err(Error::Migration { .. })),
         };
         assert!(expected, "{change}: {found:?}");
     }
