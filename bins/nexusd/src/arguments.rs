@@ -63,7 +63,7 @@ pub(crate) struct MigrateOptions {
     /// The configuration file [default: nexus.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The schema version to go to, also backwards [default: the newest]
+    /// The schema version to go to, also backwards; 0 removes the log and everything in it [default: the newest]
     #[arg(long, value_name = "VERSION")]
     pub(crate) to: Option<i64>,
 }
