@@ -90,6 +90,42 @@ impl NewEvent {
             causes: Causes::default(),
         }
     }
+
+    /// Whether the principal may publish it and its payload is as it must be: permission, size, schema. The
+    /// payload, read.
+    pub(crate) fn judge(
+        &self,
+        principal: &Principal,
+        payload_bytes_max: usize,
+    ) -> Result<Json<'_>, Error> {
+        let event_type = &self.event_type;
+        if !principal.may_publish(&event_type.topic, event_type.reserved) {
+            return Err(Error::NotPermitted {
+                source_name: principal.source().clone(),
+                topic: event_type.topic.clone(),
+            });
+        }
+        if self.payload.len() > payload_bytes_max {
+            return Err(Error::TooLarge {
+                what: "payload",
+                limit: payload_bytes_max,
+                unit: "bytes",
+            });
+        }
+        let json = Json::parse(&self.payload)?;
+        let mut problems = event_type.check(&json, &self.payload);
+        if !matches!(json, Json::Object(_)) && problems.is_empty() {
+            problems.push(PayloadProblem {
+                pointer: String::new(),
+                detail: "must be an object".into(),
+            });
+        }
+        if problems.is_empty() {
+            Ok(json)
+        } else {
+            Err(Error::InvalidPayload { problems })
+        }
+    }
 }
 
 /// An event that passed every check and waits for its number. Only [`crate::Log::submit`] makes one, so a
@@ -108,7 +144,7 @@ pub struct Validated {
 }
 
 impl Validated {
-    /// Checks an event: permission, payload, size.
+    /// Checks an event and makes it ready to be numbered.
     pub(crate) fn check(
         new: NewEvent,
         principal: &Principal,
@@ -116,38 +152,16 @@ impl Validated {
         random: &Random,
         payload_bytes_max: usize,
     ) -> Result<Self, Error> {
+        let key = {
+            let json = new.judge(principal, payload_bytes_max)?;
+            new.key.clone().or_else(|| new.event_type.key_of(&json))
+        };
         let NewEvent {
             event_type,
             payload,
-            key,
+            key: _,
             mut causes,
         } = new;
-        if !principal.may_publish(&event_type.topic, event_type.reserved) {
-            let source = principal.source().clone();
-            return Err(Error::NotPermitted {
-                source_name: source,
-                topic: event_type.topic.clone(),
-            });
-        }
-        if payload.len() > payload_bytes_max {
-            return Err(Error::TooLarge {
-                what: "payload",
-                limit: payload_bytes_max,
-                unit: "bytes",
-            });
-        }
-        let json = Json::parse(&payload)?;
-        let mut problems = event_type.check(&json, &payload);
-        if !matches!(json, Json::Object(_)) && problems.is_empty() {
-            problems.push(PayloadProblem {
-                pointer: String::new(),
-                detail: "must be an object".into(),
-            });
-        }
-        if !problems.is_empty() {
-            return Err(Error::InvalidPayload { problems });
-        }
-        let key = key.or_else(|| event_type.key_of(&json));
         let id = ids.next();
         causes.correlation_id.get_or_insert(id);
         // A copy of its own: a slice would keep the whole buffer that the request was read into, as long as

@@ -21,6 +21,8 @@ pub enum Kind {
     Conflict,
     /// The request names a state that has passed (a revision, a sequence, a fencing token).
     Stale,
+    /// The thing was there, or was of a log that is not here any more.
+    Gone,
     /// The request must name the state it changes.
     PreconditionRequired,
     /// More bytes or items than the limit allows.

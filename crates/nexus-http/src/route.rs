@@ -16,6 +16,8 @@ pub enum Access {
     Open,
     /// A node's signature.
     Signed,
+    /// A node's signature, or a token with the scope `publish`.
+    Publish,
     /// The scope `read`.
     Read,
     /// The scope `operate`.

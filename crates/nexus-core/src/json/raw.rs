@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use serde::de::{self, Deserializer, MapAccess, Visitor};
+use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::{Json, Name, Names, malformed};
@@ -61,6 +61,13 @@ impl<'a> RawObject<'a> {
             },
             _ => Ok(None),
         }
+    }
+}
+
+/// So that many are read in one pass.
+impl<'de> Deserialize<'de> for RawObject<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(RawMembers)
     }
 }
 

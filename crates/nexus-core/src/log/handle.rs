@@ -147,6 +147,16 @@ impl Log {
         self.receipt(answer, first_id).await
     }
 
+    /// Makes the checks of [`Log::submit`] on one event and keeps nothing: which of many events is wrong, and
+    /// with it all that are, is asked only when something is.
+    ///
+    /// # Errors
+    /// What the checks say.
+    pub fn check(&self, principal: &Principal, event: &NewEvent) -> Result<(), Error> {
+        let payload_bytes_max = self.0.options.payload_bytes_max;
+        event.judge(principal, payload_bytes_max).map(|_| ())
+    }
+
     /// Publishes one event.
     ///
     /// # Errors

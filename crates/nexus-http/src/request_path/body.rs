@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use bytes::{Bytes, BytesMut};
-use http::{Method, header, request::Parts};
+use http::{HeaderValue, Method, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use nexus_core::Kind;
@@ -92,9 +92,15 @@ pub(crate) fn check_type(parts: &Parts, media_types: &[&str]) -> Result<(), Prob
     if taken {
         return Ok(());
     }
-    Err(unsupported(
-        "the content type is not one that this path takes",
-    ))
+    let taken = media_types.join(", ");
+    let problem = unsupported(&format!(
+        "the content type is not one that this path takes: {taken}"
+    ));
+    // Media types are tokens, so this is always a valid value.
+    Err(match HeaderValue::from_str(&taken) {
+        Ok(taken) => problem.header(header::ACCEPT, taken),
+        Err(_) => problem,
+    })
 }
 
 fn unsupported(detail: &str) -> Problem {
