@@ -1,6 +1,6 @@
 //! The one error of this crate.
 
-use crate::{Coded, Guard, Kind, PayloadProblem, Record, Source, Topic};
+use crate::{Coded, Guard, Kind, PayloadProblem, Position, Record, Source, Topic};
 
 /// What a backend's failure came from.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
@@ -37,6 +37,12 @@ pub enum Error {
         /// The names that exist.
         valid: Vec<String>,
     },
+    /// What is to be published is not written as an event.
+    #[error("this is not an event as it has to be written")]
+    InvalidEvent {
+        /// Every member that is not as it must be.
+        problems: Vec<PayloadProblem>,
+    },
     /// The payload does not fit the event's schema.
     #[error("the payload does not fit the schema of the event")]
     InvalidPayload {
@@ -60,6 +66,28 @@ pub enum Error {
         limit: usize,
         /// In what.
         unit: &'static str,
+    },
+    /// There are as many as there may be.
+    #[error("there are {limit} {what} already")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// The position is of another life of the log, or the log does not go so far.
+    #[error("{position} is not in this log, which ends at {end}")]
+    UnknownPosition {
+        /// The position.
+        position: Position,
+        /// Where the log ends.
+        end: Position,
+    },
+    /// Retention has removed what was to be read next. Reading again goes on behind it.
+    #[error("the events through {through} are no longer kept")]
+    Pruned {
+        /// The last event that was removed.
+        through: Position,
     },
     /// The same request key came with another body.
     #[error("the idempotency key was used for a different request")]
@@ -87,6 +115,12 @@ pub enum Error {
     /// The storage failed while it committed: the event may be in the log or not.
     #[error("it is not known whether the event was stored")]
     OutcomeUnknown,
+    /// The storage failed while old events were removed; what is kept is whole.
+    #[error("old events could not be removed")]
+    NotPruned {
+        /// What the backend says.
+        source: Cause,
+    },
     /// Reading from the storage failed.
     #[error("reading from the log failed")]
     Read {
@@ -110,7 +144,10 @@ impl Coded for Error {
             Self::InvalidName { .. }
             | Self::MalformedJson { .. }
             | Self::UnknownEvent { .. }
+            | Self::InvalidEvent { .. }
             | Self::InvalidPayload { .. } => Kind::Malformed,
+            Self::TooMany { .. } => Kind::Conflict,
+            Self::UnknownPosition { .. } | Self::Pruned { .. } => Kind::Stale,
             Self::NotPermitted { .. } => Kind::Forbidden,
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::IdempotencyMismatch => Kind::Unprocessable,
@@ -121,6 +158,7 @@ impl Coded for Error {
             Self::Overloaded
             | Self::StorageFull
             | Self::NotStored { .. }
+            | Self::NotPruned { .. }
             | Self::Read { .. }
             | Self::Closed => Kind::Unavailable,
             Self::OutcomeUnknown => Kind::Unknown,
@@ -130,7 +168,10 @@ impl Coded for Error {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::InvalidName { .. } => "invalid-request",
+            Self::InvalidName { .. } | Self::InvalidEvent { .. } => "invalid-request",
+            Self::TooMany { .. } => "too-many",
+            Self::UnknownPosition { .. } => "unknown-position",
+            Self::Pruned { .. } => "pruned",
             Self::MalformedJson { .. } => "malformed-json",
             Self::UnknownEvent { .. } => "invalid-event-type",
             Self::InvalidPayload { .. } => "invalid-payload",
@@ -141,9 +182,11 @@ impl Coded for Error {
                 Guard::Absent(_) | Guard::AbsentOrDue(_) => "conflict",
                 Guard::LastSeq(_) | Guard::Revision(..) | Guard::Fence(..) => "stale",
             },
-            Self::Overloaded | Self::NotStored { .. } | Self::Read { .. } | Self::Closed => {
-                "unavailable"
-            }
+            Self::Overloaded
+            | Self::NotStored { .. }
+            | Self::NotPruned { .. }
+            | Self::Read { .. }
+            | Self::Closed => "unavailable",
             Self::StorageFull => "storage-full",
             Self::OutcomeUnknown => "outcome-unknown",
             Self::Damaged { .. } => "internal",
@@ -154,6 +197,7 @@ impl Coded for Error {
         match self {
             Self::Overloaded
             | Self::NotStored { .. }
+            | Self::NotPruned { .. }
             | Self::Read { .. }
             | Self::OutcomeUnknown
             | Self::Closed => Some(1),

@@ -25,6 +25,9 @@ pub struct Causes {
     /// The id that the sender gave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin_id: Option<String>,
+    /// The source that the sender gave, beside the one who authenticated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin_source: Option<String>,
     /// The time that the sender gave, as it was written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub occurred_at: Option<String>,

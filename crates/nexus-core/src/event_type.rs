@@ -144,7 +144,7 @@ impl fmt::Debug for EventType {
 }
 
 /// A key longer than this is no ordering key.
-const KEY_BYTES_MAX: usize = 256;
+pub(crate) const KEY_BYTES_MAX: usize = 256;
 
 fn scalar_text(value: &Json<'_>) -> Option<Arc<str>> {
     match value {

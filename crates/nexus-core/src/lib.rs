@@ -46,6 +46,7 @@ mod clock;
 mod error;
 mod event;
 mod event_type;
+mod filter;
 mod json;
 mod kind;
 mod log;
@@ -59,6 +60,7 @@ mod random;
 mod reactor;
 mod record;
 mod topic;
+mod wire;
 
 pub use catalogue::{Catalogue, NamedEvent};
 pub use chain::{Digest, batch_hash, commitment, leaf, sha256};
@@ -66,13 +68,16 @@ pub use clock::{Clock, iso8601, iso8601_ms, parse_iso8601_us};
 pub use error::{Cause, Error};
 pub use event::{Causes, Event, NewEvent, Validated};
 pub use event_type::{DeclaredEvent, EventType, NameForm, SchemaCheck};
+pub use filter::Filter;
 pub use json::{JSON_DEPTH_MAX, Json, RawObject};
 pub use kind::{Coded, Kind};
 pub use log::{
-    Append, Backend, Batch, Command, Cursor, CursorPage, EventPage, EventQuery, Fatal, Fault, From,
-    Head, Health, Loaded, Log, LogOptions, Memory, Order, Outcome, PAGE_BYTES_MAX, PAGE_EVENTS_MAX,
-    PAGE_EXAMINED_MAX, Pages, Plan, ReadError, Receipt, RecordQuery, RecordWrite, RecordsBy,
-    Recovery, Service, Start, Verdict, Wanted, WriteError, decide,
+    Append, Backend, Batch, CURSOR_NAME_BYTES_MAX, CURSORS_PER_OWNER_MAX, Command, Cursor,
+    CursorPage, DurableCursor, EventPage, EventQuery, Fatal, Fault, Fenced, From, Head, Health,
+    Loaded, Log, LogOptions, Memory, NamedCursor, Order, Outcome, PAGE_BYTES_MAX, PAGE_EVENTS_MAX,
+    PAGE_EXAMINED_MAX, PRUNE_BYTES_MAX, PRUNE_EVENTS_MAX, Pages, Plan, Pruned, ReadError, Receipt,
+    RecordQuery, RecordWrite, RecordsBy, Recovery, Selector, Service, Start, Verdict, Wanted,
+    WriteError, decide,
 };
 pub use nexus::{Nexus, Subscription};
 pub use pattern::{Pattern, PatternSet};
@@ -87,3 +92,8 @@ pub use reactor::{
 };
 pub use record::{Change, Family, Fence, Guard, Key, Once, OnceEntry, OnceKey, OnceOf, Record};
 pub use topic::{TOPIC_BYTES_MAX, TOPIC_SEGMENTS_MAX, Topic};
+pub use wire::{
+    EVENT_ID_BYTES_MAX, is_traceparent, read_cloud_event, read_cloud_event_attributes, read_event,
+    write_cloud_event, write_decimal, write_event, write_event_members, write_json_string,
+    write_position, write_time, write_uuid,
+};

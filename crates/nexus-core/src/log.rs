@@ -8,23 +8,28 @@ mod backend;
 mod command;
 mod cursor;
 mod decide;
+mod durable_cursor;
 mod handle;
 pub(crate) mod memory;
 mod options;
 mod plan;
+mod pruning;
 mod read;
 mod ring;
 mod service;
 
 pub(crate) use backend::Boxed;
 pub use backend::{
-    Backend, EventPage, EventQuery, Fault, Head, Loaded, Order, Outcome, PAGE_BYTES_MAX,
-    PAGE_EVENTS_MAX, PAGE_EXAMINED_MAX, Pages, ReadError, RecordQuery, RecordsBy, Wanted,
-    WriteError,
+    Backend, EventPage, EventQuery, Fault, Fenced, Head, Loaded, Order, Outcome, PAGE_BYTES_MAX,
+    PAGE_EVENTS_MAX, PAGE_EXAMINED_MAX, PRUNE_BYTES_MAX, PRUNE_EVENTS_MAX, Pages, Pruned,
+    ReadError, RecordQuery, RecordsBy, Wanted, WriteError,
 };
 pub use command::{Command, Health, Receipt};
-pub use cursor::{Cursor, CursorPage, From, Recovery, Start};
+pub use cursor::{Cursor, CursorPage, From, Recovery, Selector, Start};
 pub use decide::decide;
+pub use durable_cursor::{
+    CURSOR_NAME_BYTES_MAX, CURSORS_PER_OWNER_MAX, DurableCursor, NamedCursor,
+};
 pub use handle::Log;
 pub use memory::Memory;
 pub use options::LogOptions;

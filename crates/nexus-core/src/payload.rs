@@ -5,7 +5,7 @@ use crate::Json;
 /// What is wrong at one place of a payload.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct PayloadProblem {
-    /// Where, as a JSON Pointer (RFC 6901) from the payload's root.
+    /// Where, as a JSON Pointer (RFC 6901) from the root of what was checked.
     pub pointer: String,
     /// What, as a sentence for the sender.
     pub detail: String,

@@ -6,7 +6,8 @@ use uuid::Uuid;
 
 use super::{Batch, Plan};
 use crate::{
-    Cause, Digest, Epoch, Event, Family, Key, OnceEntry, OnceKey, PatternSet, Position, Record, Seq,
+    Cause, Digest, Epoch, Event, Family, Key, OnceEntry, OnceKey, PatternSet, Position, Record,
+    Seq, Source,
 };
 
 /// Where the log ends.
@@ -110,6 +111,12 @@ pub trait Backend: Send + 'static {
     /// it is stored. Fails with [`Fault::Full`] as long as there is no space to write.
     fn reopen(&mut self) -> impl Future<Output = Result<Head, WriteError>> + Send;
 
+    /// Removes the oldest events, whole batches of them, in one small transaction: at most about
+    /// [`PRUNE_EVENTS_MAX`] events or [`PRUNE_BYTES_MAX`] bytes, or one batch; never beyond `through`, and
+    /// never the newest batch. Leaves the sequence and the hash of the last batch that is gone, from which
+    /// the chain goes on. What readers learn of it, they learn with the events being gone.
+    fn prune(&mut self, through: Seq) -> impl Future<Output = Result<Pruned, WriteError>> + Send;
+
     /// Does what is due between batches, such as a checkpoint. Called when a batch is done; cheap when
     /// nothing is due.
     fn maintain(&mut self) -> impl Future<Output = Result<(), WriteError>> + Send {
@@ -120,6 +127,20 @@ pub trait Backend: Send + 'static {
     fn close(&mut self) -> impl Future<Output = ()> + Send {
         async {}
     }
+}
+
+/// A step of pruning removes at most this many events, or one batch.
+pub const PRUNE_EVENTS_MAX: u64 = 1_000;
+/// A step of pruning removes about this many bytes of payload at most, or one batch.
+pub const PRUNE_BYTES_MAX: u64 = 4 << 20;
+
+/// What a step of pruning came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pruned {
+    /// The last event that is gone, from all steps so far; zero if none is.
+    pub through: Seq,
+    /// Whether another step would remove nothing.
+    pub done: bool,
 }
 
 /// In which order events are read.
@@ -142,6 +163,10 @@ pub struct EventQuery {
     pub order: Order,
     /// Whose topic matches.
     pub patterns: PatternSet,
+    /// Only what came from this source.
+    pub source: Option<Source>,
+    /// Only what has this key.
+    pub key: Option<Arc<str>>,
     /// At most this many events.
     pub events_max: usize,
     /// At most this many bytes of payload, but at least one event.
@@ -159,10 +184,23 @@ impl EventQuery {
             through,
             order: Order::Ascending,
             patterns,
+            source: None,
+            key: None,
             events_max: PAGE_EVENTS_MAX,
             bytes_max: PAGE_BYTES_MAX,
             examined_max: PAGE_EXAMINED_MAX,
         }
+    }
+
+    /// Whether it asks for the event, if that is in its range.
+    #[must_use]
+    pub fn matches(&self, event: &Event) -> bool {
+        self.patterns.matches(&event.topic)
+            && self
+                .source
+                .as_ref()
+                .is_none_or(|source| event.source == *source)
+            && (self.key.is_none() || event.key == self.key)
     }
 }
 
@@ -210,6 +248,17 @@ pub struct RecordQuery {
     pub records_max: usize,
 }
 
+/// A record that holds on to the event that granted it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fenced {
+    /// What it is; as text, because it may be of a family that nobody here knows.
+    pub family: Arc<str>,
+    /// Which one.
+    pub key: Arc<str>,
+    /// The event that granted it.
+    pub fence: Seq,
+}
+
 /// A failure to read.
 pub type ReadError = Cause;
 
@@ -245,6 +294,16 @@ pub trait Pages: Send + Sync + 'static {
     /// The last event that retention removed; zero if none was.
     fn pruned_through(&self) -> impl Future<Output = Result<Seq, ReadError>> + Send;
 
+    /// At most so many of the records that have a fence, those of the oldest events first.
+    fn fenced(
+        &self,
+        records_max: usize,
+    ) -> impl Future<Output = Result<Vec<Fenced>, ReadError>> + Send;
+
+    /// How many bytes are in use for the log and everything beside it. Space that was used and is free
+    /// again does not count.
+    fn used_bytes(&self) -> impl Future<Output = Result<u64, ReadError>> + Send;
+
     /// The sequence of the last event at or before a time; zero if there is none. A binary search over
     /// batches, whose times never go back.
     fn last_before(&self, time_us: i64) -> impl Future<Output = Result<Seq, ReadError>> + Send;
@@ -261,6 +320,8 @@ pub(crate) trait ErasedPages: Send + Sync {
     fn record<'a>(&'a self, key: &'a Key) -> Boxed<'a, Result<Option<Record>, ReadError>>;
     fn once<'a>(&'a self, key: &'a OnceKey) -> Boxed<'a, Result<Option<OnceEntry>, ReadError>>;
     fn pruned_through(&self) -> Boxed<'_, Result<Seq, ReadError>>;
+    fn fenced(&self, records_max: usize) -> Boxed<'_, Result<Vec<Fenced>, ReadError>>;
+    fn used_bytes(&self) -> Boxed<'_, Result<u64, ReadError>>;
     fn last_before(&self, time_us: i64) -> Boxed<'_, Result<Seq, ReadError>>;
 }
 
@@ -283,6 +344,12 @@ impl<P: Pages> ErasedPages for P {
     fn pruned_through(&self) -> Boxed<'_, Result<Seq, ReadError>> {
         Box::pin(Pages::pruned_through(self))
     }
+    fn fenced(&self, records_max: usize) -> Boxed<'_, Result<Vec<Fenced>, ReadError>> {
+        Box::pin(Pages::fenced(self, records_max))
+    }
+    fn used_bytes(&self) -> Boxed<'_, Result<u64, ReadError>> {
+        Box::pin(Pages::used_bytes(self))
+    }
     fn last_before(&self, time_us: i64) -> Boxed<'_, Result<Seq, ReadError>> {
         Box::pin(Pages::last_before(self, time_us))
     }
@@ -294,6 +361,7 @@ pub(crate) trait ErasedBackend: Send {
     -> Boxed<'a, Result<(Head, Loaded), WriteError>>;
     fn commit<'a>(&'a mut self, plan: &'a Plan) -> Boxed<'a, Result<(), WriteError>>;
     fn reopen(&mut self) -> Boxed<'_, Result<Head, WriteError>>;
+    fn prune(&mut self, through: Seq) -> Boxed<'_, Result<Pruned, WriteError>>;
     fn maintain(&mut self) -> Boxed<'_, Result<(), WriteError>>;
     fn close(&mut self) -> Boxed<'_, ()>;
 }
@@ -310,6 +378,9 @@ impl<B: Backend> ErasedBackend for B {
     }
     fn reopen(&mut self) -> Boxed<'_, Result<Head, WriteError>> {
         Box::pin(Backend::reopen(self))
+    }
+    fn prune(&mut self, through: Seq) -> Boxed<'_, Result<Pruned, WriteError>> {
+        Box::pin(Backend::prune(self, through))
     }
     fn maintain(&mut self) -> Boxed<'_, Result<(), WriteError>> {
         Box::pin(Backend::maintain(self))

@@ -4,8 +4,41 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use super::{EventQuery, Log, backend::PAGE_EVENTS_MAX};
-use crate::{Error, Event, PatternSet, Position, Seq};
+use super::{
+    Batch, EventQuery, Log,
+    backend::{PAGE_BYTES_MAX, PAGE_EVENTS_MAX},
+};
+use crate::{Error, Event, Filter, PatternSet, Position, Seq};
+
+/// Which events a reader wants: those whose topic matches, and that meet a condition.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Selector {
+    /// Whose topic matches.
+    pub patterns: PatternSet,
+    /// What has to be true of them besides.
+    pub filter: Option<Filter>,
+}
+
+impl Selector {
+    /// Whether the reader wants the event.
+    #[must_use]
+    pub fn matches(&self, event: &Event) -> bool {
+        self.patterns.matches(&event.topic)
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.matches(event))
+    }
+}
+
+impl std::convert::From<PatternSet> for Selector {
+    fn from(patterns: PatternSet) -> Self {
+        Self {
+            patterns,
+            filter: None,
+        }
+    }
+}
 
 /// Where a reader wants to begin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,17 +89,17 @@ pub struct CursorPage {
 pub struct Cursor {
     log: Log,
     after: Seq,
-    patterns: PatternSet,
+    selector: Selector,
     head: watch::Receiver<Seq>,
 }
 
 impl Cursor {
-    pub(crate) fn new(log: Log, after: Seq, patterns: PatternSet) -> Self {
+    pub(crate) fn new(log: Log, after: Seq, selector: Selector) -> Self {
         let head = log.head_changes();
         Self {
             log,
             after,
-            patterns,
+            selector,
             head,
         }
     }
@@ -80,8 +113,9 @@ impl Cursor {
     /// The next page; waits until there is one.
     ///
     /// # Errors
-    /// [`Error::Read`] when the store cannot be read (asking again goes on from the same place), and
-    /// [`Error::Closed`] when nothing will follow.
+    /// [`Error::Read`] when the store cannot be read (asking again goes on from the same place),
+    /// [`Error::Pruned`] when retention has removed what was to be read (asking again goes on behind
+    /// it), and [`Error::Closed`] when nothing will follow.
     pub async fn next(&mut self) -> Result<CursorPage, Error> {
         loop {
             // Asked before the head is: what was announced before the end is still read.
@@ -101,7 +135,7 @@ impl Cursor {
     /// The next page, or nothing at the head of the log.
     ///
     /// # Errors
-    /// [`Error::Read`].
+    /// [`Error::Read`], [`Error::Pruned`].
     pub async fn try_next(&mut self) -> Result<Option<CursorPage>, Error> {
         let head = *self.head.borrow_and_update();
         self.read(head).await
@@ -113,33 +147,56 @@ impl Cursor {
         }
         let page = match self.log.recent_after(self.after, PAGE_EVENTS_MAX) {
             Some(batches) => {
-                let mut through = self.after;
-                let mut events = Vec::new();
-                for batch in &batches {
-                    events.extend(
-                        batch
-                            .after(self.after)
-                            .iter()
-                            .filter(|event| self.patterns.matches(&event.topic))
-                            .cloned(),
-                    );
-                    through = batch.last;
-                }
-                CursorPage { events, through }
+                // A reader that is never made to wait lets others have their turn.
+                tokio::task::coop::consume_budget().await;
+                self.select(&batches)
             }
-            None => {
-                let page = self
-                    .log
-                    .events(&EventQuery::page(self.after, head, self.patterns.clone()))
-                    .await?;
-                CursorPage {
-                    events: page.events,
-                    through: page.reached,
-                }
-            }
+            None => self.read_store(head).await?,
         };
         // Only now, with nothing left to wait for: so a dropped read loses nothing.
         self.after = page.through;
         Ok(Some(page))
+    }
+
+    /// A page of what is in memory: it ends where one of its bounds is met, also in the middle of a batch.
+    fn select(&self, batches: &[Arc<Batch>]) -> CursorPage {
+        let mut page = CursorPage {
+            events: Vec::new(),
+            through: self.after,
+        };
+        let mut bytes = 0;
+        let events = batches.iter().flat_map(|batch| batch.after(self.after));
+        for event in events {
+            if self.selector.matches(event) {
+                bytes += event.payload.len();
+                let is_full = page.events.len() >= PAGE_EVENTS_MAX
+                    || (bytes > PAGE_BYTES_MAX && !page.events.is_empty());
+                if is_full {
+                    break;
+                }
+                page.events.push(event.clone());
+            }
+            page.through = event.seq;
+        }
+        page
+    }
+
+    async fn read_store(&mut self, head: Seq) -> Result<CursorPage, Error> {
+        let query = EventQuery::page(self.after, head, self.selector.patterns.clone());
+        let mut page = self.log.events(&query).await?;
+        // Asked behind the page: what was removed before it was read is known by now. Some of it may be
+        // in the page all the same; that it may not is reason enough to say so.
+        let pruned = self.log.pruned_through().await?;
+        if pruned > self.after {
+            self.after = pruned;
+            return Err(Error::Pruned {
+                through: self.log.position(pruned),
+            });
+        }
+        page.events.retain(|event| self.selector.matches(event));
+        Ok(CursorPage {
+            events: page.events,
+            through: page.reached,
+        })
     }
 }

@@ -1,7 +1,7 @@
 //! A log in memory: the backend of examples and tests, and the model for every other.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -9,8 +9,9 @@ use parking_lot::Mutex;
 use uuid::Uuid;
 
 use super::{
-    Backend, EventPage, EventQuery, Head, Loaded, Order, Pages, Plan, ReadError, RecordQuery,
-    RecordWrite, RecordsBy, Wanted, WriteError, backend::committed,
+    Backend, EventPage, EventQuery, Fenced, Head, Loaded, Order, PRUNE_BYTES_MAX, PRUNE_EVENTS_MAX,
+    Pages, Plan, Pruned, ReadError, RecordQuery, RecordWrite, RecordsBy, Wanted, WriteError,
+    backend::committed,
 };
 use crate::{Epoch, Event, Key, OnceEntry, OnceKey, Random, Record, Seq};
 
@@ -21,7 +22,14 @@ pub struct Memory(Arc<Mutex<Contents>>);
 
 struct Contents {
     head: Head,
-    events: Vec<Arc<Event>>,
+    /// The event before the oldest that is kept.
+    pruned: Seq,
+    /// Events without gaps, up to the head.
+    events: VecDeque<Arc<Event>>,
+    /// Where each batch of them ends.
+    batches: VecDeque<Seq>,
+    /// What the events weigh.
+    bytes: u64,
     once: HashMap<OnceKey, OnceEntry>,
     records: BTreeMap<Key, Record>,
 }
@@ -33,7 +41,10 @@ impl Memory {
         let epoch = Epoch::new(u32::from_le_bytes(random.bytes()));
         Self(Arc::new(Mutex::new(Contents {
             head: Head::empty(epoch),
-            events: Vec::new(),
+            pruned: Seq::ZERO,
+            events: VecDeque::new(),
+            batches: VecDeque::new(),
+            bytes: 0,
             once: HashMap::new(),
             records: BTreeMap::new(),
         })))
@@ -63,7 +74,9 @@ impl Backend for Memory {
     async fn commit(&mut self, plan: &Plan) -> Result<(), WriteError> {
         let mut contents = self.0.lock();
         if let Some(batch) = committed(plan) {
+            contents.bytes += weight(&batch.events);
             contents.events.extend(batch.events.iter().cloned());
+            contents.batches.push_back(batch.last);
         }
         contents.head = plan.head;
         contents
@@ -85,21 +98,65 @@ impl Backend for Memory {
     async fn reopen(&mut self) -> Result<Head, WriteError> {
         Ok(self.0.lock().head)
     }
+
+    async fn prune(&mut self, through: Seq) -> Result<Pruned, WriteError> {
+        let mut contents = self.0.lock();
+        let mut step = Pruned {
+            through: contents.pruned,
+            done: false,
+        };
+        let (mut events, mut bytes) = (0, 0);
+        // The newest batch stays.
+        while contents.batches.len() > 1
+            && let Some(last) = contents.batches.front().copied()
+            && last <= through
+        {
+            let count = contents.index(last);
+            let payloads = contents
+                .events
+                .range(..count)
+                .map(|event| event.payload.len() as u64);
+            events += count as u64;
+            bytes += payloads.sum::<u64>();
+            let is_first = events == count as u64;
+            if !is_first && (events > PRUNE_EVENTS_MAX || bytes > PRUNE_BYTES_MAX) {
+                return Ok(step);
+            }
+            let gone: Vec<_> = contents.events.drain(..count).collect();
+            contents.bytes -= weight(&gone);
+            contents.batches.pop_front();
+            contents.pruned = last;
+            step.through = last;
+        }
+        step.done = true;
+        Ok(step)
+    }
+}
+
+impl Contents {
+    /// How many of the kept events there are up to this one.
+    fn index(&self, seq: Seq) -> usize {
+        let count = seq.get().saturating_sub(self.pruned.get());
+        usize::try_from(count)
+            .unwrap_or(usize::MAX)
+            .min(self.events.len())
+    }
+}
+
+fn weight(events: &[Arc<Event>]) -> u64 {
+    events.iter().map(|event| event.weight() as u64).sum()
 }
 
 impl Pages for Memory {
     async fn events(&self, query: &EventQuery) -> Result<EventPage, ReadError> {
         let contents = self.0.lock();
-        let index = |seq: Seq| {
-            usize::try_from(seq.get())
-                .unwrap_or(usize::MAX)
-                .min(contents.events.len())
-        };
-        let range =
-            &contents.events[index(query.after).min(index(query.through))..index(query.through)];
+        let end = contents.index(query.through);
+        let range = contents
+            .events
+            .range(contents.index(query.after).min(end)..end);
         Ok(match query.order {
-            Order::Ascending => page(query, range.iter(), query.through),
-            Order::Descending => page(query, range.iter().rev(), query.after.next()),
+            Order::Ascending => page(query, range, query.through),
+            Order::Descending => page(query, range.rev(), query.after.next()),
         })
     }
 
@@ -157,7 +214,28 @@ impl Pages for Memory {
     }
 
     async fn pruned_through(&self) -> Result<Seq, ReadError> {
-        Ok(Seq::ZERO)
+        Ok(self.0.lock().pruned)
+    }
+
+    async fn fenced(&self, records_max: usize) -> Result<Vec<Fenced>, ReadError> {
+        let contents = self.0.lock();
+        let records = contents.records.values();
+        let mut fenced: Vec<Fenced> = records
+            .filter_map(|record| {
+                Some(Fenced {
+                    family: record.key.family.as_str().into(),
+                    key: record.key.key.clone(),
+                    fence: record.fence?,
+                })
+            })
+            .collect();
+        fenced.sort_by_key(|record| record.fence);
+        fenced.truncate(records_max);
+        Ok(fenced)
+    }
+
+    async fn used_bytes(&self) -> Result<u64, ReadError> {
+        Ok(self.0.lock().bytes)
     }
 
     async fn last_before(&self, time_us: i64) -> Result<Seq, ReadError> {
@@ -165,7 +243,11 @@ impl Pages for Memory {
         let count = contents
             .events
             .partition_point(|event| event.time_us <= time_us);
-        Ok(Seq::new(count as u64))
+        Ok(contents
+            .events
+            .range(..count)
+            .next_back()
+            .map_or(Seq::ZERO, |event| event.seq))
     }
 }
 
@@ -186,7 +268,7 @@ fn page<'a>(
         Order::Descending => query.through.next(),
     };
     for (examined, event) in range.enumerate() {
-        let matches = query.patterns.matches(&event.topic);
+        let matches = query.matches(event);
         let heavy =
             matches && !page.events.is_empty() && bytes + event.payload.len() > query.bytes_max;
         if page.events.len() >= query.events_max || examined >= query.examined_max || heavy {

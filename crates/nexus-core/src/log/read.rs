@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use super::{
     EventPage, EventQuery, Log, RecordQuery,
-    cursor::{Cursor, From, Recovery, Start},
+    cursor::{Cursor, From, Recovery, Selector, Start},
 };
 use crate::{Error, Event, Key, Once, OnceEntry, PatternSet, Record, Seq};
 
@@ -15,7 +15,11 @@ impl Log {
     ///
     /// # Errors
     /// [`Error::Read`].
-    pub async fn cursor(&self, from: From, patterns: PatternSet) -> Result<(Cursor, Start), Error> {
+    pub async fn cursor(
+        &self,
+        from: From,
+        selector: impl Into<Selector>,
+    ) -> Result<(Cursor, Start), Error> {
         let head = self.0.ring.head();
         let (after, recovery) = match from {
             From::Latest => (head, Recovery::Recovered),
@@ -42,13 +46,13 @@ impl Log {
             position: self.position(after),
             recovery,
         };
-        Ok((Cursor::new(self.clone(), after, patterns), start))
+        Ok((Cursor::new(self.clone(), after, selector.into()), start))
     }
 
     /// A cursor over what happens from now on.
     #[must_use]
-    pub fn live_cursor(&self, patterns: PatternSet) -> Cursor {
-        Cursor::new(self.clone(), self.0.ring.head(), patterns)
+    pub fn live_cursor(&self, selector: impl Into<Selector>) -> Cursor {
+        Cursor::new(self.clone(), self.0.ring.head(), selector.into())
     }
 
     /// The last event that retention removed; zero if none was.

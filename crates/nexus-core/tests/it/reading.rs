@@ -177,7 +177,7 @@ proptest! {
             let start = start.min(total);
             let pattern = Pattern::parse([">", "payment.*", "mint.failed", "vote.cast"][pattern]).unwrap();
             let (mut cursor, _) =
-                rig.log.cursor(From::After(rig.log.position(Seq::new(start))), pattern.clone().into()).await.unwrap();
+                rig.log.cursor(From::After(rig.log.position(Seq::new(start))), PatternSet::from(pattern.clone())).await.unwrap();
             let got = seqs(&read_through(&mut cursor, total).await);
             let expected: Vec<u64> = (start + 1..=total)
                 .filter(|n| match pattern.as_str() {
