@@ -1,7 +1,7 @@
 //! A log in one SQLite file.
 //!
 //! In the order that a log lives: [`file`] finds or creates it, [`schema`] describes it, [`writer`] and
-//! [`transaction`] write, [`checkpoint`] and [`sweep`] tidy, [`pages`] and [`readers`] read, [`verify`]
+//! [`transaction`] write, [`checkpoint`], [`sweep`] and [`prune`] tidy, [`pages`] and [`readers`] read, [`verify`]
 //! proves it.
 
 mod ballast;
@@ -14,6 +14,7 @@ mod lock;
 mod names;
 mod page_query;
 mod pages;
+mod prune;
 #[cfg(test)]
 mod query_plans;
 mod readers;

@@ -10,11 +10,12 @@
 mod crowd;
 mod harness;
 mod model;
+mod pruning;
 mod reading;
 mod state;
 mod writing;
 
-pub use self::{crowd::*, harness::*, model::*, reading::*, state::*, writing::*};
+pub use self::{crowd::*, harness::*, model::*, pruning::*, reading::*, state::*, writing::*};
 
 /// Makes a test of each promise. The argument is an expression that gives a new, empty [`Subject`].
 #[macro_export]
@@ -38,6 +39,13 @@ macro_rules! backend_contract {
             events_are_found_by_identifier
             sixty_four_publishers_share_one_order
             a_cursor_from_far_behind_catches_up_under_load
+            pruning_removes_whole_batches_from_the_front
+            pruning_leaves_the_end_of_the_log
+            pruning_goes_in_small_steps
+            a_fact_outlives_its_event
+            whoever_is_overtaken_by_pruning_is_told
+            the_log_grows_while_it_is_pruned
+            what_holds_the_log_and_its_size_are_known
         );
     };
     (@each $subject:expr; $($promise:ident)+) => {

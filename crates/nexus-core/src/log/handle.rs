@@ -13,6 +13,7 @@ use super::{
     Append, Backend, Command, Fault, Health, LogOptions, Pages, Receipt,
     announcer::Announcer,
     backend::{ErasedBackend, ErasedPages},
+    pruning::{self, Pruning},
     ring::Ring,
     service::{Answer, Request, Service},
 };
@@ -28,6 +29,7 @@ pub struct Log(pub(super) Arc<Shared>);
 pub(crate) struct Shared {
     pub(super) epoch: Epoch,
     queue: mpsc::Sender<Request>,
+    pub(super) prunes: mpsc::Sender<pruning::Request>,
     queued_bytes: Arc<AtomicUsize>,
     closing: watch::Sender<bool>,
     health: watch::Receiver<Health>,
@@ -44,7 +46,8 @@ impl Log {
     /// Opens a log over a database. The service has to run for anything to be written.
     ///
     /// # Errors
-    /// [`Error::NotStored`] or [`Error::StorageFull`] when the backend cannot be opened for writing.
+    /// [`Error::NotStored`] or [`Error::StorageFull`] when the backend cannot be opened for writing, and
+    /// [`Error::Read`].
     pub async fn open(
         mut backend: impl Backend,
         pages: impl Pages,
@@ -63,6 +66,9 @@ impl Log {
             })?;
         let pages: Arc<dyn ErasedPages> = Arc::new(pages);
         let ring = Arc::new(Ring::new(head.last, &options));
+        let pruned = pages.pruned_through().await;
+        ring.set_pruning(pruned.map_err(|source| Error::Read { source })?);
+        let (prunes, pruning) = Pruning::new(ring.clone());
         let (queue, requests) = mpsc::channel(options.queue_requests_max.max(1));
         let (health, healthy) = watch::channel(Health::Healthy);
         let (closing, closed) = watch::channel(false);
@@ -75,6 +81,7 @@ impl Log {
             queued_bytes: queued_bytes.clone(),
             backend,
             announcements,
+            pruning,
             health,
             closing: closed,
             clock: clock.clone(),
@@ -84,6 +91,7 @@ impl Log {
         let shared = Shared {
             epoch: head.epoch,
             queue,
+            prunes,
             queued_bytes,
             closing,
             health: healthy,

@@ -20,6 +20,8 @@ pub(crate) struct Ring {
     head: watch::Sender<Seq>,
     /// The newest event that was said to be in the store; the head follows a moment later.
     stored: AtomicU64,
+    /// Retention may have removed what is up to here, or be about to.
+    pruning: AtomicU64,
     /// Whether nothing will follow.
     closed: AtomicBool,
     events_max: usize,
@@ -46,6 +48,7 @@ impl Ring {
             kept: RwLock::new(kept),
             head: watch::Sender::new(head),
             stored: AtomicU64::new(head.get()),
+            pruning: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             events_max: options.ring_events_max,
             bytes_max: options.ring_bytes_max,
@@ -65,6 +68,17 @@ impl Ring {
     /// The store has everything through this event.
     pub(crate) fn set_stored(&self, through: Seq) {
         self.stored.fetch_max(through.get(), Ordering::Release);
+    }
+
+    /// How far retention may have gone. Whoever reads the store from before this may miss something.
+    pub(crate) fn pruning(&self) -> Seq {
+        Seq::new(self.pruning.load(Ordering::Acquire))
+    }
+
+    /// Retention is about to remove what is up to here. Said before it does, so that no reader can see the
+    /// outcome and not the warning.
+    pub(crate) fn set_pruning(&self, through: Seq) {
+        self.pruning.fetch_max(through.get(), Ordering::AcqRel);
     }
 
     /// Tells when the head moves.

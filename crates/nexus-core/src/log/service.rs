@@ -17,6 +17,7 @@ use super::{
     command::Health,
     decide,
     plan::{Append, Plan, Verdict},
+    pruning::Pruning,
 };
 use crate::{Clock, Error, Seq};
 
@@ -50,6 +51,8 @@ enum Next {
     Request(Box<Request>),
     /// Tries whether there is space again.
     Retry,
+    /// Removes old events, a few.
+    Prune,
     /// Takes no more requests.
     Close,
     /// Every request is done.
@@ -62,6 +65,7 @@ pub struct Service {
     pub(crate) queued_bytes: Arc<AtomicUsize>,
     pub(crate) backend: Box<dyn ErasedBackend>,
     pub(crate) announcements: Announcements,
+    pub(crate) pruning: Pruning,
     pub(crate) health: watch::Sender<Health>,
     pub(crate) closing: watch::Receiver<bool>,
     pub(crate) clock: Clock,
@@ -95,10 +99,18 @@ impl Service {
                 retry_at = Instant::now() + self.options.full_retry;
                 continue;
             }
+            // Between two batches, also when there is always a next one.
+            if let Some(through) = self.pruning.step_due() {
+                self.prune(through).await?;
+                continue;
+            }
             match self.next(full.then_some(retry_at)).await {
                 Next::Request(request) => self.take_batch(*request).await?,
-                Next::Retry => {}
-                Next::Close => self.queue.close(),
+                Next::Retry | Next::Prune => {}
+                Next::Close => {
+                    self.queue.close();
+                    self.pruning.close();
+                }
                 Next::Done => return Ok(()),
             }
         }
@@ -123,6 +135,7 @@ impl Service {
             _ = self.closing.wait_for(|closing| *closing), if !self.queue.is_closed() => Next::Close,
             request = self.queue.recv() => request.map_or(Next::Done, |request| Next::Request(Box::new(request))),
             () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => Next::Retry,
+            () = self.pruning.due() => Next::Prune,
         }
     }
 
@@ -213,6 +226,37 @@ impl Service {
                 }),
                 Verdict::Refused(error) => Err(error),
             });
+        }
+    }
+
+    /// One step of what was asked for.
+    async fn prune(&mut self, through: Seq) -> Result<(), Fatal> {
+        if *self.health.borrow() == Health::Full {
+            // What room there is belongs to those who give something back.
+            self.pruning.give_up(Error::StorageFull);
+            return Ok(());
+        }
+        let begun = Instant::now();
+        let mut result = self.backend.prune(through).await;
+        if result.is_ok()
+            && let Err(error) = self.backend.maintain().await
+        {
+            result = Err(error);
+        }
+        match result {
+            Ok(step) => {
+                self.pruning.stepped(step, begun.elapsed());
+                Ok(())
+            }
+            Err(error) => {
+                self.pruning.give_up(match error.fault {
+                    Fault::Full => Error::StorageFull,
+                    Fault::Transient | Fault::Fatal => Error::NotPruned {
+                        source: error.source.to_string().into(),
+                    },
+                });
+                self.fail(error, None, Vec::new(), Vec::new()).await
+            }
         }
     }
 

@@ -6,9 +6,9 @@ use std::sync::{
 };
 
 use nexus_core::{
-    Backend, Catalogue, Clock, Error, Event, EventPage, EventQuery, Fault, Head, Key, Loaded, Log,
-    LogOptions, Memory, OnceEntry, OnceKey, Outcome, Pages, Plan, Random, ReadError, Record,
-    RecordQuery, Seq, Service, Wanted, WriteError,
+    Backend, Catalogue, Clock, Error, Event, EventPage, EventQuery, Fault, Fenced, Head, Key,
+    Loaded, Log, LogOptions, Memory, OnceEntry, OnceKey, Outcome, Pages, Plan, Pruned, Random,
+    ReadError, Record, RecordQuery, Seq, Service, Wanted, WriteError,
 };
 use parking_lot::Mutex;
 use tokio::{
@@ -80,6 +80,13 @@ impl Backend for Faulty {
         self.memory.commit(plan).await
     }
 
+    async fn prune(&mut self, through: Seq) -> Result<Pruned, WriteError> {
+        if self.switches.full.load(Ordering::SeqCst) {
+            return Err(error(Fault::Full, Outcome::NotStored));
+        }
+        self.memory.prune(through).await
+    }
+
     async fn reopen(&mut self) -> Result<Head, WriteError> {
         if self.switches.full.load(Ordering::SeqCst) {
             return Err(error(Fault::Full, Outcome::NotStored));
@@ -123,6 +130,12 @@ impl Pages for FaultyPages {
     }
     async fn pruned_through(&self) -> Result<Seq, ReadError> {
         self.memory.pruned_through().await
+    }
+    async fn fenced(&self, records_max: usize) -> Result<Vec<Fenced>, ReadError> {
+        self.memory.fenced(records_max).await
+    }
+    async fn used_bytes(&self) -> Result<u64, ReadError> {
+        self.memory.used_bytes().await
     }
     async fn last_before(&self, time_us: i64) -> Result<Seq, ReadError> {
         self.memory.last_before(time_us).await

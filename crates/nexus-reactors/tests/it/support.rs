@@ -13,7 +13,7 @@ use std::{
 
 use nexus_core::{
     Attempt, Backend, Catalogue, Clock, Event, Family, Head, Loaded, Log, LogOptions, Memory,
-    NewEvent, PatternSet, Plan, Principal, ProtocolEvent, Random, Reaction, Reactor, ReactorError,
+    NewEvent, PatternSet, Plan, Principal, ProtocolEvent, Pruned, Random, Reaction, Reactor, ReactorError,
     ReactorOptions, Record, RecordQuery, RecordsBy, RetrySchedule, Seq, SharedReactor, Wanted,
     WriteError,
 };
@@ -56,6 +56,10 @@ impl Backend for Watched {
                 self.memory.commit(plan).await
             }
         }
+    }
+
+    async fn prune(&mut self, through: Seq) -> Result<Pruned, WriteError> {
+        self.memory.prune(through).await
     }
 
     async fn reopen(&mut self) -> Result<Head, WriteError> {

@@ -11,6 +11,8 @@ const FRAMES_PER_CHECKPOINT: u64 = 1_000;
 const FRAME_BYTES: u64 = 4_096 + 24;
 /// The pages that a commit changes however little it writes: the right edges of the tables and indexes.
 const FRAMES_PER_COMMIT: u64 = 4;
+/// The pages that a step of pruning changes, seldom more.
+const FRAMES_PER_PRUNING: u64 = 128;
 /// How much of a row's weight goes to the indexes, as a divisor.
 const INDEX_SHARE: u64 = 4;
 
@@ -49,6 +51,11 @@ impl Checkpoints {
             + (bytes + bytes / INDEX_SHARE) / FRAME_BYTES
             + plan.once.len() as u64
             + plan.records.len() as u64 * 2;
+    }
+
+    /// Counts what a step of pruning has written: it touches every page that it frees, or the list of them.
+    pub(crate) fn pruned(&mut self) {
+        self.frames += FRAMES_PER_PRUNING;
     }
 
     /// Copies if it is time.

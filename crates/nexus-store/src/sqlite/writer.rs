@@ -2,7 +2,9 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use nexus_core::{Backend, Cause, Clock, Fault, Head, Loaded, Outcome, Plan, Wanted, WriteError};
+use nexus_core::{
+    Backend, Cause, Clock, Fault, Head, Loaded, Outcome, Plan, Pruned, Seq, Wanted, WriteError,
+};
 use sqlx::{Connection, SqliteConnection};
 
 use super::{
@@ -13,6 +15,7 @@ use super::{
     head::read_head,
     lock::Lock,
     names::Names,
+    prune,
     readers::Readers,
     sweep::Sweep,
     transaction::{FreshNames, Statements},
@@ -255,6 +258,24 @@ impl Backend for SqliteBackend {
                 Ok(head)
             }
             Err(error) => Err(write_error(fault_of(&error), Outcome::NotStored, error)),
+        }
+    }
+
+    /// A step that failed may be done or not; the next one finds out, and removes nothing twice.
+    async fn prune(&mut self, through: Seq) -> Result<Pruned, WriteError> {
+        let step = match self.connection.as_mut() {
+            Some(connection) => prune::step(connection, through, self.head.last).await,
+            None => Err(no_connection()),
+        };
+        match step {
+            Ok(step) => {
+                self.checkpoints.pruned();
+                Ok(step)
+            }
+            Err(error) => {
+                let (fault, source) = self.fail(error.into()).await;
+                Err(write_error(fault, Outcome::Unknown, source))
+            }
         }
     }
 
