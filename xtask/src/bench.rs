@@ -1,9 +1,15 @@
 //! `cargo xtask bench`: benchmarks as ratios to a peer that is measured in the same run.
 
+mod batch;
+mod book;
+mod fanout;
 mod ingest;
+mod latency;
 mod machine;
+mod memory;
 mod peers;
 mod report;
+mod stage;
 
 use clap::Subcommand;
 
@@ -14,6 +20,14 @@ use crate::{error::Result, process::find, setup, workspace::Workspace};
 pub(crate) enum Bench {
     /// Signed single events over HTTP, synced before the answer; and idle memory.
     Ingest(ingest::Options),
+    /// Batches of events over HTTP, synced before the answer.
+    Batch(stage::Options),
+    /// Batches to many live readers.
+    Fanout(stage::Options),
+    /// From publishing to delivery, alone and beside readers that are slow or behind.
+    Latency(stage::Options),
+    /// What the server holds when idle, and for each socket.
+    Memory(stage::Options),
     /// All of them for seconds with what `--release` built: whether they work, as `test` asks.
     Smoke,
 }
@@ -22,12 +36,21 @@ const LIST: &str = "\
 benchmarks:
   ingest   signed single events over HTTP, synced before the answer, against the
            reference stack and Redis Streams; and idle memory
+  batch    batches of events over HTTP, synced, against Redis Streams
+  fanout   batches to many live readers, against core NATS and the reference stack
+  latency  from publishing to delivery, against all three; and beside readers that
+           are slow or behind
+  memory   idle, for each of 10,000 sockets, and for each that is stalled
   smoke    all of them for seconds with what `--release` built";
 
 /// Runs one benchmark, or lists them all.
 pub(crate) fn run(workspace: &Workspace, bench: Option<Bench>) -> Result<()> {
     match bench {
         Some(Bench::Ingest(options)) => ingest::run(workspace, &options),
+        Some(Bench::Batch(options)) => batch::BENCHMARK.run(workspace, &options),
+        Some(Bench::Fanout(options)) => fanout::BENCHMARK.run(workspace, &options),
+        Some(Bench::Latency(options)) => latency::BENCHMARK.run(workspace, &options),
+        Some(Bench::Memory(options)) => memory::BENCHMARK.run(workspace, &options),
         Some(Bench::Smoke) => smoke(workspace),
         None => {
             println!("{LIST}");
@@ -38,7 +61,9 @@ pub(crate) fn run(workspace: &Workspace, bench: Option<Bench>) -> Result<()> {
 
 /// Whether the peers that the benchmarks start are installed.
 pub(crate) fn can_run(workspace: &Workspace) -> bool {
-    setup::reference_node(&workspace.root).is_some() && find("redis-server").is_some()
+    let peers = ["redis-server", "nats-server"];
+    setup::reference_node(&workspace.root).is_some()
+        && peers.iter().all(|peer| find(peer).is_some())
 }
 
 /// Runs every benchmark for seconds with what is built already, so that it is known to work.

@@ -20,7 +20,7 @@ struct Tool {
 }
 
 /// Everything that tests and benches start.
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 12] = [
     Tool::new("git", "git", "tidy and the machine's part of a benchmark"),
     Tool::new("cc", "gcc libc6-dev", "building SQLite"),
     Tool::new("node", "nodejs", "the clients written in Node.js"),
@@ -28,7 +28,8 @@ const TOOLS: [Tool; 11] = [
     Tool::new("python3", "python3", "the clients written in Python"),
     Tool::new("curl", "curl", "the examples of the documents"),
     Tool::new("openssl", "openssl", "the examples of the documents"),
-    Tool::new("redis-server", "redis-server", "the benchmark's peer"),
+    Tool::new("redis-server", "redis-server", "the benchmarks' peer"),
+    Tool::new("nats-server", "nats-server", "the benchmarks' peer"),
     Tool::new("strace", "strace", "the tests that make a sync fail"),
     Tool::new("mount", "mount", "the tests that fill a disk"),
     Tool::new("setpriv", "util-linux", "stopping what a benchmark started"),

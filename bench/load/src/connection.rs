@@ -26,6 +26,10 @@ pub(crate) struct Window {
 
 /// A protocol: how a request is written, and where its answer ends.
 pub(crate) trait Exchange {
+    /// What goes before the first request of a connection.
+    fn greeting(&self) -> &'static [u8] {
+        b""
+    }
     /// The bytes of the next request.
     fn request(&mut self) -> &[u8];
     /// Reads an answer that may not be whole yet.
@@ -76,6 +80,7 @@ async fn exchange_until<E: Exchange>(
 ) -> io::Result<()> {
     let mut stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
+    stream.write_all(exchange.greeting()).await?;
     let mut received = BytesMut::with_capacity(4 * 1024);
     loop {
         let sent_at = Instant::now();
@@ -95,7 +100,8 @@ async fn exchange_until<E: Exchange>(
     }
 }
 
-async fn whole_answer<E: Exchange>(
+/// Reads the answer to one request, and says whether it succeeded.
+pub(crate) async fn whole_answer<E: Exchange>(
     stream: &mut TcpStream,
     exchange: &E,
     received: &mut BytesMut,

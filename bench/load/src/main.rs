@@ -1,77 +1,153 @@
-//! The load generator of the benchmarks: a closed loop on loopback, bounded in time, that prints one JSON line.
+//! The load generator of the benchmarks: on loopback, bounded in time, and it prints one JSON line.
 
 mod connection;
+mod fanout;
+mod hold;
+mod http;
 mod ingest;
+mod latency;
+mod marked;
 mod payment;
+mod reader;
 mod redis;
+mod server;
+mod single;
 mod tally;
 
-use std::{
-    cell::RefCell,
-    net::SocketAddr,
-    process::ExitCode,
-    rc::Rc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{future::Future, io, net::SocketAddr, process::ExitCode, time::Duration};
 
-use clap::{Parser, ValueEnum};
-use tokio::{task::LocalSet, time::Instant};
+use clap::{Args, Parser, Subcommand};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde::Serialize;
+use tokio::task::LocalSet;
 
-use crate::{
-    connection::{Exchange, Window},
-    payment::Payments,
-    tally::Tally,
-};
+use crate::server::{Kind, Server};
 
-const CONNECTIONS_MAX: usize = 4096;
+const SOCKETS_MAX: usize = 20_000;
 const SECONDS_MAX: u64 = 300;
-/// How long answers that are still on their way may take after the last second.
-const GRACE: Duration = Duration::from_secs(10);
 
-/// Keeps one request in flight on each connection and measures the answers.
+/// One kind of load.
 #[derive(Debug, Parser)]
 #[command(name = "bench-load")]
 struct Arguments {
-    /// What is sent.
+    #[command(subcommand)]
+    load: Load,
+}
+
+#[derive(Debug, Subcommand)]
+enum Load {
+    /// One event a request, one request in flight on each connection.
+    Single(single::Options),
+    /// Batches of events, one batch in flight on each connection.
+    Batch {
+        #[command(flatten)]
+        target: Target,
+        /// Connections, each with one batch in flight.
+        #[arg(long, default_value_t = 4)]
+        connections: usize,
+        /// Events a batch.
+        #[arg(long, default_value_t = 256)]
+        batch: usize,
+    },
+    /// Batches to many readers, as fast as the slowest takes them.
+    Fanout {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value_t = 1_000)]
+        readers: usize,
+        /// Events a batch.
+        #[arg(long, default_value_t = 256)]
+        batch: usize,
+        /// Readers share them evenly.
+        #[arg(long, default_value_t = 1)]
+        topics: usize,
+    },
+    /// Events at a fixed rate, and how long each takes to its readers.
+    Latency {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value_t = 1)]
+        readers: usize,
+        /// Readers beside them, whose latencies are not taken.
+        #[arg(long, default_value_t = 0)]
+        crowd: usize,
+        /// Readers that subscribe and then read nothing.
+        #[arg(long, default_value_t = 0)]
+        stalled: usize,
+        /// One more reader reads the whole log from its beginning meanwhile.
+        #[arg(long)]
+        behind: bool,
+        #[arg(long, default_value_t = 1_000)]
+        events_per_second: u64,
+    },
+    /// Idle subscribers, held until standard input ends.
+    Hold {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value_t = 10_000)]
+        sockets: usize,
+    },
+}
+
+/// What is put under load, and for how long.
+#[derive(Debug, Args)]
+struct Target {
     #[arg(long, value_enum)]
-    mode: Mode,
+    server: Kind,
     /// The server, on loopback.
     #[arg(long)]
     address: SocketAddr,
-    /// Connections, each with one request in flight.
-    #[arg(long, default_value_t = 64)]
-    connections: usize,
+    /// The secret that signs and lets in.
+    #[arg(long, default_value = "")]
+    secret: String,
     /// Seconds that are measured.
     #[arg(long, default_value_t = 5)]
     seconds: u64,
     /// Seconds of the same load before them, which are not.
     #[arg(long, default_value_t = 1)]
     warmup_seconds: u64,
-    /// The secret that signs (`ingest`).
-    #[arg(long, default_value = "")]
-    secret: String,
-    /// The path that is posted to (`ingest`).
-    #[arg(long, default_value = "/events")]
-    path: String,
+    /// How many bytes a payload has beyond the shortest, which has about 90.
+    #[arg(long, default_value_t = 0)]
+    padding: usize,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Mode {
-    /// Signed `POST /events` over HTTP/1.1.
-    Ingest,
-    /// `XADD` of the same bytes to a Redis stream.
-    Redis,
+impl Target {
+    fn server(&self, topics: usize) -> Server {
+        Server {
+            kind: self.server,
+            address: self.address,
+            secret: self.secret.clone(),
+            topics: topics.max(1),
+            padding: self.padding,
+        }
+    }
+
+    fn check(&self, sockets: usize) -> io::Result<()> {
+        check(self.address, sockets, self.seconds + self.warmup_seconds)
+    }
+}
+
+/// Refuses what is not bounded or goes anywhere else.
+fn check(address: SocketAddr, sockets: usize, seconds: u64) -> io::Result<()> {
+    let refuse = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    if !address.ip().is_loopback() {
+        return refuse(format!("{address} is not on loopback"));
+    }
+    if !(1..=SOCKETS_MAX).contains(&sockets) {
+        return refuse(format!("there must be 1 to {SOCKETS_MAX} sockets"));
+    }
+    if !(1..=SECONDS_MAX).contains(&seconds) {
+        return refuse(format!(
+            "the run must last 1 to {SECONDS_MAX} seconds in all"
+        ));
+    }
+    Ok(())
 }
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if let Err(problem) = check(&arguments) {
-        eprintln!("bench-load: {problem}");
-        return ExitCode::from(2);
-    }
-    match measure_and_print(&arguments) {
-        Ok(0) => ExitCode::FAILURE,
-        Ok(_) => ExitCode::SUCCESS,
+    match allow_sockets().and_then(|()| run(arguments.load)) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("bench-load: {error}");
             ExitCode::FAILURE
@@ -79,94 +155,94 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns how many requests succeeded.
-fn measure_and_print(arguments: &Arguments) -> std::io::Result<u64> {
-    let tally = measure(arguments)?;
-    println!(
-        "{}",
-        serde_json::to_string(&tally.report(arguments.seconds))?
-    );
-    Ok(tally.ok())
-}
-
-fn check(arguments: &Arguments) -> Result<(), String> {
-    if !arguments.address.ip().is_loopback() {
-        return Err(format!("{} is not on loopback", arguments.address));
+fn run(load: Load) -> io::Result<()> {
+    match load {
+        Load::Single(options) => {
+            check(
+                options.address,
+                options.connections,
+                options.seconds_in_all(),
+            )?;
+            print(&on_one_thread(single::run(&options))?)
+        }
+        Load::Batch {
+            target,
+            connections,
+            batch,
+        } => {
+            target.check(connections)?;
+            let server = target.server(1);
+            let load = single::batches(
+                &server,
+                connections,
+                batch,
+                target.seconds,
+                target.warmup_seconds,
+            );
+            print(&on_one_thread(load)?)
+        }
+        Load::Fanout {
+            target,
+            readers,
+            batch,
+            topics,
+        } => {
+            target.check(readers)?;
+            let options = fanout::Options {
+                server: target.server(topics),
+                readers,
+                batch,
+                duration: Duration::from_secs(target.seconds),
+            };
+            print(&on_one_thread(fanout::run(&options))?)
+        }
+        Load::Latency {
+            target,
+            readers,
+            crowd,
+            stalled,
+            behind,
+            events_per_second,
+        } => {
+            target.check(readers + crowd + stalled)?;
+            let options = latency::Options {
+                server: target.server(1),
+                readers,
+                crowd,
+                stalled,
+                behind,
+                events_per_second,
+                warmup: Duration::from_secs(target.warmup_seconds),
+                duration: Duration::from_secs(target.seconds),
+            };
+            print(&on_one_thread(latency::run(&options))?)
+        }
+        Load::Hold { target, sockets } => {
+            target.check(sockets)?;
+            on_one_thread(hold::run(&target.server(1), sockets))
+        }
     }
-    if !(1..=CONNECTIONS_MAX).contains(&arguments.connections) {
-        return Err(format!("connections must be 1 to {CONNECTIONS_MAX}"));
-    }
-    if arguments.seconds == 0 || arguments.seconds + arguments.warmup_seconds > SECONDS_MAX {
-        return Err(format!(
-            "the run must last 1 to {SECONDS_MAX} seconds in all"
-        ));
-    }
-    Ok(())
 }
 
 /// One thread does it all: the server has the other core.
-fn measure(arguments: &Arguments) -> std::io::Result<Tally> {
+fn on_one_thread<T>(load: impl Future<Output = io::Result<T>>) -> io::Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    LocalSet::new().block_on(&runtime, drive(arguments))
+    LocalSet::new().block_on(&runtime, load)
 }
 
-async fn drive(arguments: &Arguments) -> std::io::Result<Tally> {
-    let start = Instant::now();
-    let measured_from = start + Duration::from_secs(arguments.warmup_seconds);
-    let measured_until = measured_from + Duration::from_secs(arguments.seconds);
-    let window = Window {
-        measured_from,
-        measured_until,
-        given_up_at: measured_until + GRACE,
+fn print(report: &impl Serialize) -> io::Result<()> {
+    println!("{}", serde_json::to_string(report)?);
+    Ok(())
+}
+
+/// As many open files as the system lets this process have.
+fn allow_sockets() -> io::Result<()> {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let most = Rlimit {
+        current: maximum,
+        maximum,
     };
-    let tally = Rc::new(RefCell::new(Tally::new()?));
-    let run = run_id();
-
-    let connections: Vec<_> = (0..arguments.connections)
-        .map(|index| {
-            let payments = Payments::new(run, index);
-            match arguments.mode {
-                Mode::Ingest => {
-                    let exchange = ingest::Ingest::new(
-                        arguments.address,
-                        &arguments.path,
-                        &arguments.secret,
-                        payments,
-                    );
-                    spawn(arguments.address, exchange, window, &tally)
-                }
-                Mode::Redis => spawn(
-                    arguments.address,
-                    redis::Xadd::new(payments),
-                    window,
-                    &tally,
-                ),
-            }
-        })
-        .collect();
-    for connection in connections {
-        connection.await.map_err(std::io::Error::other)?;
-    }
-    // Every task that shared it has ended.
-    Rc::try_unwrap(tally)
-        .map(RefCell::into_inner)
-        .map_err(|_| std::io::Error::other("a connection is still counting"))
-}
-
-fn spawn<E: Exchange + 'static>(
-    address: SocketAddr,
-    exchange: E,
-    window: Window,
-    tally: &Rc<RefCell<Tally>>,
-) -> tokio::task::JoinHandle<()> {
-    tokio::task::spawn_local(connection::run(address, exchange, window, Rc::clone(tally)))
-}
-
-/// Differs from run to run, so that no transaction is ever sent twice to the same log.
-fn run_id() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| u64::try_from(since.as_micros()).unwrap_or(0))
+    Ok(setrlimit(Resource::Nofile, most)?)
 }

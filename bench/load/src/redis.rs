@@ -38,19 +38,42 @@ impl Exchange for Xadd {
         &self.request
     }
 
-    /// The id of the new entry, a bulk string, or an error line.
     fn answer(&self, received: &[u8]) -> Answer {
-        let Some(line_bytes) = received.windows(2).position(|two| two == b"\r\n") else {
-            return Answer::Partial;
-        };
-        match received[0] {
-            b'-' => Answer::Whole {
-                bytes: line_bytes + 2,
-                ok: false,
-            },
-            b'$' => bulk(received, line_bytes),
-            _ => Answer::Broken,
+        answers(received, 1)
+    }
+}
+
+/// The answers to so many commands in a row.
+pub(crate) fn answers(received: &[u8], count: usize) -> Answer {
+    let mut all_bytes = 0;
+    let mut all_ok = true;
+    for _ in 0..count {
+        match answer(&received[all_bytes..]) {
+            Answer::Whole { bytes, ok } => {
+                all_bytes += bytes;
+                all_ok &= ok;
+            }
+            other => return other,
         }
+    }
+    Answer::Whole {
+        bytes: all_bytes,
+        ok: all_ok,
+    }
+}
+
+/// The id of the new entry, a bulk string, or an error line.
+fn answer(received: &[u8]) -> Answer {
+    let Some(line_bytes) = memchr::memmem::find(received, b"\r\n") else {
+        return Answer::Partial;
+    };
+    match received[0] {
+        b'-' => Answer::Whole {
+            bytes: line_bytes + 2,
+            ok: false,
+        },
+        b'$' => bulk(received, line_bytes),
+        _ => Answer::Broken,
     }
 }
 
@@ -95,5 +118,8 @@ mod tests {
         assert_eq!(xadd.answer(answer), whole(answer.len(), true));
         assert_eq!(xadd.answer(b"-OOM no\r\n"), whole(9, false));
         assert_eq!(xadd.answer(b"+OK\r\n"), Answer::Broken);
+        let two = [&answer[..], &answer[..]].concat();
+        assert_eq!(answers(&two, 2), whole(two.len(), true));
+        assert_eq!(answers(&two[..two.len() - 1], 2), Answer::Partial);
     }
 }

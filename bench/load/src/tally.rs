@@ -13,6 +13,8 @@ const LATENCY_US_MAX: u64 = 60_000_000;
 pub(crate) struct Tally {
     latencies_us: Histogram<u64>,
     errors: u64,
+    /// How many events a request carries.
+    batch: u64,
 }
 
 /// What is printed.
@@ -21,14 +23,17 @@ pub(crate) struct Report {
     requests: u64,
     ok: u64,
     errors: u64,
+    /// Events, not requests.
     per_second: u64,
     p50_us: u64,
     p99_us: u64,
 }
 
 impl Tally {
-    pub(crate) fn new() -> std::io::Result<Self> {
+    /// Of requests that carry so many events each.
+    pub(crate) fn new(batch: u64) -> std::io::Result<Self> {
         Ok(Self {
+            batch,
             latencies_us: Histogram::new_with_bounds(1, LATENCY_US_MAX, 3)
                 .map_err(std::io::Error::other)?,
             errors: 0,
@@ -54,7 +59,7 @@ impl Tally {
             requests: self.ok() + self.errors,
             ok: self.ok(),
             errors: self.errors,
-            per_second: self.ok() / seconds.max(1),
+            per_second: self.ok() * self.batch / seconds.max(1),
             p50_us: self.latencies_us.value_at_quantile(0.50),
             p99_us: self.latencies_us.value_at_quantile(0.99),
         }
@@ -67,7 +72,7 @@ mod tests {
 
     #[test]
     fn a_report_counts_answers_and_errors_and_gives_quantiles() {
-        let mut tally = Tally::new().unwrap();
+        let mut tally = Tally::new(1).unwrap();
         for took_us in 1..=200 {
             tally.answered(Duration::from_micros(took_us));
         }
@@ -85,7 +90,7 @@ mod tests {
 
     #[test]
     fn a_latency_beyond_the_bound_still_counts() {
-        let mut tally = Tally::new().unwrap();
+        let mut tally = Tally::new(1).unwrap();
         tally.answered(Duration::from_secs(3_600));
         assert_eq!(tally.ok(), 1);
     }

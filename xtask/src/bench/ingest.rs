@@ -1,11 +1,6 @@
 //! `cargo xtask bench ingest`: signed single events over HTTP, synced before the answer; and idle memory.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    process::Command,
-    time::Duration,
-};
+use std::{path::Path, process::Command, time::Duration};
 
 use clap::{Args, ValueEnum};
 
@@ -14,14 +9,14 @@ use crate::{
         machine::{self, Machine, Ticks},
         peers::Peer,
         report::{Idle, Ratio, Report, Sample, Series},
+        stage::{self, Binaries, SECRET, Scratch},
     },
     error::{Error, Result},
-    process::{cargo, run as run_command, stdout_of},
+    process::stdout_of,
     setup,
     workspace::Workspace,
 };
 
-const SECRET: &str = "the-secret-of-a-benchmark-on-loopback";
 const IDLE_KIB_MAX: u64 = 20 * 1024;
 const WHAT: &str = "POST /events with PAYMENT_RECEIVED, HMAC over the body, one request in flight a \
                     connection, synced before each answer; Redis: XADD of the same bytes, appendfsync \
@@ -68,15 +63,6 @@ enum Server {
     Redis,
 }
 
-/// The binaries that take part.
-struct Binaries {
-    nexusd: PathBuf,
-    load: PathBuf,
-}
-
-/// A folder for data that is gone with this.
-struct Scratch(PathBuf);
-
 /// The servers that run, with what they are.
 type Running = Vec<(Server, Peer)>;
 
@@ -85,12 +71,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     for left_out in setup::for_benches(&workspace.root, &workspace.tools())?.left_out {
         println!("{left_out}");
     }
-    let mut build = cargo();
-    build.args(["build", "--profile", "dist", "--package", "bench-load"]);
-    if options.servers.contains(&Server::Nexus) {
-        build.args(["--package", "nexusd"]);
-    }
-    run_command(build.current_dir(&workspace.root))?;
+    stage::build(workspace)?;
 
     let report = measure(
         workspace,
@@ -103,7 +84,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         .all(|server| options.servers.contains(server))
         && !report.is_disturbed()
     {
-        write(&workspace.root.join("bench/results/ingest.json"), &report)?;
+        stage::write(&workspace.root.join("bench/results/ingest.json"), &report)?;
     }
     let missed = report.missed();
     if options.enforce && !missed.is_empty() {
@@ -150,10 +131,7 @@ fn measure(workspace: &Workspace, binaries: &Binaries, options: &Options) -> Res
     let series = measure_rounds(&mut running, &binaries.load, options)?;
     Ok(Report {
         benchmark: "ingest",
-        date: match &options.date {
-            Some(date) => date.clone(),
-            None => today()?,
-        },
+        date: stage::date(options.date.as_deref())?,
         revision: machine::revision(&workspace.root),
         what: WHAT,
         seconds: options.seconds,
@@ -252,7 +230,7 @@ fn load_once(
     };
     let printed = stdout_of(
         Command::new(load)
-            .args(["--mode", mode, "--secret", SECRET])
+            .args(["single", "--mode", mode, "--secret", SECRET])
             .args(["--address", &peer.address.to_string()])
             .args(["--connections", &connections.to_string()])
             .args(["--seconds", &seconds.to_string()]),
@@ -291,25 +269,6 @@ fn ratios(series: &[Series]) -> Vec<Ratio> {
         .collect()
 }
 
-fn write(path: &Path, report: &Report) -> Result<()> {
-    let json = serde_json::to_string_pretty(report).map_err(|source| Error::Json {
-        what: String::from("the report"),
-        source,
-    })?;
-    let failed = |source| Error::write(path, source);
-    path.parent()
-        .map_or(Ok(()), fs::create_dir_all)
-        .map_err(failed)?;
-    fs::write(path, json + "\n").map_err(failed)?;
-    println!("written to {}", path.display());
-    Ok(())
-}
-
-fn today() -> Result<String> {
-    let date = stdout_of(Command::new("date").args(["--utc", "+%Y-%m-%d"]))?;
-    Ok(String::from_utf8_lossy(&date).trim().to_owned())
-}
-
 impl Server {
     const ALL: [Self; 3] = [Self::Nexus, Self::Reference, Self::Redis];
 
@@ -325,29 +284,5 @@ impl Server {
 impl std::fmt::Display for Server {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str(self.name())
-    }
-}
-
-impl Binaries {
-    fn in_folder(folder: &Path) -> Self {
-        Self {
-            nexusd: folder.join("nexusd"),
-            load: folder.join("bench-load"),
-        }
-    }
-}
-
-impl Scratch {
-    fn new(folder: &Path) -> Result<Self> {
-        let path = folder.join(std::process::id().to_string());
-        fs::create_dir_all(&path).map_err(|source| Error::write(&path, source))?;
-        Ok(Self(path))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        // What stays behind is below the target folder.
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

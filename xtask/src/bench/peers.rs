@@ -38,7 +38,10 @@ impl Peer {
             .env("NEXUS_HOST", address.ip().to_string())
             .env("PORT", address.port().to_string())
             .env("DATA_DIR", folder.join("data"))
-            .env("LOG_LEVEL", "warn");
+            .env("LOG_LEVEL", "warn")
+            // The benchmarks name their own topics, and open more sockets than the default allows.
+            .env("NEXUS__EVENTS__OPEN", "true")
+            .env("NEXUS__LIMITS__CONNECTIONS", "20000");
         for limit in [
             "ANONYMOUS_REQUESTS_PER_SECOND",
             "ADDRESS_REQUESTS_PER_SECOND",
@@ -82,6 +85,15 @@ impl Peer {
             // Its rewriting of the file would be measured in some rounds and not in others.
             .args(["--auto-aof-rewrite-percentage", "0", "--save", ""]);
         Self::start(redis, address, folder)
+    }
+
+    /// Core NATS, which keeps nothing.
+    pub(crate) fn nats(folder: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut nats = ends_with_us(Path::new("nats-server"));
+        nats.args(["--addr", &address.ip().to_string()])
+            .args(["--port", &address.port().to_string()]);
+        Self::start(nats, address, folder)
     }
 
     /// The id of its process.

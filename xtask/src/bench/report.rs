@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::bench::machine::Machine;
 
 /// More than this part of all cores in other hands, and a figure says more about them.
-const OTHERS_BUSY_MAX: f64 = 0.1;
+pub(crate) const OTHERS_BUSY_MAX: f64 = 0.1;
 
 /// What the load generator printed about one run.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

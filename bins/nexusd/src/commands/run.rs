@@ -9,7 +9,7 @@ use nexus::{
     telemetry,
 };
 
-use super::{Failure, load, runtime};
+use super::{Failure, load, open_files, runtime};
 use crate::arguments::{DevOptions, ServeOptions};
 
 /// Five seconds beyond the time in which everything should have ended.
@@ -30,6 +30,7 @@ pub(crate) fn serve(options: &ServeOptions, environment: &Environment) -> Result
 
 fn run(config: &Config, ready: impl FnOnce(&App)) -> Result<(), Failure> {
     telemetry::init(&config.log).map_err(Error::Telemetry)?;
+    open_files::allow(config.limits.connections as u64);
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let mut stop = Stop::listen()?;
