@@ -35,6 +35,7 @@ macro_rules! backend_contract {
             pages_are_bounded
             pages_equal_the_model
             a_rare_topic_is_found_in_few_pages
+            a_source_and_a_key_are_found_in_bounded_pages
             times_are_found_by_search
             events_are_found_by_identifier
             sixty_four_publishers_share_one_order

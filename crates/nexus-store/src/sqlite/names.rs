@@ -15,6 +15,8 @@ const SOURCES_REMEMBERED_MAX: usize = 16 << 10;
 pub(crate) trait Name: Clone + Eq + Hash {
     /// Adds the name if it is new, and gives its number either way.
     const INTERN: &'static str;
+    /// Gives the number of a name.
+    const FIND: &'static str;
     /// Gives the name of a number.
     const LOOK_UP: &'static str;
 
@@ -25,6 +27,7 @@ pub(crate) trait Name: Clone + Eq + Hash {
 
 impl Name for Topic {
     const INTERN: &'static str = "INSERT INTO topics (name) VALUES (?1) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id";
+    const FIND: &'static str = "SELECT id FROM topics WHERE name = ?1";
     const LOOK_UP: &'static str = "SELECT name FROM topics WHERE id = ?1";
 
     fn parse(text: &str) -> Option<Self> {
@@ -40,6 +43,7 @@ impl Name for Topic {
 
 impl Name for Source {
     const INTERN: &'static str = "INSERT INTO sources (name) VALUES (?1) ON CONFLICT (name) DO UPDATE SET name = excluded.name RETURNING id";
+    const FIND: &'static str = "SELECT id FROM sources WHERE name = ?1";
     const LOOK_UP: &'static str = "SELECT name FROM sources WHERE id = ?1";
 
     fn parse(text: &str) -> Option<Self> {
@@ -120,6 +124,25 @@ impl Names {
     /// The number of a name, if it is remembered.
     pub(crate) fn id<N: Name>(&self, name: &N) -> Option<i64> {
         N::table(self).read().ids.get(name).copied()
+    }
+
+    /// The number of a name; nothing when no event has it.
+    pub(crate) async fn find<N: Name>(
+        &self,
+        connection: &mut SqliteConnection,
+        name: &N,
+    ) -> Result<Option<i64>, sqlx::Error> {
+        if let Some(id) = self.id(name) {
+            return Ok(Some(id));
+        }
+        let id: Option<i64> = sqlx::query_scalar(N::FIND)
+            .bind(name.text())
+            .fetch_optional(connection)
+            .await?;
+        if let Some(id) = id {
+            N::table(self).write().add(id, name.clone());
+        }
+        Ok(id)
     }
 
     /// Remembers names whose numbers are committed.

@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, sync::Arc};
 
-use nexus_core::Order;
+use nexus_core::{EventQuery, Order};
 
 use super::rows::EVENT_COLUMNS;
 
@@ -36,13 +36,32 @@ impl Plan {
     }
 }
 
-/// The statements, in both orders. Their parameters:
-/// `?1` after, `?2` through, `?3` candidates, `?4` events, `?5` bytes, then the topics, one each in a
-/// merge and as a JSON list in a scan.
+/// The statements, in both orders, and again for pages that ask for a source or a key: those have to look
+/// at the rows of events, which the others need not. Their parameters:
+/// `?1` after, `?2` through, `?3` candidates, `?4` events, `?5` bytes, `?6` source, `?7` key (NULL where any
+/// will do), then the topics, one each in a merge and as a JSON list in a scan.
 #[derive(Debug)]
 pub(crate) struct PageStatements {
     ascending: InOrder,
     descending: InOrder,
+    ascending_narrowed: InOrder,
+    descending_narrowed: InOrder,
+}
+
+/// Which of the statements: their order, and whether a source or a key is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Form {
+    pub(crate) order: Order,
+    pub(crate) is_narrowed: bool,
+}
+
+impl Form {
+    pub(crate) fn of(query: &EventQuery) -> Self {
+        Self {
+            order: query.order,
+            is_narrowed: query.source.is_some() || query.key.is_some(),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -50,67 +69,91 @@ struct InOrder {
     everything: Arc<str>,
     scan: Arc<str>,
     merge: [Arc<str>; MERGED_TOPICS.len()],
+    /// The two entries of the index behind the first `?3`, for as many topics as `merge` takes.
+    merge_end: [Arc<str>; MERGED_TOPICS.len()],
 }
 
 impl PageStatements {
     pub(crate) fn new() -> Self {
         Self {
-            ascending: InOrder::new(""),
-            descending: InOrder::new(" DESC"),
+            ascending: InOrder::new("", ""),
+            descending: InOrder::new(" DESC", ""),
+            ascending_narrowed: InOrder::new("", NARROWED),
+            descending_narrowed: InOrder::new(" DESC", NARROWED),
         }
     }
 
-    fn in_order(&self, order: Order) -> &InOrder {
-        match order {
-            Order::Ascending => &self.ascending,
-            Order::Descending => &self.descending,
+    fn in_form(&self, form: Form) -> &InOrder {
+        match (form.order, form.is_narrowed) {
+            (Order::Ascending, false) => &self.ascending,
+            (Order::Descending, false) => &self.descending,
+            (Order::Ascending, true) => &self.ascending_narrowed,
+            (Order::Descending, true) => &self.descending_narrowed,
         }
     }
 
-    pub(crate) fn everything(&self, order: Order) -> Arc<str> {
-        self.in_order(order).everything.clone()
+    pub(crate) fn everything(&self, form: Form) -> Arc<str> {
+        self.in_form(form).everything.clone()
     }
 
-    pub(crate) fn scan(&self, order: Order) -> Arc<str> {
-        self.in_order(order).scan.clone()
+    pub(crate) fn scan(&self, form: Form) -> Arc<str> {
+        self.in_form(form).scan.clone()
     }
 
     /// The statement that merges so many topics; topics that are not bound are NULL, which none has.
-    pub(crate) fn merge(&self, order: Order, topics: usize) -> Arc<str> {
-        let n = MERGED_TOPICS
-            .iter()
-            .position(|count| *count >= topics)
-            .unwrap_or(MERGED_TOPICS.len() - 1);
-        self.in_order(order).merge[n].clone()
+    pub(crate) fn merge(&self, form: Form, topics: usize) -> Arc<str> {
+        self.in_form(form).merge[merged(topics)].clone()
+    }
+
+    /// The statement that finds where a merge has looked at enough of the index.
+    pub(crate) fn merge_end(&self, form: Form, topics: usize) -> Arc<str> {
+        self.in_form(form).merge_end[merged(topics)].clone()
     }
 }
 
+/// Which of the merges takes so many topics.
+fn merged(topics: usize) -> usize {
+    MERGED_TOPICS
+        .iter()
+        .position(|count| *count >= topics)
+        .unwrap_or(MERGED_TOPICS.len() - 1)
+}
+
+const IN_RANGE: &str = "seq > ?1 AND seq <= ?2";
+const NARROWED: &str = " AND (?6 IS NULL OR source = ?6) AND (?7 IS NULL OR key = ?7)";
+const FIRST_TOPIC: usize = 8;
+
 impl InOrder {
-    fn new(direction: &str) -> Self {
-        const IN_RANGE: &str = "seq > ?1 AND seq <= ?2";
-        let everything = format!("SELECT seq FROM events WHERE {IN_RANGE}");
+    fn new(direction: &str, narrowed: &str) -> Self {
+        let everything = format!("SELECT seq FROM events WHERE {IN_RANGE}{narrowed}");
         let scan = format!(
-            "SELECT seq FROM events NOT INDEXED WHERE {IN_RANGE} AND topic IN (SELECT value FROM json_each(?6))"
+            "SELECT seq FROM events NOT INDEXED WHERE {IN_RANGE} AND topic IN (SELECT value FROM json_each(?{FIRST_TOPIC})){narrowed}"
         );
-        let merge = MERGED_TOPICS.map(|count| {
-            let mut lists = String::new();
-            for n in 0..count {
-                let union = if n > 0 { " UNION ALL " } else { "" };
-                let topic = n + 6;
-                // Writing to a string cannot fail.
-                let _ = write!(
-                    lists,
-                    "{union}SELECT seq FROM events INDEXED BY events_topic WHERE topic = ?{topic} AND {IN_RANGE}"
-                );
-            }
-            page(&lists, direction)
-        });
         Self {
             everything: page(&everything, direction),
             scan: page(&scan, direction),
-            merge,
+            merge: MERGED_TOPICS.map(|count| page(&lists(count, narrowed), direction)),
+            merge_end: MERGED_TOPICS.map(|count| {
+                let lists = lists(count, "");
+                format!("{lists} ORDER BY seq{direction} LIMIT 2 OFFSET ?3").into()
+            }),
         }
     }
+}
+
+/// The events of so many topics, each topic a list in the index.
+fn lists(topics: usize, narrowed: &str) -> String {
+    let mut lists = String::new();
+    for n in 0..topics {
+        let union = if n > 0 { " UNION ALL " } else { "" };
+        let topic = n + FIRST_TOPIC;
+        // Writing to a string cannot fail.
+        let _ = write!(
+            lists,
+            "{union}SELECT seq FROM events INDEXED BY events_topic WHERE topic = ?{topic} AND {IN_RANGE}{narrowed}"
+        );
+    }
+    lists
 }
 
 /// The page of some candidates: cut where it has enough events or bytes, without reading the payloads

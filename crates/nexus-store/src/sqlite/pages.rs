@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, sync::Arc};
 
 use nexus_core::{
-    Event, EventPage, EventQuery, Key, OnceEntry, OnceKey, Order, Pages, ReadError, Record,
+    Event, EventPage, EventQuery, Fenced, Key, OnceEntry, OnceKey, Order, Pages, ReadError, Record,
     RecordQuery, RecordsBy, Seq, Source, Topic,
 };
 use sqlx::{
@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     names::{Names, nameless},
-    page_query::{PageStatements, Plan},
+    page_query::{Form, PageStatements, Plan},
     readers::{Reader, Readers},
     rows::{
         EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, StoredEvent, decode_once, decode_record,
@@ -98,6 +98,18 @@ fn check_order(
     Ok(())
 }
 
+/// The page of a range in which nothing matches.
+fn nothing(query: &EventQuery) -> EventPage {
+    EventPage {
+        events: Vec::new(),
+        reached: match query.order {
+            Order::Ascending => query.through,
+            Order::Descending => query.after.next(),
+        },
+        done: true,
+    }
+}
+
 impl SqlitePages {
     pub(crate) fn new(readers: Arc<Readers>, names: Arc<Names>) -> Self {
         let by_id = format!("SELECT {EVENT_COLUMNS} FROM events AS e WHERE e.id = ?1");
@@ -137,29 +149,66 @@ impl SqlitePages {
         Ok(event.into_event(topic, source))
     }
 
+    /// How much of the range a page looks at. Where the index gives only what is wanted, the bounds of the
+    /// page do; where a source or a key is asked for besides, the entries of the index are counted too.
+    async fn window(
+        &self,
+        connection: &mut SqliteConnection,
+        query: &EventQuery,
+        plan: &Plan,
+    ) -> Result<Window, ReadError> {
+        let form = Form::of(query);
+        let mut window = Window::new(query, matches!(plan, Plan::Merge(_)));
+        let length = window.through.get().saturating_sub(window.after.get());
+        if let Plan::Merge(topics) = plan
+            && form.is_narrowed
+            && length > query.examined_max as u64
+        {
+            let mut arguments = arguments(&window, query.examined_max - 1, query, None)?;
+            bind_topics(&mut arguments, topics)?;
+            let sql = self.statements.merge_end(form, topics.len());
+            let ends: Vec<i64> = sqlx::query_scalar_with(AssertSqlSafe(sql), arguments)
+                .fetch_all(connection)
+                .await?;
+            // With nothing behind the last entry that may be looked at, that is all.
+            if let [end, _] = ends[..] {
+                window.is_whole = false;
+                match query.order {
+                    Order::Ascending => window.through = from_column(end),
+                    Order::Descending => window.after = from_column(end).previous(),
+                }
+            }
+        }
+        Ok(window)
+    }
+
     async fn page(&self, query: &EventQuery, plan: &Plan) -> Result<EventPage, ReadError> {
-        let window = Window::new(query, matches!(plan, Plan::Merge(_)));
-        let events_max = query.events_max.min(query.examined_max);
-        let mut arguments = SqliteArguments::default();
-        let mut bind = |number: i64| arguments.add(number);
-        bind(to_column(window.after))?;
-        bind(to_column(window.through))?;
+        let form = Form::of(query);
         // One more than fits, so that it is known whether the page is cut.
-        bind(column(events_max.saturating_add(1)))?;
-        bind(column(events_max))?;
-        bind(column(query.bytes_max))?;
-        let sql = match plan {
-            Plan::Merge(topics) => {
-                topics.iter().try_for_each(|topic| bind(*topic))?;
-                self.statements.merge(query.order, topics.len())
-            }
-            Plan::Scan(topics) => {
-                arguments.add(serde_json::to_string(topics)?)?;
-                self.statements.scan(query.order)
-            }
-            Plan::Everything | Plan::Nothing => self.statements.everything(query.order),
-        };
+        let candidates_max = query.events_max.min(query.examined_max).saturating_add(1);
         self.read(async |connection| {
+            let source = match &query.source {
+                Some(source) => {
+                    let Some(id) = self.names.find(connection, source).await? else {
+                        return Ok(nothing(query));
+                    };
+                    Some(id)
+                }
+                None => None,
+            };
+            let window = self.window(connection, query, plan).await?;
+            let mut arguments = arguments(&window, candidates_max, query, source)?;
+            let sql = match plan {
+                Plan::Merge(topics) => {
+                    bind_topics(&mut arguments, topics)?;
+                    self.statements.merge(form, topics.len())
+                }
+                Plan::Scan(topics) => {
+                    arguments.add(serde_json::to_string(topics)?)?;
+                    self.statements.scan(form)
+                }
+                Plan::Everything | Plan::Nothing => self.statements.everything(form),
+            };
             let rows = sqlx::query_with(AssertSqlSafe(sql), arguments)
                 .fetch_all(&mut *connection)
                 .await?;
@@ -171,7 +220,8 @@ impl SqlitePages {
                 Order::Ascending => events.sort_by_key(|event| event.seq),
                 Order::Descending => events.sort_by_key(|event| Reverse(event.seq)),
             }
-            check_order(&events, query.order, &window, *plan == Plan::Everything)?;
+            let is_gapless = *plan == Plan::Everything && !form.is_narrowed;
+            check_order(&events, query.order, &window, is_gapless)?;
             let candidates: i64 = rows.first().map_or(Ok(0), |row| row.try_get(11))?;
             let is_cut = usize::try_from(candidates)? > rows.len();
             let mut page = EventPage {
@@ -183,8 +233,7 @@ impl SqlitePages {
                 page.reached = last.seq;
             }
             // A topic that is newer than the choice of plan came with an event behind the head.
-            page.events
-                .retain(|event| query.patterns.matches(&event.topic));
+            page.events.retain(|event| query.matches(event));
             Ok(page)
         })
         .await
@@ -200,15 +249,7 @@ impl Pages for SqlitePages {
             Plan::new(self.names.matching(&query.patterns))
         };
         if plan == Plan::Nothing {
-            let reached = match query.order {
-                Order::Ascending => query.through,
-                Order::Descending => query.after.next(),
-            };
-            return Ok(EventPage {
-                events: Vec::new(),
-                reached,
-                done: true,
-            });
+            return Ok(nothing(query));
         }
         if query.events_max == 0 || query.examined_max == 0 {
             let reached = match query.order {
@@ -289,6 +330,32 @@ impl Pages for SqlitePages {
             .await
     }
 
+    async fn fenced(&self, records_max: usize) -> Result<Vec<Fenced>, ReadError> {
+        self.read(async |connection| {
+            let rows: Vec<(String, String, i64)> = sqlx::query_as(FENCED)
+                .bind(column(records_max))
+                .fetch_all(connection)
+                .await?;
+            let fenced = rows.into_iter().map(|(family, key, fence)| Fenced {
+                family: family.into(),
+                key: key.into(),
+                fence: from_column(fence),
+            });
+            Ok(fenced.collect())
+        })
+        .await
+    }
+
+    async fn used_bytes(&self) -> Result<u64, ReadError> {
+        const USED: &str = "SELECT (c.page_count - f.freelist_count) * s.page_size \
+            FROM pragma_page_count AS c, pragma_freelist_count AS f, pragma_page_size AS s";
+        self.read(async |connection| {
+            let bytes: i64 = sqlx::query_scalar(USED).fetch_one(connection).await?;
+            Ok(u64::try_from(bytes)?)
+        })
+        .await
+    }
+
     async fn last_before(&self, time_us: i64) -> Result<Seq, ReadError> {
         const BOUNDS: &str = "SELECT coalesce(max(last), 0) FROM batches";
         /// The batch that holds a number, or follows it.
@@ -319,6 +386,10 @@ impl Pages for SqlitePages {
     }
 }
 
+/// The records with the oldest fences, from an index that has nothing but those.
+pub(super) const FENCED: &str =
+    "SELECT family, key, fence FROM records WHERE fence IS NOT NULL ORDER BY fence LIMIT ?1";
+
 /// The statement for a page of records: each form is one that an index answers in its own order, from
 /// where the page begins.
 pub(super) fn records_sql(by: &RecordsBy, is_continued: bool) -> String {
@@ -330,6 +401,28 @@ pub(super) fn records_sql(by: &RecordsBy, is_continued: bool) -> String {
         (RecordsBy::Due(..), _) => "AND r.state = ?4 AND r.due_us <= ?5 ORDER BY r.due_us, r.key",
     };
     format!("SELECT {RECORD_COLUMNS} FROM records AS r WHERE r.family = ?1 {condition} LIMIT ?2")
+}
+
+/// The parameters of every statement for a page, but for the topics.
+fn arguments(
+    window: &Window,
+    candidates_max: usize,
+    query: &EventQuery,
+    source: Option<i64>,
+) -> Result<SqliteArguments, ReadError> {
+    let mut arguments = SqliteArguments::default();
+    arguments.add(to_column(window.after))?;
+    arguments.add(to_column(window.through))?;
+    arguments.add(column(candidates_max))?;
+    arguments.add(column(query.events_max.min(query.examined_max)))?;
+    arguments.add(column(query.bytes_max))?;
+    arguments.add(source)?;
+    arguments.add(query.key.as_deref().map(str::to_owned))?;
+    Ok(arguments)
+}
+
+fn bind_topics(arguments: &mut SqliteArguments, topics: &[i64]) -> Result<(), ReadError> {
+    topics.iter().try_for_each(|topic| arguments.add(*topic))
 }
 
 /// A count as SQLite takes it.

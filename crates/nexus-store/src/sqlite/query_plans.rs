@@ -3,7 +3,13 @@
 use nexus_core::{Order, RecordsBy};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
-use super::{connect, page_query::PageStatements, pages::records_sql, schema, statements::ByRows};
+use super::{
+    connect,
+    page_query::{Form, PageStatements},
+    pages::{FENCED, records_sql},
+    schema,
+    statements::ByRows,
+};
 
 /// The steps of a plan.
 async fn steps(connection: &mut SqliteConnection, sql: &str) -> Vec<String> {
@@ -24,6 +30,7 @@ async fn no_statement_reads_or_sorts_a_whole_table() {
         ByRows::select_records().next(256).0.to_string(),
         ByRows::select_once().next(256).0.to_string(),
         ByRows::delete_records().next(64).0.to_string(),
+        FENCED.to_owned(),
     ];
     for by in [
         RecordsBy::All,
@@ -40,11 +47,17 @@ async fn no_statement_reads_or_sorts_a_whole_table() {
         }
     }
     let pages = PageStatements::new();
-    for order in [Order::Ascending, Order::Descending] {
-        let merge = pages.merge(order, 64);
-        let merged = steps(&mut connection, &merge).await;
-        assert!(merged.iter().any(|step| step == "MERGE (UNION ALL)"));
-        for sql in [pages.everything(order), pages.scan(order), merge] {
+    let forms = [Order::Ascending, Order::Descending]
+        .into_iter()
+        .flat_map(|order| [false, true].map(|is_narrowed| Form { order, is_narrowed }));
+    for form in forms {
+        let merges = [pages.merge(form, 64), pages.merge_end(form, 64)];
+        for merge in &merges {
+            let merged = steps(&mut connection, merge).await;
+            assert!(merged.iter().any(|step| step == "MERGE (UNION ALL)"));
+        }
+        let [merge, merge_end] = merges;
+        for sql in [pages.everything(form), pages.scan(form), merge, merge_end] {
             for step in steps(&mut connection, &sql).await {
                 assert!(!reads_a_table(&step), "{step}\n{sql}");
             }

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use nexus_core::{Command, Event, EventQuery, Order, Pages, PatternSet, Random, Seq};
+use nexus_core::{
+    Command, Event, EventQuery, NewEvent, Order, Pages, PatternSet, Principal, Random, Seq, Source,
+};
 
 use super::harness::{Subject, open, patterns};
 
@@ -18,6 +20,10 @@ const PATTERNS: [&str; 9] = [
     "none.at_all",
     "many.t7",
 ];
+
+const SENDERS: [&str; 3] = ["s1", "s2", "s3"];
+const NOBODY: [&str; 1] = ["nobody"];
+const KEYS: [Option<&str>; 4] = [None, Some("k1"), Some("k2"), Some("ké\"'")];
 
 /// Whatever the bounds, order and patterns are: pages that are walked to the end give what the model
 /// gives, no page is larger than it may be, and each says truly how far it looked.
@@ -37,13 +43,18 @@ pub async fn pages_equal_the_model<S: Subject>(subject: S) {
             // Half of the events are of the first topics.
             let most = if below(2) == 0 { 5 } else { topics.len() };
             let payload = format!(r#"{{"x":"{}"}}"#, "y".repeat(below(300)));
-            opened.event(&topics[below(most)], &payload)
+            NewEvent {
+                key: KEYS[below(KEYS.len())].map(Into::into),
+                ..opened.event(&topics[below(most)], &payload)
+            }
         });
         let command = Command {
             events: events.collect(),
             ..Command::default()
         };
-        opened.submit(command).await.unwrap();
+        let sender = Principal::reactor(SENDERS[below(SENDERS.len())]);
+        let receipt = opened.log.submit(&sender, command).await.unwrap();
+        opened.announced(receipt.last).await;
     }
     let log = opened.read(PatternSet::everything()).await;
     for _ in 0..QUESTIONS {
@@ -51,11 +62,19 @@ pub async fn pages_equal_the_model<S: Subject>(subject: S) {
             .map(|_| PATTERNS[below(PATTERNS.len())])
             .collect();
         let (a, b) = (below(log.len() + 1) as u64, below(log.len() + 1) as u64);
+        let is_narrowed = below(2) == 0;
+        let sender = SENDERS.get(below(2 * SENDERS.len()));
+        let source = sender
+            .or(NOBODY.get(below(10)))
+            .map(|name| Source::reactor(name));
+        let key = KEYS[below(KEYS.len())];
         let query = EventQuery {
             after: Seq::new(a.min(b)),
             through: Seq::new(a.max(b)),
             order: [Order::Ascending, Order::Descending][below(2)],
             patterns: patterns(&chosen),
+            source: source.filter(|_| is_narrowed),
+            key: key.filter(|_| is_narrowed).map(Into::into),
             events_max: 1 + below(60),
             bytes_max: below(4_000),
             examined_max: 1 + below(120),
@@ -71,6 +90,13 @@ async fn compare<P: Pages>(pages: &P, log: &[Arc<Event>], mut query: EventQuery)
         .iter()
         .filter(|event| event.seq > query.after && event.seq <= query.through)
         .filter(|event| query.patterns.matches(&event.topic))
+        .filter(|event| {
+            query
+                .source
+                .as_ref()
+                .is_none_or(|source| event.source == *source)
+        })
+        .filter(|event| query.key.is_none() || event.key == query.key)
         .collect();
     if query.order == Order::Descending {
         expected.reverse();

@@ -1,6 +1,6 @@
 //! Promises about pages: bounds, times, identifiers.
 
-use nexus_core::{Command, EventQuery, Order, Pages, PatternSet, Seq};
+use nexus_core::{Command, EventQuery, NewEvent, Order, Pages, PatternSet, Principal, Seq, Source};
 use uuid::Uuid;
 
 use super::harness::{BEGIN_US, Subject, open, patterns};
@@ -92,6 +92,88 @@ pub async fn a_rare_topic_is_found_in_few_pages<S: Subject>(subject: S) {
     rare.reverse();
     assert_eq!(found, rare);
     opened.close().await;
+}
+
+/// What a source sent, or what has a key, is found among many others; a page looks at no more than it may,
+/// whether it finds anything or not.
+pub async fn a_source_and_a_key_are_found_in_bounded_pages<S: Subject>(subject: S) {
+    let opened = open(&subject).await;
+    let rare = Principal::reactor("rare");
+    let mut expected = Vec::new();
+    for n in 0..30_u32 {
+        let keyed = |topic, key: String| NewEvent {
+            key: Some(key.into()),
+            ..opened.event(topic, "{}")
+        };
+        let events = (0..1_000).map(|m| keyed(["test.a", "test.b"][m % 2], format!("k{m}")));
+        let command = Command {
+            events: events.collect(),
+            ..Command::default()
+        };
+        opened.submit(command).await.unwrap();
+        if n % 10 == 3 {
+            let event = keyed("test.b", "k7".to_owned());
+            let receipt = opened.log.dispatch(&rare, event).await.unwrap();
+            opened.announced(receipt.last).await;
+            expected.push(receipt.last);
+        }
+    }
+    let by_source = EventQuery {
+        source: Some(rare.source().clone()),
+        ..EventQuery::page(Seq::ZERO, opened.log.head().seq, PatternSet::everything())
+    };
+    let by_topic = EventQuery {
+        patterns: patterns(&["test.b"]),
+        ..by_source.clone()
+    };
+    let by_all = EventQuery {
+        key: Some("k7".into()),
+        ..by_topic.clone()
+    };
+    for query in [&by_source, &by_topic, &by_all] {
+        for order in [Order::Ascending, Order::Descending] {
+            let query = EventQuery {
+                order,
+                examined_max: 10_000,
+                ..query.clone()
+            };
+            let (mut found, pages) = walk(&opened.pages, query).await;
+            assert!(pages <= 4, "{pages} pages for 30,003 events");
+            if order == Order::Descending {
+                found.reverse();
+            }
+            assert_eq!(found, expected);
+        }
+    }
+    let nobody = EventQuery {
+        source: Some(Source::reactor("nobody")),
+        ..by_all
+    };
+    assert_eq!(walk(&opened.pages, nobody).await.0, Vec::new());
+    let one = EventQuery {
+        examined_max: 1,
+        through: Seq::new(3),
+        ..by_source
+    };
+    assert_eq!(walk(&opened.pages, one).await, (Vec::new(), 3));
+    opened.close().await;
+}
+
+/// Every event that a query asks for, and how many pages it took.
+async fn walk<P: Pages>(pages: &P, mut query: EventQuery) -> (Vec<Seq>, usize) {
+    let mut found = Vec::new();
+    for count in 1.. {
+        let page = pages.events(&query).await.unwrap();
+        found.extend(page.events.iter().map(|event| event.seq));
+        if page.done {
+            return (found, count);
+        }
+        match query.order {
+            Order::Ascending => query.after = page.reached,
+            Order::Descending => query.through = page.reached.previous(),
+        }
+    }
+    unreachable!("there are fewer pages than numbers")
 }
 
 /// The last event at or before a time.
