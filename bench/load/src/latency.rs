@@ -216,7 +216,7 @@ fn read(shared: Rc<Shared>, stream: TcpStream, begun: Vec<u8>) -> JoinHandle<()>
 
 /// Asks Redis for what follows, again and again.
 async fn read_redis(mut stream: TcpStream, mut found: impl FnMut(Mark)) -> io::Result<()> {
-    const ID_AT: &[u8] = b"\r\n*2\r\n$";
+    const BEHIND_ID: &[u8] = b"\r\n*2\r\n$4\r\nbody\r\n";
     let mut last = String::from("$");
     let mut scanner = Scanner::new();
     let mut received = Vec::new();
@@ -234,11 +234,10 @@ async fn read_redis(mut stream: TcpStream, mut found: impl FnMut(Mark)) -> io::R
             }
         }
         scanner.scan(&received, &mut found);
-        let id = memchr::memmem::rfind(&received, ID_AT)
-            .and_then(|at| received.get(at + ID_AT.len()..))
-            .and_then(|rest| rest.split(|byte| *byte == b'\n').nth(1))
-            .map(|id| String::from_utf8_lossy(id).trim().to_owned());
-        if let Some(id) = id.filter(|id| id.contains('-')) {
+        let id = memchr::memmem::rfind(&received, BEHIND_ID)
+            .and_then(|at| received[..at].rsplit(|byte| *byte == b'\n').next())
+            .map(|id| String::from_utf8_lossy(id).into_owned());
+        if let Some(id) = id {
             last = id;
         }
     }
