@@ -32,7 +32,7 @@ const BUDGETS: [Budget; 1] = [Budget {
 
 /// A server, how many events it takes at once, and at how many connections.
 const SERVERS: [(&str, usize, &[usize]); 2] =
-    [("nexus", 256, &[2, 4, 8]), ("redis", 16, &[16, 64, 128])];
+    [("nexus", 256, &[2, 4, 8]), ("redis", 16, &[64, 128, 256])];
 
 #[derive(Deserialize)]
 struct Sample {
