@@ -15,6 +15,7 @@ mod options;
 mod plan;
 mod pruning;
 mod read;
+mod retention;
 mod ring;
 mod service;
 
@@ -34,4 +35,7 @@ pub use handle::Log;
 pub use memory::Memory;
 pub use options::LogOptions;
 pub use plan::{Append, Batch, Plan, RecordWrite, Verdict};
+pub use retention::{
+    Pin, PinSource, Retention, RetentionHandle, RetentionOptions, RetentionStatus,
+};
 pub use service::{Fatal, Service};

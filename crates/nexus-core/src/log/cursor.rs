@@ -186,8 +186,7 @@ impl Cursor {
         let mut page = self.log.events(&query).await?;
         // Asked behind the page: what was removed before it was read is known by now. Some of it may be
         // in the page all the same; that it may not is reason enough to say so.
-        let pruned = self.log.pruned_through().await?;
-        if pruned > self.after {
+        if let Some(pruned) = self.log.pruned_since(self.after).await? {
             self.after = pruned;
             return Err(Error::Pruned {
                 through: self.log.position(pruned),

@@ -302,6 +302,11 @@ impl Log {
         &self.0.random
     }
 
+    /// Tells when the log was told to close.
+    pub(super) fn closing(&self) -> watch::Receiver<bool> {
+        self.0.closing.subscribe()
+    }
+
     /// Takes no more commands; the service ends when those that were taken are done.
     pub fn close(&self) {
         self.0.closing.send_replace(true);

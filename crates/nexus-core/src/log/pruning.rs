@@ -98,7 +98,7 @@ impl Log {
     /// when they are gone. Whole batches go, and never the newest: so it may stop earlier, and gives the
     /// last event that is gone.
     ///
-    /// Asks nobody who still needs them.
+    /// Asks nobody who still needs them: [`Retention`](super::Retention) does.
     ///
     /// # Errors
     /// [`Error::StorageFull`] and [`Error::NotPruned`] when a step fails; those before it are done.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::{
-    EventPage, EventQuery, Log, RecordQuery,
+    EventPage, EventQuery, Fenced, Log, RecordQuery,
     cursor::{Cursor, From, Recovery, Selector, Start},
 };
 use crate::{Error, Event, Key, Once, OnceEntry, PatternSet, Record, Seq};
@@ -61,6 +61,22 @@ impl Log {
     /// [`Error::Read`].
     pub async fn pruned_through(&self) -> Result<Seq, Error> {
         self.0.pages.pruned_through().await.map_err(read)
+    }
+
+    /// At most so many of the records that have a fence, those of the oldest events first.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn fenced(&self, records_max: usize) -> Result<Vec<Fenced>, Error> {
+        self.0.pages.fenced(records_max).await.map_err(read)
+    }
+
+    /// How many bytes the log and everything beside it use. Space that is free again does not count.
+    ///
+    /// # Errors
+    /// [`Error::Read`].
+    pub async fn used_bytes(&self) -> Result<u64, Error> {
+        self.0.pages.used_bytes().await.map_err(read)
     }
 
     /// A page of events from the store.
