@@ -256,7 +256,21 @@ impl Oracle {
         log: &[Arc<Event>],
         token_of: impl Fn(&Event) -> Option<String>,
     ) -> Result<Judged, Wrong> {
-        let places = self.places(log, token_of)?;
+        self.judge_after(Seq::ZERO, log, token_of)
+    }
+
+    /// Judges a run in which events up to `pruned` were removed on purpose, given what is left. Of what was
+    /// acknowledged up to there it is only known that it is nowhere else.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn judge_after(
+        &self,
+        pruned: Seq,
+        log: &[Arc<Event>],
+        token_of: impl Fn(&Event) -> Option<String>,
+    ) -> Result<Judged, Wrong> {
+        let places = self.places(pruned, log, token_of)?;
         let mut judged = Judged {
             ok: 0,
             failed: 0,
@@ -270,6 +284,7 @@ impl Oracle {
             match (*known, found) {
                 (Known::Ok(told), Some(found)) if told == found => judged.ok += 1,
                 (Known::Ok(told), Some(found)) => return Err(Wrong::Moved { token, told, found }),
+                (Known::Ok(told), None) if told <= pruned => judged.ok += 1,
                 (Known::Ok(seq), None) => return Err(Wrong::Lost { token, seq }),
                 (Known::Fail, Some(seq)) => return Err(Wrong::Kept { token, seq }),
                 (Known::Fail, None) => judged.failed += 1,
@@ -279,8 +294,8 @@ impl Oracle {
                 }
             }
         }
-        for (seq, hash) in &self.seen {
-            let event = usize::try_from(seq.previous().get())
+        for (seq, hash) in self.seen.iter().filter(|(seq, _)| *seq > pruned) {
+            let event = usize::try_from(seq.previous().get() - pruned.get())
                 .ok()
                 .and_then(|n| log.get(n));
             if event.is_none_or(|event| HEXLOWER.encode(&fingerprint(event)) != *hash) {
@@ -296,11 +311,12 @@ impl Oracle {
     /// Where each token is in the log.
     fn places(
         &self,
+        pruned: Seq,
         log: &[Arc<Event>],
         token_of: impl Fn(&Event) -> Option<String>,
     ) -> Result<HashMap<String, Seq>, Wrong> {
         let mut places = HashMap::new();
-        for (expected, event) in (1..).map(Seq::new).zip(log) {
+        for (expected, event) in (pruned.get() + 1..).map(Seq::new).zip(log) {
             if event.seq != expected {
                 return Err(Wrong::Gap { seq: expected });
             }

@@ -11,13 +11,17 @@ use std::{
 
 use nexus_core::{
     Catalogue, Clock, Error, Event, From, Log, LogOptions, NewEvent, Once, PatternSet, Principal,
-    Random, Service,
+    Random, Seq, Service,
 };
 use nexus_store::{Sqlite, SqliteOptions};
 use nexus_testkit::oracle::{Journal, Oracle};
 
 /// Tells the child which folder to use; absent in an ordinary run.
 const FOLDER: &str = "NEXUS_STORE_TEST_CHILD";
+/// Tells the child to remove old events as well.
+const PRUNES: &str = "NEXUS_STORE_TEST_PRUNES";
+/// As many events it leaves.
+const LEFT: u64 = 200;
 /// Tells it the names of its clients, so that no two lives use one token.
 const LIFE: &str = "NEXUS_STORE_TEST_LIFE";
 const PUBLISHERS: usize = 16;
@@ -127,9 +131,32 @@ async fn live(folder: &Path, life: &str) -> i32 {
             }
         });
     }
+    if std::env::var_os(PRUNES).is_some() {
+        tokio::spawn(prune(log.clone()));
+    }
     match service.run().await {
         Ok(()) => 0,
         Err(_) => EXIT_FATAL,
+    }
+}
+
+/// Removes what is old, again and again.
+async fn prune(log: Log) {
+    let mut head = log.head_changes();
+    let mut pruned = Seq::ZERO;
+    while let Ok(now) = head
+        .wait_for(|head| head.get() > pruned.get() + LEFT)
+        .await
+        .map(|head| *head)
+    {
+        match log.prune(Seq::new(now.get() - LEFT)).await {
+            Ok(through) => pruned = through,
+            Err(_) => return,
+        }
+        // Until there is something new to remove.
+        if head.changed().await.is_err() {
+            return;
+        }
     }
 }
 
@@ -142,6 +169,15 @@ pub(crate) struct Running {
 impl Running {
     /// Starts the child; `through` is a program that starts it, such as a tracer, with its arguments.
     pub(crate) fn start(folder: &Path, life: &str, through: &[&str]) -> Self {
+        Self::start_with(folder, life, through, &[])
+    }
+
+    /// Starts a child that also removes old events.
+    pub(crate) fn start_pruning(folder: &Path, life: &str) -> Self {
+        Self::start_with(folder, life, &[], &[(PRUNES, "1")])
+    }
+
+    fn start_with(folder: &Path, life: &str, through: &[&str], variables: &[(&str, &str)]) -> Self {
         let own = std::env::current_exe().unwrap();
         let mut command = match through {
             [] => Command::new(own),
@@ -160,6 +196,7 @@ impl Running {
             ])
             .env(FOLDER, folder)
             .env(LIFE, life)
+            .envs(variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -228,7 +265,8 @@ pub(crate) async fn judge(folder: &Path, oracle: &mut Oracle) -> nexus_testkit::
     let (log, service) = open(folder).await;
     let service = tokio::spawn(service.run());
     let before = read_all(&log).await;
-    let judged = oracle.judge(&before, token_of).unwrap();
+    let pruned = log.pruned_through().await.unwrap();
+    let judged = oracle.judge_after(pruned, &before, token_of).unwrap();
     let journal = Journal::new(Vec::new());
     let open: Vec<String> = oracle.open().map(Into::into).collect();
     for token in &open {
@@ -238,11 +276,14 @@ pub(crate) async fn judge(folder: &Path, oracle: &mut Oracle) -> nexus_testkit::
         oracle.line(line).unwrap();
     }
     let mut head = log.head_changes();
-    let expected = before.len() + judged.open - judged.open_kept;
-    head.wait_for(|head| head.get() == expected as u64)
-        .await
-        .unwrap();
-    let again = oracle.judge(&read_all(&log).await, token_of).unwrap();
+    let stored = log.stored().seq;
+    head.wait_for(|head| *head >= stored).await.unwrap();
+    let added = stored.get() - pruned.get() - before.len() as u64;
+    let missing = (judged.open - judged.open_kept) as u64;
+    // What was sent again and had been removed on purpose is known by its key, and not added.
+    assert!(added <= missing && (pruned > Seq::ZERO || added == missing));
+    let after = read_all(&log).await;
+    let again = oracle.judge_after(pruned, &after, token_of).unwrap();
     assert_eq!(
         again.ok,
         judged.ok + judged.open,
@@ -252,7 +293,7 @@ pub(crate) async fn judge(folder: &Path, oracle: &mut Oracle) -> nexus_testkit::
     drop(log);
     service.await.unwrap().unwrap();
     let verified = Sqlite::verify(&database(folder)).await.unwrap();
-    assert_eq!(verified.last.get(), expected as u64);
+    assert_eq!((verified.last, verified.pruned_through), (stored, pruned));
     judged
 }
 

@@ -144,3 +144,47 @@ async fn reads_and_small_changes_go_on(log: &Log) {
     log.submit(&Principal::nexus(), command).await.unwrap();
     assert!(log.record(&key).await.unwrap().is_some());
 }
+
+/// Also when it is pruning that finds no space: nothing is removed in part, and it goes on when there is
+/// space again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_full_disk_stops_pruning_and_harms_nothing() {
+    let Some(disk) = SmallDisk::mount() else {
+        skip("a disk cannot be mounted here");
+        return;
+    };
+    let journal = Journal::new(Vec::new());
+    let (log, service) = open(disk.path()).await;
+    let service = tokio::spawn(service.run());
+    for n in 0..1_200 {
+        let failed = publish(&log, &journal, &format!("old-{n}")).await;
+        assert!(failed.is_none(), "there is space: {failed:?}");
+    }
+    log.close();
+    drop(log);
+    service.await.unwrap().unwrap();
+    // After a clean end there is no write-ahead log whose room could be used again.
+    let (log, service) = open(disk.path()).await;
+    let service = tokio::spawn(service.run());
+    let filler = disk.fill();
+    for _ in 0..3 {
+        let refused = log.prune(Seq::new(1_000)).await;
+        assert!(matches!(refused, Err(Error::StorageFull)), "{refused:?}");
+    }
+    assert_eq!(read_all(&log).await.len(), 1_200);
+    std::fs::remove_file(filler).unwrap();
+    let mut health = log.health_changes();
+    let healed = health.wait_for(|health| *health == Health::Healthy);
+    let healed = tokio::time::timeout(Duration::from_secs(60), healed).await;
+    assert!(healed.is_ok(), "it heals by itself");
+    drop(healed);
+    assert_eq!(log.prune(Seq::new(1_000)).await.unwrap(), Seq::new(1_000));
+    log.close();
+    drop(log);
+    service.await.unwrap().unwrap();
+    let mut oracle = Oracle::default();
+    let lines = String::from_utf8(journal.into_inner()).unwrap();
+    lines.lines().for_each(|line| oracle.line(line).unwrap());
+    let judged = judge(disk.path(), &mut oracle).await;
+    assert_eq!(judged.ok, 1_200);
+}
