@@ -4,50 +4,27 @@ use std::{
     collections::{BTreeMap, HashMap},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
 };
 
-use futures_util::task::AtomicWaker;
 use nexus_core::{Log, PAGE_EVENTS_MAX, Seq};
 use parking_lot::Mutex;
 
 use crate::{
     segment::{Encoder, Segment},
     selection::Selection,
+    signal::Signal,
 };
-
-/// How a connection is told that there is something to do.
-#[derive(Debug, Default)]
-pub(crate) struct Signal {
-    pub(crate) waker: AtomicWaker,
-    /// It has sent all that it knows of. Only then is it woken for events: a connection that is still
-    /// writing will look by itself.
-    waiting: AtomicBool,
-    /// Whoever it belongs to may have lost the right to it.
-    pub(crate) recheck: AtomicBool,
-}
-
-impl Signal {
-    /// Says that the connection waits for events; it must look once more after saying so.
-    pub(crate) fn wait(&self) {
-        self.waiting.store(true, Ordering::SeqCst);
-    }
-
-    fn events(&self) {
-        if self.waiting.swap(false, Ordering::SeqCst) {
-            self.waker.wake();
-        }
-    }
-}
 
 /// What a group has for a reader.
 #[derive(Debug)]
 pub(crate) enum Taken {
     /// A segment that covers what follows the reader; it may begin before.
     Segment(Arc<Segment>),
-    /// The segment was just encoded, so the bound over all segments has to hear of it.
-    Encoded(Arc<Segment>),
+    /// The segment was just encoded. Whether it was kept for others: then the bound over all segments has to
+    /// hear of it.
+    Encoded { segment: Arc<Segment>, kept: bool },
     /// Nothing that matches follows yet.
     UpToDate,
     /// Memory does not go back so far.
@@ -57,6 +34,8 @@ pub(crate) enum Taken {
 /// Readers with equal selections.
 #[derive(Debug)]
 pub(crate) struct Group {
+    /// What it is known by among all groups that ever were.
+    pub(crate) number: u64,
     pub(crate) selection: Arc<Selection>,
     /// Everything up to here that matches was announced to the readers; nothing beyond it was.
     tail: AtomicU64,
@@ -66,8 +45,9 @@ pub(crate) struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(selection: Arc<Selection>, announced: Seq) -> Self {
+    pub(crate) fn new(number: u64, selection: Arc<Selection>, announced: Seq) -> Self {
         Self {
+            number,
             selection,
             tail: AtomicU64::new(announced.get()),
             segments: Mutex::default(),
@@ -132,8 +112,12 @@ impl Group {
             return Taken::Behind;
         };
         let segment = Arc::new(segment);
-        segments.insert(after, segment.clone());
-        Taken::Encoded(segment)
+        // What nobody shares is not kept either.
+        let kept = self.readers.lock().len() > 1;
+        if kept {
+            segments.insert(after, segment.clone());
+        }
+        Taken::Encoded { segment, kept }
     }
 
     /// Forgets a segment, if it is still that one.
@@ -155,7 +139,8 @@ impl Group {
     ) -> Option<Segment> {
         let batches = log.recent_after(after, PAGE_EVENTS_MAX)?;
         let epoch = log.head().epoch;
-        let mut encoder = Encoder::new(&self.selection, epoch, after, segment_bytes_max);
+        let catalogue = log.catalogue();
+        let mut encoder = Encoder::new(&self.selection, epoch, catalogue, after, segment_bytes_max);
         'full: for batch in &batches {
             let events = batch.after(after);
             let wanted = events.partition_point(|event| event.seq <= through);

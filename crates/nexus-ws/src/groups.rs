@@ -12,9 +12,10 @@ use nexus_core::{Batch, Log, Seq, Topic};
 use parking_lot::Mutex;
 
 use crate::{
-    group::{Group, Signal, Taken},
+    group::{Group, Taken},
     segment::Segment,
     selection::Selection,
+    signal::Signal,
 };
 
 /// Every group that has a reader.
@@ -32,8 +33,8 @@ pub(crate) struct Groups {
 #[derive(Debug)]
 struct Index {
     groups: HashMap<Arc<Selection>, Arc<Group>>,
-    /// Which groups want a topic, as far as it was asked; emptied when groups come or go.
-    by_topic: HashMap<Topic, Vec<Arc<Group>>>,
+    /// Which groups want a topic, by their numbers, as far as it was asked.
+    by_topic: HashMap<Topic, HashMap<u64, Arc<Group>>>,
     /// What comes after this is announced to the groups of the index.
     announcing: Seq,
     readers: u64,
@@ -79,11 +80,8 @@ impl Groups {
         let group = match index.groups.get(&selection) {
             Some(group) => group.clone(),
             None => {
-                let selection = Arc::new(selection);
-                let group = Arc::new(Group::new(selection.clone(), index.announcing));
-                index.groups.insert(selection, group.clone());
-                index.by_topic.clear();
-                group
+                let group = Group::new(reader, Arc::new(selection), index.announcing);
+                index.insert(Arc::new(group))
             }
         };
         group.enter(reader, signal);
@@ -148,8 +146,7 @@ impl Groups {
         let mut index = self.index.lock();
         // Under the lock of the index, so that nobody joins a group that is being taken out.
         if group.leave(reader) {
-            index.groups.remove(&group.selection);
-            index.by_topic.clear();
+            index.remove(group);
         }
     }
 
@@ -180,6 +177,23 @@ impl Groups {
 }
 
 impl Index {
+    fn insert(&mut self, group: Arc<Group>) -> Arc<Group> {
+        self.groups.insert(group.selection.clone(), group.clone());
+        for (topic, wanting) in &mut self.by_topic {
+            if group.selection.wants(topic) {
+                wanting.insert(group.number, group.clone());
+            }
+        }
+        group
+    }
+
+    fn remove(&mut self, group: &Group) {
+        self.groups.remove(&group.selection);
+        for wanting in self.by_topic.values_mut() {
+            wanting.remove(&group.number);
+        }
+    }
+
     fn concerned(&mut self, batch: &Batch) -> Vec<Arc<Group>> {
         /// Topics that were asked for; with an open catalogue there is no end of them.
         const TOPICS_MAX: usize = 4_096;
@@ -198,14 +212,15 @@ impl Index {
                 }
                 let wanting = self.groups.values();
                 let wanting = wanting.filter(|group| group.selection.wants(topic));
-                let wanting = wanting.cloned().collect();
+                let wanting = wanting.map(|group| (group.number, group.clone())).collect();
                 self.by_topic.insert((*topic).clone(), wanting);
             }
-            concerned.extend(self.by_topic.get(*topic).into_iter().flatten().cloned());
+            let wanting = self.by_topic.get(*topic).into_iter();
+            concerned.extend(wanting.flat_map(HashMap::values).cloned());
         }
         if topics.len() > 1 {
-            concerned.sort_unstable_by_key(Arc::as_ptr);
-            concerned.dedup_by_key(|group| Arc::as_ptr(group));
+            concerned.sort_unstable_by_key(|group| group.number);
+            concerned.dedup_by_key(|group| group.number);
         }
         concerned
     }
@@ -215,9 +230,11 @@ impl Membership {
     /// What follows a reader; see [`Group::take`].
     pub(crate) fn take(&self, after: Seq, log: &Log) -> Taken {
         let taken = self.group.take(after, log, self.groups.segment_bytes_max);
-        if let Taken::Encoded(segment) = &taken {
+        if let Taken::Encoded { segment, kept } = &taken {
             self.groups.encodings.fetch_add(1, Ordering::Relaxed);
-            self.groups.admit(&self.group, segment);
+            if *kept {
+                self.groups.admit(&self.group, segment);
+            }
         }
         taken
     }

@@ -9,12 +9,19 @@ use std::{
     },
 };
 
+use futures_util::future::BoxFuture;
 use nexus_auth::Auth;
-use nexus_core::Log;
+use nexus_core::{From, Log, PatternSet, Start};
 use parking_lot::Mutex;
 use tokio::{sync::Semaphore, task::AbortHandle};
 
-use crate::{WsOptions, group::Signal, groups::Groups, service};
+use crate::{
+    WsOptions,
+    groups::Groups,
+    service,
+    signal::{Notice, Signal},
+    v1::Consumers,
+};
 
 /// The live edge: WebSocket readers of one log. Cheap to clone; every clone is the same edge.
 ///
@@ -24,7 +31,7 @@ pub struct Edge(pub(crate) Arc<Inner>);
 
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
-    loops: [AbortHandle; 2],
+    loops: [AbortHandle; 3],
 }
 
 /// What connections share.
@@ -34,6 +41,9 @@ pub(crate) struct Shared {
     pub(crate) options: WsOptions,
     pub(crate) groups: Arc<Groups>,
     pub(crate) page_reads: Semaphore,
+    /// Places for sockets that have still to say who they are.
+    pub(crate) strangers: Arc<Semaphore>,
+    pub(crate) consumers: Arc<Consumers>,
     pub(crate) metrics: Metrics,
     seats: Mutex<HashMap<u64, Arc<Signal>>>,
 }
@@ -57,6 +67,8 @@ impl Edge {
         let shared = Arc::new(Shared {
             groups: Arc::new(groups),
             page_reads: Semaphore::new(options.page_reads_max.max(1)),
+            strangers: Arc::new(Semaphore::new(options.unauthenticated_max)),
+            consumers: Arc::default(),
             metrics: Metrics::default(),
             seats: Mutex::default(),
             log,
@@ -66,6 +78,7 @@ impl Edge {
         let loops = [
             tokio::spawn(service::announce(shared.clone())).abort_handle(),
             tokio::spawn(service::recheck(shared.clone())).abort_handle(),
+            tokio::spawn(service::tell_positions(shared.clone())).abort_handle(),
         ];
         Self(Arc::new(Inner { shared, loops }))
     }
@@ -118,11 +131,27 @@ impl fmt::Debug for Edge {
 }
 
 impl Shared {
+    /// Where a reader begins that wants to begin there.
+    pub(crate) fn start(&self, from: From) -> BoxFuture<'static, Result<Start, nexus_core::Error>> {
+        let log = self.log.clone();
+        Box::pin(async move {
+            let nothing = PatternSet::default();
+            log.cursor(from, nothing).await.map(|(_, start)| start)
+        })
+    }
+
     /// Has every connection ask again whether it may read.
     pub(crate) fn recheck_all(&self) {
         for signal in self.seats.lock().values() {
-            signal.recheck.store(true, Ordering::SeqCst);
-            signal.waker.wake();
+            signal.notify(Notice::Recheck);
+        }
+    }
+
+    /// Has one part in so many of the connections tell their clients how far they are.
+    pub(crate) fn tell_positions(&self, part: u64, parts: u64) {
+        let seats = self.seats.lock();
+        for (_, signal) in seats.iter().filter(|(number, _)| *number % parts == part) {
+            signal.notify(Notice::Positions);
         }
     }
 }

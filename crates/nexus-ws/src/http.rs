@@ -8,7 +8,11 @@ use nexus_core::Scope;
 use nexus_http::{Access, Call, Problem, Reply, Route};
 use tungstenite::handshake::derive_accept_key;
 
-use crate::{Edge, Error, connection};
+use crate::{
+    Edge, Error,
+    neo::Neo,
+    socket::{self, Bounds},
+};
 
 /// More offered subprotocols than this are not tried as tokens.
 const OFFERED_MAX: usize = 8;
@@ -45,8 +49,15 @@ impl Edge {
         let (grant, used) = self.authenticate(call, &offered)?;
         let headers = handshake(&call.headers, &offered, used)?;
         let seat = self.seat();
+        let shared = self.0.shared.clone();
         Ok(Reply::upgrade(headers, move |socket, draining| {
-            connection::serve(TokioIo::new(socket), seat, grant, draining)
+            let face = Neo::new(shared.clone(), &seat, &grant);
+            let bounds = Bounds {
+                message_bytes_max: shared.options.message_bytes_max,
+                messages_per_second_max: shared.options.messages_per_second_max,
+            };
+            let socket = TokioIo::new(socket);
+            socket::serve(socket, face, bounds, seat, Some(grant), draining)
         }))
     }
 

@@ -47,26 +47,23 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
-mod closing;
-mod connection;
 mod error;
-mod feed;
-mod filter;
-mod frame;
+mod format;
 mod group;
 mod groups;
 mod handle;
-mod heartbeat;
 mod http;
-mod inbound;
+mod neo;
 mod options;
-mod outbound;
-mod protocol;
+mod pages;
+mod reader;
 mod segment;
 mod selection;
 mod service;
-mod subscriptions;
+mod signal;
+mod socket;
 mod tail;
+mod v1;
 
 pub use error::Error;
 pub use handle::Edge;

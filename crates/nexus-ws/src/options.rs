@@ -5,20 +5,37 @@ use std::time::Duration;
 /// Bounds of the live edge. Each is a limit that a test reaches.
 #[derive(Debug, Clone)]
 pub struct WsOptions {
-    /// A message from a client has at most this many bytes; a longer one is skipped and answered.
+    /// A message from a client of the neo face has at most this many bytes; a longer one is skipped and
+    /// answered.
     pub message_bytes_max: usize,
-    /// A client sends at most this many messages a second; 0 = any number.
+    /// The same for a client of face v1, which publishes too.
+    pub v1_message_bytes_max: usize,
+    /// A client of the neo face sends at most this many messages a second; 0 = any number.
     pub messages_per_second_max: u32,
+    /// The same for a client of face v1.
+    pub v1_messages_per_second_max: u32,
     /// A connection has at most this many patterns.
     pub patterns_max: usize,
+    /// How many events of one connection may be on their way into the log.
+    pub publishes_max: usize,
+    /// At most this many sockets may be open that did not say yet who they are.
+    pub unauthenticated_max: usize,
+    /// How long such a socket has time for it.
+    pub authentication: Duration,
     /// How often a connection is pinged.
     pub ping: Duration,
     /// How long after a ping the answer may come.
     pub pong: Duration,
     /// How long a socket may take nothing while something waits for it.
     pub write_stall: Duration,
+    /// After how long of that it gives back the events that wait for it, so that they need no memory.
+    pub give_back: Duration,
     /// How long a closing connection may take to take leave.
     pub close: Duration,
+    /// How often a reader of face v1 is told how far it is, when nothing was sent to it.
+    pub position_every: Duration,
+    /// It is told sooner when this many events were passed that were not for it.
+    pub position_events: u64,
     /// A segment has at most this many bytes, or one event.
     pub segment_bytes_max: usize,
     /// The segments of all groups have together at most this many bytes.
@@ -33,12 +50,20 @@ impl Default for WsOptions {
     fn default() -> Self {
         Self {
             message_bytes_max: 10 << 10,
+            v1_message_bytes_max: 320 << 10,
             messages_per_second_max: 10,
+            v1_messages_per_second_max: 0,
             patterns_max: 128,
+            publishes_max: 256,
+            unauthenticated_max: 256,
+            authentication: Duration::from_secs(10),
             ping: Duration::from_secs(30),
             pong: Duration::from_secs(10),
             write_stall: Duration::from_secs(10),
+            give_back: Duration::from_secs(1),
             close: Duration::from_secs(5),
+            position_every: Duration::from_secs(5),
+            position_events: 1_000,
             segment_bytes_max: 256 << 10,
             segments_bytes_max: 16 << 20,
             page_bytes_max: 128 << 10,

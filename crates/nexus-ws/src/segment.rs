@@ -1,19 +1,25 @@
-//! Segments: finished frames of a range of the log, encoded once for every reader of a group.
+//! Segments: what a range of the log is for a group, encoded once for every reader of it.
 
-use nexus_core::{Epoch, Event, Seq};
+use std::sync::Arc;
+
+use nexus_core::{Catalogue, Epoch, Event, Seq, Topic};
 
 use crate::{
-    frame,
+    format::{Format, Naming},
     selection::{Entry, Selection},
 };
 
-/// The frames of what a selection holds of `(after, through]`.
+/// A message of a batch has at most this many bytes, or one event: what a connection is in the middle of
+/// it has to finish.
+pub(crate) const BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// What a selection holds of `(after, through]`.
 #[derive(Debug)]
 pub(crate) struct Segment {
     pub(crate) after: Seq,
     pub(crate) through: Seq,
     pub(crate) bytes: Vec<u8>,
-    /// Where the frame of each event starts, by sequence.
+    /// Where each event starts, by sequence.
     index: Vec<(Seq, u32)>,
 }
 
@@ -28,26 +34,36 @@ impl Segment {
         }
     }
 
-    /// Where the first frame after a sequence starts.
-    pub(crate) fn start_after(&self, seq: Seq) -> usize {
-        let next = self.index.partition_point(|(indexed, _)| *indexed <= seq);
-        self.index
-            .get(next)
-            .map_or(self.bytes.len(), |(_, start)| *start as usize)
+    /// What the segment has next for a reader: everything, or for a batch what one message takes. Nothing
+    /// when there is none.
+    pub(crate) fn slice(self: Arc<Self>, after: Seq, format: Format) -> Option<Slice> {
+        let first = self.index.partition_point(|(indexed, _)| *indexed <= after);
+        let rest = self.index.get(first + 1..)?;
+        let start = self.start_of(first);
+        let mut next = self.index.len();
+        let bytes_max = start + BATCH_BYTES_MAX;
+        if format.is_batch() && self.bytes.len() > bytes_max {
+            let fitting = rest.partition_point(|(_, start)| *start as usize <= bytes_max);
+            next = first + fitting.max(1);
+        }
+        let through = match self.index.get(next) {
+            Some(_) => self.index[next - 1].0,
+            None => self.through,
+        };
+        Some(Slice {
+            start,
+            end: self.start_of(next) - format.separator_bytes(),
+            after,
+            through,
+            last: self.index[next - 1].0,
+            segment: self,
+        })
     }
 
-    /// How far a reader is that got everything before an offset between two frames.
-    pub(crate) fn reached(&self, offset: usize) -> Seq {
-        if offset >= self.bytes.len() {
-            return self.through;
-        }
-        let next = self
-            .index
-            .partition_point(|(_, start)| (*start as usize) < offset);
-        match next.checked_sub(1).and_then(|last| self.index.get(last)) {
-            Some((seq, _)) => *seq,
-            None => self.after,
-        }
+    /// Where an event starts, by its place in the segment; behind the last one it ends.
+    fn start_of(&self, place: usize) -> usize {
+        let start = self.index.get(place).map(|(_, start)| *start as usize);
+        start.unwrap_or(self.bytes.len())
     }
 
     /// How many bytes it weighs in memory.
@@ -60,45 +76,119 @@ impl Segment {
     pub(crate) fn events(&self) -> usize {
         self.index.len()
     }
+
+    #[cfg(test)]
+    pub(crate) fn append(&mut self, seq: Seq, bytes: &[u8]) {
+        let start = u32::try_from(self.bytes.len()).unwrap();
+        self.index.push((seq, start));
+        self.bytes.extend_from_slice(bytes);
+        self.through = seq;
+    }
+}
+
+/// A part of a segment for one reader: whole events, and what the reader has passed with them.
+#[derive(Debug, Clone)]
+pub(crate) struct Slice {
+    segment: Arc<Segment>,
+    start: usize,
+    end: usize,
+    /// How far the reader was before it …
+    pub(crate) after: Seq,
+    /// … and is when it has taken it.
+    pub(crate) through: Seq,
+    /// The last event in it.
+    pub(crate) last: Seq,
+}
+
+impl Slice {
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.segment.bytes[self.start..self.end]
+    }
+
+    /// How many bytes it keeps in memory: the whole segment.
+    pub(crate) fn weight(&self) -> usize {
+        self.segment.weight()
+    }
+
+    /// Where the event ends that an offset lies in; an offset between two is an end already.
+    pub(crate) fn end_of_event(&self, offset: usize) -> usize {
+        let at = self.start + offset;
+        let next = self
+            .segment
+            .index
+            .partition_point(|(_, start)| (*start as usize) < at);
+        self.segment.start_of(next).min(self.end) - self.start
+    }
+
+    /// How far a reader is that got everything before an offset between two events.
+    pub(crate) fn reached(&self, offset: usize) -> Seq {
+        if offset >= self.end - self.start {
+            return self.through;
+        }
+        let at = self.start + offset;
+        let next = self
+            .segment
+            .index
+            .partition_point(|(_, start)| (*start as usize) < at);
+        let last = next
+            .checked_sub(1)
+            .and_then(|last| self.segment.index.get(last));
+        last.map_or(self.after, |(seq, _)| self.after.max(*seq))
+    }
+}
+
+impl AsRef<[u8]> for Slice {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
 }
 
 /// Writes the segment of a range, event by event.
 pub(crate) struct Encoder<'a> {
     selection: &'a Selection,
     epoch: Epoch,
+    catalogue: Arc<Catalogue>,
     segment: Segment,
     bytes_max: usize,
     /// Neighbours often have one topic.
-    last: Option<(&'a Event, Option<&'a Entry>)>,
-    tail: Vec<u8>,
+    last: Option<Known<'a>>,
 }
 
-/// Everything of a frame that is not name, payload or number, rounded up.
-const FRAME_BYTES: usize = 176;
+/// What was found out about a topic.
+struct Known<'a> {
+    topic: Topic,
+    entry: Option<&'a Entry>,
+    name: Arc<str>,
+}
+
+/// Everything of an event that is not payload or causes, rounded up.
+const EVENT_BYTES: usize = 384;
 
 impl<'a> Encoder<'a> {
     /// An encoder of what follows `after`, for one segment of at most `bytes_max` bytes or one event.
     pub(crate) fn new(
         selection: &'a Selection,
         epoch: Epoch,
+        catalogue: Arc<Catalogue>,
         after: Seq,
         bytes_max: usize,
     ) -> Self {
         Self {
             selection,
             epoch,
+            catalogue,
             segment: Segment::nothing(after, after),
-            bytes_max,
+            bytes_max: bytes_max.min(u32::MAX as usize),
             last: None,
-            tail: Vec::with_capacity(FRAME_BYTES),
         }
     }
 
     /// Makes room for events that are about to come.
-    pub(crate) fn reserve(&mut self, events: &[std::sync::Arc<Event>]) {
+    pub(crate) fn reserve(&mut self, events: &[Arc<Event>]) {
         let expected: usize = events
             .iter()
-            .map(|event| event.payload.len() + FRAME_BYTES + event.topic.as_str().len())
+            .map(|event| event.payload.len() + event.causes.len() + EVENT_BYTES)
             .sum();
         let left = self.bytes_max.saturating_sub(self.segment.bytes.len());
         self.segment.bytes.reserve(expected.min(left));
@@ -106,17 +196,34 @@ impl<'a> Encoder<'a> {
     }
 
     /// Adds an event. Says no, and adds nothing, when the segment is full.
-    pub(crate) fn push(&mut self, event: &'a Event) -> bool {
-        let entry = match self.last {
-            Some((last, entry)) if last.topic == event.topic => entry,
-            _ => self.selection.entry(&event.topic),
-        };
-        self.last = Some((event, entry));
-        if let Some(entry) = entry
-            && self.selection.may_see(event)
-            && !self.write(event, entry)
+    pub(crate) fn push(&mut self, event: &Event) -> bool {
+        if !matches!(&self.last, Some(known) if known.topic == event.topic) {
+            self.last = Some(self.look_up(&event.topic));
+        }
+        if let Some(Known {
+            entry: Some(entry),
+            name,
+            ..
+        }) = &self.last
+            && self.selection.shows(event)
         {
-            return false;
+            let naming = Naming {
+                epoch: self.epoch,
+                name,
+                subscribed: entry.name.as_deref(),
+            };
+            let out = &mut self.segment.bytes;
+            let start = out.len();
+            // What is in a segment is found with 32 bits.
+            let Ok(indexed) = u32::try_from(start) else {
+                return false;
+            };
+            self.selection.format().write(out, event, naming);
+            if start > 0 && out.len() > self.bytes_max {
+                out.truncate(start);
+                return false;
+            }
+            self.segment.index.push((event.seq, indexed));
         }
         self.segment.through = event.seq;
         true
@@ -138,88 +245,24 @@ impl<'a> Encoder<'a> {
         segment
     }
 
-    fn write(&mut self, event: &Event, entry: &Entry) -> bool {
-        const BEFORE_NAME: &[u8] = b"{\"event\":";
-        const BEFORE_PAYLOAD: &[u8] = b",\"payload\":";
-        self.write_tail(event);
-        let topic = event.topic.as_str();
-        let name_bytes = entry
-            .name
-            .as_ref()
-            .map_or(topic.len() + 2, |name| name.len());
-        let body_bytes = BEFORE_NAME.len()
-            + name_bytes
-            + BEFORE_PAYLOAD.len()
-            + event.payload.len()
-            + self.tail.len();
-        let out = &mut self.segment.bytes;
-        let Ok(start) = u32::try_from(out.len()) else {
-            return false;
+    fn look_up(&self, topic: &Topic) -> Known<'a> {
+        let entry = self.selection.entry(topic);
+        let name = match self.catalogue.get(topic) {
+            Some(event_type) => event_type.name.clone(),
+            None => topic.as_str().to_uppercase().replace('.', "_").into(),
         };
-        if !out.is_empty() && out.len() + body_bytes > self.bytes_max {
-            return false;
-        }
-        self.segment.index.push((event.seq, start));
-        frame::text_header(out, body_bytes);
-        out.extend_from_slice(BEFORE_NAME);
-        match &entry.name {
-            Some(name) => out.extend_from_slice(name.as_bytes()),
-            None => {
-                out.push(b'"');
-                out.extend_from_slice(topic.as_bytes());
-                out.push(b'"');
-            }
-        }
-        out.extend_from_slice(BEFORE_PAYLOAD);
-        out.extend_from_slice(&event.payload);
-        out.extend_from_slice(&self.tail);
-        true
-    }
-
-    /// What stands behind the payload.
-    fn write_tail(&mut self, event: &Event) {
-        let tail = &mut self.tail;
-        tail.clear();
-        tail.extend_from_slice(b",\"timestamp\":");
-        let time_ms = event.time_us.div_euclid(1_000);
-        decimal(tail, u64::try_from(time_ms).unwrap_or(0));
-        tail.extend_from_slice(b",\"event_id\":\"");
-        let mut id = [0; uuid::fmt::Hyphenated::LENGTH];
-        tail.extend_from_slice(event.id.hyphenated().encode_lower(&mut id).as_bytes());
-        tail.extend_from_slice(b"\",\"seq\":");
-        let number = tail.len();
-        decimal(tail, event.seq.get());
-        let number = number..tail.len();
-        tail.extend_from_slice(b",\"position\":\"");
-        for shift in (0..8).rev() {
-            let digit = (self.epoch.get() >> (shift * 4)) & 0xf;
-            tail.push(b"0123456789abcdef"[digit as usize]);
-        }
-        tail.push(b'-');
-        tail.extend_from_within(number);
-        tail.extend_from_slice(b"\"}");
-    }
-}
-
-fn decimal(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0; 20];
-    let mut first = digits.len();
-    loop {
-        first -= 1;
-        digits[first] = b'0' + u8::try_from(number % 10).unwrap_or(0);
-        number /= 10;
-        if number == 0 {
-            break;
+        Known {
+            topic: topic.clone(),
+            entry,
+            name,
         }
     }
-    out.extend_from_slice(&digits[first..]);
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use nexus_core::{Pattern, Position, Principal, Source, Topic};
+    use nexus_core::{Filter, Pattern, Principal, Source};
+    use proptest::prelude::*;
     use uuid::Uuid;
 
     use super::*;
@@ -238,84 +281,100 @@ mod tests {
         })
     }
 
-    fn selection(text: &str) -> Selection {
+    fn selection(format: Format, text: &str, filter: Option<Filter>) -> Selection {
         let pattern = Pattern::parse(text).unwrap();
         let entries = vec![Entry::new(text, pattern)];
-        Selection::new(entries, &Rights::of(&Principal::nexus()))
+        Selection::new(format, entries, filter, &Rights::of(&Principal::nexus()))
     }
 
-    fn body(frames: &[u8]) -> &[u8] {
-        match frames[1] {
-            126 => &frames[4..],
-            127 => &frames[10..],
-            _ => &frames[2..],
+    fn encode(selection: &Selection, events: &[Arc<Event>], bytes_max: usize) -> Segment {
+        let catalogue = Arc::new(Catalogue::known());
+        let mut encoder = Encoder::new(selection, Epoch::new(1), catalogue, Seq::ZERO, bytes_max);
+        encoder.reserve(events);
+        for event in events {
+            if !encoder.push(event) {
+                return encoder.finish();
+            }
         }
-    }
-
-    #[test]
-    fn a_frame_has_the_members_of_the_contract_in_their_order() {
-        let selection = selection("payment.*");
-        let epoch = Epoch::new(0x7f3a_09c2);
-        let mut encoder = Encoder::new(&selection, epoch, Seq::new(1041), 1 << 10);
-        let event = event(1042, "payment.received", "{\"a\": 1.50 }");
-        assert!(encoder.push(&event));
-        let segment = encoder.finish();
-        let position = Position {
-            epoch,
-            seq: Seq::new(1042),
-        };
-        let expected = format!(
-            r#"{{"event":"payment.received","payload":{{"a": 1.50 }},"timestamp":1763712000123,"event_id":"{}","seq":1042,"position":"{position}"}}"#,
-            Uuid::from_u128(7),
-        );
-        assert_eq!(std::str::from_utf8(body(&segment.bytes)).unwrap(), expected);
-        assert_eq!(segment.through, Seq::new(1042));
+        encoder.finish()
     }
 
     #[test]
     fn a_segment_is_sliced_where_a_reader_is() {
-        let selection = selection("a.b");
-        let mut encoder = Encoder::new(&selection, Epoch::new(1), Seq::new(0), 1 << 20);
+        let selection = selection(Format::Neo, "a.b", None);
         let events = [
             event(1, "a.b", "{}"),
             event(2, "a.c", "{}"),
             event(3, "a.b", "{}"),
         ];
-        encoder.reserve(&events);
-        for event in &events {
-            assert!(encoder.push(event));
-        }
-        encoder.reach(Seq::new(9));
-        let segment = encoder.finish();
+        let mut segment = encode(&selection, &events, 1 << 20);
+        segment.through = Seq::new(9);
         assert_eq!(segment.events(), 2);
-        let second = segment.start_after(Seq::new(1));
-        assert_eq!(second, segment.start_after(Seq::new(2)));
-        assert_eq!(second, frame::end_of_frame(&segment.bytes, 0, 1));
-        assert_eq!(segment.start_after(Seq::new(3)), segment.bytes.len());
-        assert_eq!(segment.reached(0), Seq::new(0));
-        assert_eq!(segment.reached(second), Seq::new(1));
-        assert_eq!(segment.reached(segment.bytes.len()), Seq::new(9));
+        let segment = Arc::new(segment);
+        let all = segment.clone().slice(Seq::ZERO, Format::Neo).unwrap();
+        let second = segment.clone().slice(Seq::new(1), Format::Neo).unwrap();
+        let same = segment.clone().slice(Seq::new(2), Format::Neo).unwrap();
+        assert_eq!(second.bytes(), same.bytes());
+        assert!(segment.slice(Seq::new(3), Format::Neo).is_none());
+        let first_bytes = all.bytes().len() - second.bytes().len();
+        assert_eq!((all.through, all.last), (Seq::new(9), Seq::new(3)));
+        for (offset, end) in [(0, 0), (1, first_bytes), (first_bytes, first_bytes)] {
+            assert_eq!(all.end_of_event(offset), end);
+        }
+        assert_eq!(all.end_of_event(first_bytes + 1), all.bytes().len());
+        assert_eq!(all.reached(0), Seq::ZERO);
+        assert_eq!(all.reached(first_bytes), Seq::new(1));
+        assert_eq!(all.reached(all.bytes().len()), Seq::new(9));
+        assert_eq!(same.reached(0), Seq::new(2));
     }
 
     #[test]
     fn a_segment_is_bounded_but_takes_one_event_of_any_size() {
-        let selection = selection("a.b");
+        let selection = selection(Format::V1 { sub: 1 }, "a.b", None);
         let large = format!("{{\"x\":\"{}\"}}", "y".repeat(70_000));
         let events = [event(1, "a.b", &large), event(2, "a.b", "{}")];
-        let mut encoder = Encoder::new(&selection, Epoch::new(1), Seq::new(0), 1_000);
-        assert!(encoder.push(&events[0]));
-        assert!(!encoder.push(&events[1]));
-        let segment = encoder.finish();
+        let segment = encode(&selection, &events, 1_000);
         assert_eq!((segment.events(), segment.through), (1, Seq::new(1)));
         assert_eq!(segment.bytes[1], 127);
     }
 
     #[test]
-    fn numbers_are_written_in_full() {
-        for number in [0, 7, 10, 1_763_712_000_123, u64::MAX] {
-            let mut out = Vec::new();
-            decimal(&mut out, number);
-            assert_eq!(out, number.to_string().as_bytes());
+    fn what_a_filter_refuses_is_passed() {
+        let large = Filter::new("large", |event| event.payload.len() > 2);
+        let selection = selection(Format::Neo, ">", Some(large));
+        let events = [event(1, "a.b", "{}"), event(2, "a.b", "{\"a\":1}")];
+        let segment = encode(&selection, &events, 1_000);
+        assert_eq!((segment.events(), segment.through), (1, Seq::new(2)));
+    }
+
+    proptest! {
+        /// Wherever messages of a batch are begun, a reader gets each event once, in order, and each
+        /// message is bounded.
+        #[test]
+        fn batches_cut_anywhere_give_each_event_once(
+            sizes in prop::collection::vec(0_usize..40_000, 1..40), begin in 0_u64..40, wanted in any::<u64>(),
+        ) {
+            let format = Format::V1Batch { sub: 1 };
+            let selection = selection(format, "a.b", None);
+            let events: Vec<_> = sizes.iter().enumerate().map(|(index, size)| {
+                let topic = if wanted >> (index % 64) & 1 == 1 { "a.b" } else { "a.c" };
+                event(index as u64 + 1, topic, &format!("{{\"x\":\"{}\"}}", "y".repeat(*size)))
+            }).collect();
+            let segment = Arc::new(encode(&selection, &events, usize::MAX));
+            let mut position = Seq::new(begin.min(sizes.len() as u64));
+            let mut seen = Vec::new();
+            let expected: Vec<u64> = events.iter().filter(|event| event.topic.as_str() == "a.b")
+                .map(|event| event.seq.get()).filter(|seq| *seq > position.get()).collect();
+            while let Some(slice) = segment.clone().slice(position, format) {
+                let message = [b"[", slice.bytes(), b"]"].concat();
+                let read: Vec<serde_json::Value> = serde_json::from_slice(&message).unwrap();
+                prop_assert!(slice.bytes().len() <= BATCH_BYTES_MAX || read.len() == 1);
+                seen.extend(read.iter().map(|event| event["seq"].as_u64().unwrap()));
+                prop_assert_eq!(Some(&slice.last.get()), seen.last());
+                prop_assert!(slice.through > position);
+                position = slice.through;
+            }
+            prop_assert_eq!(seen, expected);
         }
     }
 }

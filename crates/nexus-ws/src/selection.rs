@@ -1,8 +1,10 @@
-//! What a reader gets and under which name: its subscriptions in order, within its rights.
+//! What a reader gets and how: a format, patterns in order, a filter, within the reader's rights.
 
 use std::sync::Arc;
 
-use nexus_core::{Event, Pattern, PatternSet, Principal, Scope, Source, Topic};
+use nexus_core::{Event, Filter, Pattern, PatternSet, Principal, Scope, Source, Topic};
+
+use crate::format::Format;
 
 /// One subscription as the encoder needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -20,6 +22,14 @@ impl Entry {
             .is_exact()
             .then(|| serde_json::Value::from(text).to_string().into());
         Self { pattern, name }
+    }
+
+    /// A pattern alone, where the format names events by itself.
+    pub(crate) fn unnamed(pattern: Pattern) -> Self {
+        Self {
+            pattern,
+            name: None,
+        }
     }
 }
 
@@ -61,26 +71,73 @@ impl Rights {
             Err(_) => !self.readable.is_empty(),
         }
     }
+
+    /// Whether everything that the pattern stands for is known to be readable.
+    fn cover(&self, pattern: &Pattern) -> bool {
+        self.readable.is_everything()
+            || self.readable.iter().any(|readable| readable == pattern)
+            || (pattern.is_exact() && self.may_read(pattern))
+    }
 }
 
 /// What a group of readers gets. Readers with equal selections get the same bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Selection {
+    format: Format,
     entries: Box<[Entry]>,
+    filter: Option<Filter>,
     rights: Rights,
 }
 
 impl Selection {
-    pub(crate) fn new(entries: Vec<Entry>, rights: &Rights) -> Self {
+    pub(crate) fn new(
+        format: Format,
+        entries: Vec<Entry>,
+        filter: Option<Filter>,
+        rights: &Rights,
+    ) -> Self {
         let mut rights = rights.clone();
-        // Who it is matters only to those who may meet private events: all others share.
+        // Who it is matters only to those who may meet private events, and what else they may read only
+        // to those who ask for more: all others share.
         if !entries.iter().any(|entry| may_be_private(&entry.pattern)) {
             rights.private = Private::All;
         }
+        if entries.iter().all(|entry| rights.cover(&entry.pattern)) {
+            rights.readable = PatternSet::everything();
+        }
         Self {
+            format,
             entries: entries.into(),
+            filter,
             rights,
         }
+    }
+
+    /// What events of these patterns are in a format that names them by itself, in whatever order the
+    /// patterns were written.
+    pub(crate) fn of_patterns(
+        format: Format,
+        patterns: &PatternSet,
+        filter: Option<Filter>,
+        rights: &Rights,
+    ) -> Self {
+        let entries = patterns.iter().cloned().map(Entry::unnamed).collect();
+        Self::new(format, entries, filter, rights)
+    }
+
+    /// The same within other rights.
+    pub(crate) fn within(&self, rights: &Rights) -> Self {
+        Self::new(
+            self.format,
+            self.entries.to_vec(),
+            self.filter.clone(),
+            rights,
+        )
+    }
+
+    /// How the events are written.
+    pub(crate) fn format(&self) -> Format {
+        self.format
     }
 
     /// Whether an event of this topic can be in the selection.
@@ -110,14 +167,20 @@ impl Selection {
             .find(|entry| entry.pattern.matches(topic))
     }
 
-    /// Whether the event may be shown, as far as it is private.
-    pub(crate) fn may_see(&self, event: &Event) -> bool {
-        match &self.rights.private {
+    /// Whether an event whose topic is wanted is shown: it meets the condition, and if it is private, it is
+    /// the reader's.
+    pub(crate) fn shows(&self, event: &Event) -> bool {
+        let may_see = match &self.rights.private {
             Private::All => true,
             Private::Of(reader) => {
                 !event.topic.is_private() || event.source == *reader || event.is_to(reader)
             }
-        }
+        };
+        may_see
+            && self
+                .filter
+                .as_ref()
+                .is_none_or(|filter| filter.matches(event))
     }
 }
 
@@ -141,7 +204,7 @@ mod tests {
         let entries = texts
             .iter()
             .map(|text| Entry::new(text, catalogue.resolve_pattern(text).unwrap().0));
-        Selection::new(entries.collect(), &Rights::of(principal))
+        Selection::new(Format::Neo, entries.collect(), None, &Rights::of(principal))
     }
 
     fn reader(source: Source) -> Principal {
@@ -207,7 +270,7 @@ mod tests {
             sender.clone(),
             r#"{"to":"two","message":"x"}"#,
         );
-        let sees = |principal: &Principal| selection(&[">"], principal).may_see(&message);
+        let sees = |principal: &Principal| selection(&[">"], principal).shows(&message);
         assert!(sees(&reader(sender)));
         assert!(sees(&reader(Source::session("two"))));
         assert!(!sees(&reader(Source::session("three"))));
@@ -215,7 +278,7 @@ mod tests {
         let operator = Principal::new(Source::user("ops"), Publish::Nothing, Scopes::all());
         assert!(sees(&operator));
         let job = event("job.started", Source::nexus(), "{}");
-        assert!(!selection(&["job.*"], &reader(Source::node("a"))).may_see(&job));
+        assert!(!selection(&["job.*"], &reader(Source::node("a"))).shows(&job));
     }
 
     #[test]
@@ -228,5 +291,30 @@ mod tests {
         );
         assert_ne!(selection(&[">"], &a), selection(&[">"], &b));
         assert_ne!(selection(&["*.direct"], &a), selection(&["*.direct"], &b));
+    }
+
+    #[test]
+    fn readers_with_other_rights_share_what_both_may_read() {
+        let all = reader(Source::node("a"));
+        let some = reader(Source::node("b"));
+        let some = some.reading(PatternSet::parse(["payment.*", "mint.failed"]).unwrap());
+        for texts in [&["payment.*"][..], &["MINT_FAILED", "payment.failed"]] {
+            assert_eq!(selection(texts, &all), selection(texts, &some));
+        }
+        assert_ne!(selection(&["mint.*"], &all), selection(&["mint.*"], &some));
+    }
+
+    #[test]
+    fn the_order_of_patterns_matters_only_where_it_names_events() {
+        let rights = Rights::of(&reader(Source::node("a")));
+        let set = |texts: [&str; 2]| PatternSet::parse(texts).unwrap();
+        let of = |texts, filter| {
+            Selection::of_patterns(Format::V1 { sub: 1 }, &set(texts), filter, &rights)
+        };
+        let (one, other) = (["a.b", "c.*"], ["c.*", "a.b"]);
+        assert_eq!(of(one, None), of(other, None));
+        let filter = Filter::new("key == \"a\"", |_| true);
+        assert_ne!(of(one, None), of(one, Some(filter.clone())));
+        assert_eq!(of(one, Some(filter.clone())), of(other, Some(filter)));
     }
 }

@@ -1,67 +1,26 @@
-//! What waits for a socket: control frames and answers, and segments. One writer puts the first between
-//! the second.
+//! What waits for a socket: control frames and answers, and slices of segments. One writer puts the first
+//! between the second.
 
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
 use nexus_core::Seq;
 use tokio::{io::AsyncWrite, time::Instant};
 
-use crate::{frame, segment::Segment};
+use super::{chunk::Chunk, frame};
 
-/// At most this many segments are handed to a connection ahead of its socket, unless one is larger.
+/// At most this many slices are handed to a connection ahead of its socket, with so many bytes, unless the
+/// last one is larger: they keep segments in memory.
 const CHUNKS_MAX: usize = 16;
-const CHUNKS_BYTES_MAX: usize = 256 << 10;
+const CHUNKS_BYTES_MAX: usize = 64 << 10;
 /// With more answers than this waiting, no more messages are read.
 const ANSWERS_BYTES_MAX: usize = 16 << 10;
-
-/// A part of a segment that is on its way to one reader.
-#[derive(Debug)]
-pub(crate) struct Chunk {
-    segment: Arc<Segment>,
-    start: usize,
-    at: usize,
-    end: usize,
-    /// How far the reader was before it.
-    after: Seq,
-    /// Part of the common order; otherwise of a replay that fills in what came before.
-    pub(crate) live: bool,
-}
-
-impl Chunk {
-    /// What a segment holds for a reader; nothing when that is no frame.
-    pub(crate) fn new(segment: Arc<Segment>, after: Seq, live: bool) -> Option<Self> {
-        let start = segment.start_after(after);
-        let end = segment.bytes.len();
-        (start < end).then_some(Self {
-            segment,
-            start,
-            at: start,
-            end,
-            after,
-            live,
-        })
-    }
-
-    fn left(&self) -> &[u8] {
-        &self.segment.bytes[self.at..self.end]
-    }
-
-    fn is_started(&self) -> bool {
-        self.at > self.start
-    }
-
-    /// Ends it behind the frame that is being written, and says how far the reader then is.
-    fn cut(&mut self) -> Seq {
-        self.end = frame::end_of_frame(&self.segment.bytes, self.start, self.at);
-        self.after.max(self.segment.reached(self.end))
-    }
-}
+/// At most this many pieces of memory are given to the socket at once.
+const PIECES_MAX: usize = 48;
 
 /// The writing side of a connection.
 #[derive(Debug, Default)]
@@ -70,7 +29,7 @@ pub(crate) struct Outbound {
     pub(crate) control: Vec<u8>,
     /// Answers, pings and the close frame, whole frames.
     answers: Vec<u8>,
-    /// What of the two is being written.
+    /// What of the two is being written, or the rest of a frame whose segment was given back.
     urgent: Vec<u8>,
     urgent_at: usize,
     chunks: VecDeque<Chunk>,
@@ -111,7 +70,7 @@ impl Outbound {
     }
 
     pub(crate) fn push(&mut self, chunk: Chunk) {
-        self.chunks_bytes += chunk.left().len();
+        self.chunks_bytes += chunk.bytes_left();
         self.chunks.push_back(chunk);
     }
 
@@ -132,28 +91,67 @@ impl Outbound {
             && self.chunks.is_empty()
     }
 
-    /// Takes back the live chunks that the socket did not take, up to the frame it is in. Says how far
-    /// the reader then is, if anything was taken back.
-    pub(crate) fn retract_live(&mut self) -> Option<Seq> {
-        let mut reached = None;
-        for chunk in self.chunks.iter_mut().filter(|chunk| chunk.live) {
-            let cut = chunk.cut();
-            reached.get_or_insert(cut);
+    /// Whether something of this reader waits.
+    pub(crate) fn has(&self, reader: u32) -> bool {
+        self.chunks.iter().any(|chunk| chunk.reader == reader)
+    }
+
+    /// Takes back what the socket did not take of some readers, up to the frame it is in. Tells how far
+    /// each of them then is.
+    pub(crate) fn retract(&mut self, of: impl Fn(u32) -> bool, reached: impl FnMut(u32, Seq)) {
+        self.cut(of, reached, |_, chunk| chunk.cut());
+    }
+
+    /// As [`Outbound::retract`], from a client that takes nothing: it keeps a copy of one frame, or the rest
+    /// of one, and no segment in memory.
+    pub(crate) fn give_back(&mut self, of: impl Fn(u32) -> bool, reached: impl FnMut(u32, Seq)) {
+        // Something has to wait, so that it is noticed when the socket takes something again.
+        let keeps_frame = self.urgent.is_empty();
+        self.cut(&of, reached, |place, chunk| {
+            if keeps_frame && place == 0 {
+                chunk.cut_behind_frame()
+            } else {
+                chunk.cut()
+            }
+        });
+        if let Some(chunk) = self.chunks.pop_front_if(|chunk| of(chunk.reader)) {
+            self.urgent = chunk.rest();
+            self.urgent_at = 0;
         }
-        self.forget_cut();
-        reached
+        self.chunks.shrink_to_fit();
+        self.count_chunks();
     }
 
-    /// Takes back every chunk, and says how far back the reader then is.
-    pub(crate) fn retract_all(&mut self) -> Option<Seq> {
-        let reached = self.chunks.iter_mut().map(Chunk::cut).min();
-        self.forget_cut();
-        reached
+    fn cut(
+        &mut self,
+        of: impl Fn(u32) -> bool,
+        mut reached: impl FnMut(u32, Seq),
+        how: impl Fn(usize, &mut Chunk) -> Seq,
+    ) {
+        let mut told: Vec<u32> = Vec::new();
+        for (place, chunk) in self.chunks.iter_mut().enumerate() {
+            if !of(chunk.reader) {
+                continue;
+            }
+            let cut = how(place, chunk);
+            // What follows in the queue is further on.
+            if !told.contains(&chunk.reader) {
+                told.push(chunk.reader);
+                reached(chunk.reader, cut);
+            }
+        }
+        self.chunks.retain(|chunk| chunk.bytes_left() > 0);
+        self.count_chunks();
     }
 
-    fn forget_cut(&mut self) {
-        self.chunks.retain(|chunk| chunk.at < chunk.end);
-        self.chunks_bytes = self.chunks.iter().map(|chunk| chunk.left().len()).sum();
+    /// How many bytes wait here, segments that are shared included.
+    pub(crate) fn bytes_held(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(Chunk::weight).sum();
+        chunks + self.control.capacity() + self.answers.capacity() + self.urgent.capacity()
+    }
+
+    fn count_chunks(&mut self) {
+        self.chunks_bytes = self.chunks.iter().map(Chunk::bytes_left).sum();
     }
 
     /// Writes until nothing waits or the socket takes nothing. Ready when it was given something.
@@ -195,15 +193,20 @@ impl Outbound {
         if wrote {
             Poll::Ready(Ok(()))
         } else {
+            // An idle connection keeps no queue.
+            self.chunks = VecDeque::new();
             Poll::Pending
         }
     }
 
-    /// Control frames and answers come next, unless the socket is in the middle of a segment.
+    fn urgent_waits(&self) -> bool {
+        !self.control.is_empty() || !self.answers.is_empty()
+    }
+
+    /// Control frames and answers come next, unless the socket is in the middle of a frame.
     fn next_urgent(&mut self) {
-        let in_segment = self.chunks.front().is_some_and(Chunk::is_started);
-        let nothing_waits = self.control.is_empty() && self.answers.is_empty();
-        if in_segment || nothing_waits || !self.urgent.is_empty() {
+        let in_frame = self.chunks.front().is_some_and(Chunk::is_inside_frame);
+        if in_frame || !self.urgent_waits() || !self.urgent.is_empty() {
             return;
         }
         self.urgent = std::mem::take(&mut self.control);
@@ -220,17 +223,22 @@ impl Outbound {
         if !self.urgent.is_empty() {
             return socket.poll_write(context, &self.urgent[self.urgent_at..]);
         }
-        let urgent_waits = !self.control.is_empty() || !self.answers.is_empty();
-        let together = if urgent_waits { 1 } else { self.chunks.len() };
-        if together == 1 {
-            let left = self.chunks.front().map_or(&[][..], Chunk::left);
-            return socket.poll_write(context, left);
+        let mut pieces = [IoSlice::new(&[]); PIECES_MAX];
+        let mut count = 0;
+        if self.urgent_waits() {
+            // Only to the end of the frame that the socket is in.
+            if let Some(chunk) = self.chunks.front() {
+                count = chunk.pieces_of_frame(&mut pieces);
+            }
+        } else {
+            for chunk in &self.chunks {
+                count += chunk.pieces(&mut pieces[count..]);
+            }
         }
-        let mut slices = [IoSlice::new(&[]); CHUNKS_MAX];
-        for (slice, chunk) in slices.iter_mut().zip(&self.chunks) {
-            *slice = IoSlice::new(chunk.left());
+        match &pieces[..count] {
+            [piece] => socket.poll_write(context, piece),
+            pieces => socket.poll_write_vectored(context, pieces),
         }
-        socket.poll_write_vectored(context, &slices[..together.min(CHUNKS_MAX)])
     }
 
     fn advance(&mut self, mut count: usize) {
@@ -244,10 +252,8 @@ impl Outbound {
         }
         self.chunks_bytes = self.chunks_bytes.saturating_sub(count);
         while let Some(chunk) = self.chunks.front_mut() {
-            let taken = count.min(chunk.left().len());
-            chunk.at += taken;
-            count -= taken;
-            if chunk.at < chunk.end {
+            count -= chunk.advance(count);
+            if chunk.bytes_left() > 0 {
                 return;
             }
             self.chunks.pop_front();

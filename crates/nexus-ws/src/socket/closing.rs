@@ -15,8 +15,12 @@ pub(crate) enum Closing {
     Draining,
     /// The token is not valid any more.
     Revoked,
-    /// The token may not read any more.
+    /// The token may not do any more what the connection is for.
     Forbidden,
+    /// Nobody is known by the token, or none came in time.
+    BadToken,
+    /// Another connection reads with the same durable cursor now.
+    TakenOver,
 }
 
 impl Closing {
@@ -29,7 +33,9 @@ impl Closing {
             Self::Pruned => (4010, "events were removed"),
             Self::Draining => (4012, "going away"),
             Self::Revoked => (4500, "token revoked"),
+            Self::BadToken => (4500, "bad token"),
             Self::Forbidden => (4503, "not permitted"),
+            Self::TakenOver => (4509, "taken over"),
         }
     }
 }

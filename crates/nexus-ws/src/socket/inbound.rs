@@ -12,7 +12,7 @@ use tungstenite::{
     protocol::{Role, WebSocketConfig, WebSocketContext},
 };
 
-use crate::filter::{Filter, Oversize};
+use super::oversize::{Filter, Oversize};
 
 /// How much is read from a socket at once; on the stack, not per connection.
 const READ_BYTES: usize = 4 << 10;

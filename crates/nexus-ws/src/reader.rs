@@ -1,0 +1,170 @@
+//! A reader: one selection, one position. From its group near the head, from the store behind it.
+
+use std::{
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use futures_util::future::BoxFuture;
+use nexus_core::{Position, Seq};
+
+use crate::{
+    group::Taken,
+    groups::Membership,
+    handle::Shared,
+    pages::{self, Page, Range},
+    segment::{Segment, Slice},
+    selection::{Rights, Selection},
+    signal::Signal,
+};
+
+/// What comes next for a reader.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Events, already written.
+    Slice(Slice),
+    /// Some of the log was passed in which nothing is for the reader.
+    Passed,
+    /// Retention removed what the reader had still to get.
+    Pruned,
+}
+
+/// One reader of the log. It belongs to a connection, whose signal it waits with.
+pub(crate) struct Reader {
+    shared: Arc<Shared>,
+    signal: Arc<Signal>,
+    membership: Membership,
+    /// Everything up to here was handed out or is not for the reader.
+    position: Seq,
+    /// A page of its own, as long as something of it is to be handed out.
+    held: Option<Arc<Segment>>,
+    page: Option<BoxFuture<'static, Page>>,
+}
+
+impl Reader {
+    /// A reader of what follows a sequence.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        signal: Arc<Signal>,
+        selection: Selection,
+        after: Seq,
+    ) -> Self {
+        let membership = shared.groups.join(selection, signal.clone());
+        Self {
+            shared,
+            signal,
+            membership,
+            position: after,
+            held: None,
+            page: None,
+        }
+    }
+
+    /// What comes next. Pending when there is nothing; the signal then wakes the connection.
+    pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        let mut waiting = false;
+        loop {
+            if let Some(page) = &mut self.page {
+                let page = ready!(page.as_mut().poll(context));
+                self.page = None;
+                match page {
+                    Page::Read(segment) => self.held = Some(Arc::new(segment)),
+                    Page::Pruned => return Poll::Ready(Next::Pruned),
+                    Page::Failed => {}
+                }
+            }
+            if let Some(held) = self.held.take() {
+                let through = held.through;
+                let next = self.advance(held.clone());
+                if self.position < through {
+                    self.held = Some(held);
+                }
+                return Poll::Ready(next);
+            }
+            match self.membership.take(self.position, &self.shared.log) {
+                Taken::Segment(segment) | Taken::Encoded { segment, .. } => {
+                    return Poll::Ready(self.advance(segment));
+                }
+                Taken::Behind => self.page = Some(self.read_page()),
+                Taken::UpToDate if waiting => return Poll::Pending,
+                Taken::UpToDate => {
+                    // Looks once more after saying so: what came between would not wake it.
+                    self.signal.wait();
+                    waiting = true;
+                }
+            }
+        }
+    }
+
+    fn advance(&mut self, segment: Arc<Segment>) -> Next {
+        let through = segment.through;
+        let format = self.membership.group.selection.format();
+        match segment.slice(self.position, format) {
+            Some(slice) => {
+                self.position = slice.through;
+                Next::Slice(slice)
+            }
+            None => {
+                self.position = self.position.max(through);
+                Next::Passed
+            }
+        }
+    }
+
+    fn read_page(&self) -> BoxFuture<'static, Page> {
+        let group = &self.membership.group;
+        let range = Range {
+            after: self.position,
+            through: group.tail(),
+        };
+        pages::read(self.shared.clone(), group.selection.clone(), range, |_| {
+            true
+        })
+    }
+
+    /// How far it is: everything up to here was handed out or is not for it.
+    pub(crate) fn settled(&self) -> Seq {
+        // In this order: what is announced between the two can only make the tail larger.
+        let announced = self.shared.groups.announced();
+        if self.position >= self.membership.group.tail() {
+            self.position.max(announced)
+        } else {
+            self.position
+        }
+    }
+
+    /// As a position, for its client.
+    pub(crate) fn settled_position(&self) -> Position {
+        self.shared.log.position(self.settled())
+    }
+
+    /// What was handed out after a sequence is handed out again.
+    pub(crate) fn rewind(&mut self, position: Seq) {
+        self.position = position;
+        self.forget();
+    }
+
+    /// Goes on with another selection, from a sequence on.
+    pub(crate) fn reselect(&mut self, selection: Selection, after: Seq) {
+        self.position = after;
+        self.forget();
+        self.membership = self.shared.groups.join(selection, self.signal.clone());
+    }
+
+    /// Goes on within other rights; what was handed out stays handed out.
+    pub(crate) fn restrict(&mut self, rights: &Rights) {
+        let selection = self.selection().within(rights);
+        self.reselect(selection, self.settled());
+    }
+
+    /// What it gets.
+    pub(crate) fn selection(&self) -> &Arc<Selection> {
+        &self.membership.group.selection
+    }
+
+    /// Drops what was read for a position or selection that is no more, and what costs memory.
+    fn forget(&mut self) {
+        self.held = None;
+        self.page = None;
+    }
+}
