@@ -6,6 +6,10 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "it/cursor_model.rs"]
+mod cursor_model;
+#[path = "it/durable.rs"]
+mod durable;
 #[path = "it/failing.rs"]
 mod failing;
 #[path = "it/faulty.rs"]
@@ -14,5 +18,7 @@ mod faulty;
 mod helpers;
 #[path = "it/reading.rs"]
 mod reading;
+#[path = "it/retention.rs"]
+mod retention;
 #[path = "it/writing.rs"]
 mod writing;

@@ -84,7 +84,8 @@ pub struct CursorPage {
 
 /// A reader of the log: from memory near the head, from the store behind it, and nobody can tell.
 ///
-/// Gives every matching event once, in order. [`Cursor::next`] may be dropped at any time without loss.
+/// Gives every matching event once, in order, or says which were removed before it came to them.
+/// [`Cursor::next`] may be dropped at any time without loss, and does a bounded amount of work.
 #[derive(Debug)]
 pub struct Cursor {
     log: Log,
@@ -145,12 +146,11 @@ impl Cursor {
         if self.after >= head {
             return Ok(None);
         }
+        // A reader that never has to wait, however little it wants of what it passes, lets others have
+        // their turn.
+        tokio::task::coop::consume_budget().await;
         let page = match self.log.recent_after(self.after, PAGE_EVENTS_MAX) {
-            Some(batches) => {
-                // A reader that is never made to wait lets others have their turn.
-                tokio::task::coop::consume_budget().await;
-                self.select(&batches)
-            }
+            Some(batches) => self.select(&batches),
             None => self.read_store(head).await?,
         };
         // Only now, with nothing left to wait for: so a dropped read loses nothing.

@@ -1,10 +1,13 @@
 //! Cursors: every matching event once, in order, from memory or from the store.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use nexus_core::{
-    Command, Cursor, Epoch, Error, Event, From, Log, LogOptions, NewEvent, Pattern, PatternSet,
-    Position, Principal, ProtocolEvent, Recovery, Seq,
+    Command, Cursor, Epoch, Error, Event, Filter, From, Log, LogOptions, NewEvent, Pattern,
+    PatternSet, Position, Principal, ProtocolEvent, Recovery, Selector, Seq,
 };
 use proptest::prelude::*;
 
@@ -158,6 +161,78 @@ async fn readers_that_are_dropped_in_the_middle_lose_nothing() {
             (1..=2_000).collect::<Vec<_>>()
         );
     }
+}
+
+/// Pages of a reader from somewhere in memory: how many events, and how far.
+async fn pages(rig: &Rig, after: u64, selector: Selector) -> Vec<(usize, u64)> {
+    let from = From::After(rig.log.position(Seq::new(after)));
+    let (mut cursor, _) = rig.log.cursor(from, selector).await.unwrap();
+    let mut pages = Vec::new();
+    while let Some(page) = cursor.try_next().await.unwrap() {
+        pages.push((page.events.len(), page.through.get()));
+    }
+    pages
+}
+
+#[tokio::test]
+async fn a_page_from_memory_is_cut_inside_a_batch() {
+    let rig = rig(LogOptions::default()).await.unwrap();
+    publish(&rig.log, [600; 3]).await;
+    let everything = || Selector::from(PatternSet::everything());
+    assert_eq!(
+        pages(&rig, 0, everything()).await,
+        [(1_000, 1_000), (800, 1_800)]
+    );
+    // A filter that wants nothing: the reader moves on all the same, a bounded way at a time.
+    let nothing = Selector {
+        filter: Some(Filter::new("false", |_| false)),
+        ..everything()
+    };
+    assert_eq!(pages(&rig, 0, nothing).await, [(0, 1_200), (0, 1_800)]);
+    let payload = format!(r#"{{"orderId":"o","x":"{}"}}"#, "x".repeat(200 << 10));
+    let event_type = rig.log.catalogue().known_type(ProtocolEvent::PaymentFailed);
+    let large = vec![NewEvent::new(event_type, payload); 12];
+    let command = Command {
+        events: large,
+        ..Command::default()
+    };
+    rig.log.submit(&Principal::nexus(), command).await.unwrap();
+    assert_eq!(
+        pages(&rig, 1_800, everything()).await,
+        [(5, 1_805), (5, 1_810), (2, 1_812)]
+    );
+}
+
+#[tokio::test]
+async fn a_reader_that_wants_little_lets_others_have_their_turn() {
+    let rig = rig(LogOptions::default()).await.unwrap();
+    publish(&rig.log, [500; 100]).await;
+    let nothing = Selector {
+        patterns: PatternSet::everything(),
+        filter: Some(Filter::new("false", |_| false)),
+    };
+    let (mut cursor, _) = rig.log.cursor(From::Earliest, nothing).await.unwrap();
+    let turns = Arc::new(AtomicUsize::new(0));
+    let counted = turns.clone();
+    let other = tokio::spawn(async move {
+        loop {
+            counted.fetch_add(1, Ordering::Relaxed);
+            tokio::task::yield_now().await;
+        }
+    });
+    // On the one thread there is, nothing here waits: only giving way lets the other task run.
+    for _ in 0..20 {
+        let from = From::After(rig.log.position(Seq::ZERO));
+        while cursor.position().seq < rig.log.head().seq {
+            assert!(cursor.next().await.unwrap().events.is_empty());
+        }
+        let patterns = PatternSet::everything();
+        let filter = Some(Filter::new("false", |_| false));
+        let selector = Selector { patterns, filter };
+        (cursor, _) = rig.log.cursor(from, selector).await.unwrap();
+    }
+    assert!(turns.load(Ordering::Relaxed) > 2);
+    other.abort();
 }
 
 proptest! {
