@@ -1,3 +1,8 @@
-//! The faces that belong to no capability: sets of routes that speak one client's language.
+//! Faces: each a set of routes that speaks one client's language.
 
+mod caller;
 pub(crate) mod neo;
+mod request;
+pub(crate) mod v1;
+
+pub(crate) use caller::Callers;

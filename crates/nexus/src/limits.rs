@@ -2,41 +2,107 @@
 
 use std::num::NonZeroU32;
 
-use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use governor::{
+    NotUntil, Quota, RateLimiter,
+    clock::{Clock, DefaultClock, QuantaInstant},
+    middleware::{StateInformationMiddleware, StateSnapshot},
+    state::keyed::DefaultKeyedStateStore,
+};
+use http::{HeaderName, HeaderValue};
 use nexus_core::{Kind, Source};
 use nexus_http::Problem;
 
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+type Buckets =
+    RateLimiter<Source, DefaultKeyedStateStore<Source>, DefaultClock, StateInformationMiddleware>;
+
 /// A token bucket for each node. There are only as many as there are nodes and tokens configured.
-pub(crate) struct NodeLimits(Option<DefaultKeyedRateLimiter<Source>>);
+pub(crate) struct NodeLimits(Option<Limited>);
+
+struct Limited {
+    rate: NonZeroU32,
+    buckets: Buckets,
+}
+
+/// What a node has left of its limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Allowance {
+    /// Events a second.
+    pub(crate) rate: u32,
+    /// Events that it may still send at once.
+    pub(crate) left: u32,
+}
+
+impl Allowance {
+    /// As the header fields for rate limits tell it.
+    pub(crate) fn headers(self) -> [(HeaderName, HeaderValue); 2] {
+        let Self { rate, left } = self;
+        let value = |text: String| {
+            // Digits and ASCII punctuation.
+            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+        };
+        [
+            (RATE_LIMIT_POLICY, value(format!("\"events\";q={rate};w=1"))),
+            (RATE_LIMIT, value(format!("\"events\";r={left};t=1"))),
+        ]
+    }
+}
 
 impl NodeLimits {
     /// So many events a second for each node, saved up for one second; zero means no limit.
     pub(crate) fn new(events_per_second: u32) -> Self {
-        Self(
-            NonZeroU32::new(events_per_second)
-                .map(|rate| RateLimiter::keyed(Quota::per_second(rate))),
-        )
+        Self(NonZeroU32::new(events_per_second).map(|rate| {
+            Limited {
+                rate,
+                buckets: RateLimiter::keyed(Quota::per_second(rate))
+                    .with_middleware::<StateInformationMiddleware>(),
+            }
+        }))
     }
 
-    /// Takes tokens for some events.
+    /// Takes tokens for some events; what is left, if there is a limit.
     ///
     /// # Errors
-    /// `rate-limited`, with the second after which it is worth asking again.
-    pub(crate) fn take(&self, source: &Source, events: u32) -> Result<(), Problem> {
-        let (Some(limiter), Some(events)) = (&self.0, NonZeroU32::new(events)) else {
-            return Ok(());
+    /// `rate-limited`, with the seconds after which it is worth asking again; `too-large` for more events
+    /// than may ever come at once.
+    pub(crate) fn take(&self, source: &Source, events: u32) -> Result<Option<Allowance>, Problem> {
+        let (Some(limited), Some(events)) = (&self.0, NonZeroU32::new(events)) else {
+            return Ok(None);
         };
-        match limiter.check_key_n(source, events) {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(_)) | Err(_) => {
-                let problem = Problem::new(
-                    Kind::Limited,
-                    "rate-limited",
-                    "this node sends more events than it may",
-                );
-                Err(problem.retry_after_s(1))
+        match limited.buckets.check_key_n(source, events) {
+            Ok(Ok(state)) => Ok(Some(limited.allowance(&state))),
+            Ok(Err(not_until)) => Err(limited.refused(&not_until)),
+            Err(_) => {
+                let rate = limited.rate;
+                let detail = format!("this node may send at most {rate} events at once");
+                Err(Problem::new(Kind::TooLarge, "too-large", detail))
             }
         }
+    }
+}
+
+impl Limited {
+    fn allowance(&self, state: &StateSnapshot) -> Allowance {
+        Allowance {
+            rate: self.rate.get(),
+            left: state.remaining_burst_capacity(),
+        }
+    }
+
+    fn refused(&self, not_until: &NotUntil<QuantaInstant>) -> Problem {
+        let wait = not_until.wait_time_from(DefaultClock::default().now());
+        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        let detail = "this node sends more events than it may";
+        let none_left = Allowance {
+            rate: self.rate.get(),
+            left: 0,
+        };
+        let mut problem = Problem::new(Kind::Limited, "rate-limited", detail)
+            .retry_after_s(u32::try_from(seconds).unwrap_or(u32::MAX).max(1));
+        problem.headers.extend(none_left.headers());
+        problem
     }
 }
 
@@ -48,13 +114,36 @@ mod tests {
     fn each_node_has_its_own_bucket_and_zero_is_no_limit() {
         let limits = NodeLimits::new(2);
         let (a, b) = (Source::node("a"), Source::node("b"));
-        assert!(limits.take(&a, 1).is_ok() && limits.take(&a, 1).is_ok());
-        assert_eq!(limits.take(&a, 1).unwrap_err().code, "rate-limited");
-        assert!(limits.take(&b, 2).is_ok());
-        assert!(
-            limits.take(&b, 5).is_err(),
-            "more than the bucket ever holds"
+        let left = |left| Some(Allowance { rate: 2, left });
+        assert_eq!(limits.take(&a, 1).unwrap(), left(1));
+        assert_eq!(limits.take(&a, 1).unwrap(), left(0));
+        let refused = limits.take(&a, 1).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.retry_after_s),
+            ("rate-limited", Some(1))
         );
-        assert!((0..10_000).all(|_| NodeLimits::new(0).take(&a, 1).is_ok()));
+        assert_eq!(limits.take(&b, 2).unwrap(), left(0));
+        let never = limits.take(&b, 5).unwrap_err();
+        assert_eq!(never.code, "too-large", "waiting would not help");
+        assert!((0..10_000).all(|_| NodeLimits::new(0).take(&a, 1).unwrap().is_none()));
+    }
+
+    #[test]
+    fn what_is_left_is_told_in_two_headers() {
+        let allowance = Allowance {
+            rate: 1000,
+            left: 744,
+        };
+        let headers = allowance.headers();
+        let told = headers
+            .each_ref()
+            .map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+        assert_eq!(
+            told,
+            [
+                ("ratelimit-policy", "\"events\";q=1000;w=1"),
+                ("ratelimit", "\"events\";r=744;t=1")
+            ]
+        );
     }
 }

@@ -14,3 +14,13 @@ mod config_reports;
 mod refusals;
 #[path = "it/running.rs"]
 mod running;
+#[path = "it/v1.rs"]
+mod v1;
+#[path = "it/v1_cloud_events.rs"]
+mod v1_cloud_events;
+#[path = "it/v1_pages.rs"]
+mod v1_pages;
+#[path = "it/v1_publish.rs"]
+mod v1_publish;
+#[path = "it/v1_read.rs"]
+mod v1_read;

@@ -14,7 +14,7 @@ use super::{App, Builder, Served, options, reactions};
 use crate::{
     Error,
     config::{Config, ConfigProblem},
-    faces::neo::Neo,
+    faces::{Callers, neo::Neo, v1::V1},
     limits::NodeLimits,
 };
 
@@ -49,16 +49,23 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     let edge = Edge::new(log.clone(), auth.clone(), options::live(&config));
 
     let draining = CancellationToken::new();
+    let callers = Callers {
+        auth: auth.clone(),
+        node_limits: Arc::new(NodeLimits::new(config.limits.node_events_per_second)),
+    };
+    let v1 = Arc::new(V1 {
+        log: log.clone(),
+        callers: callers.clone(),
+    });
     let neo = Arc::new(Neo {
         log: log.clone(),
-        auth: auth.clone(),
+        callers,
         reactors: engine.handle(),
-        node_limits: NodeLimits::new(config.limits.node_events_per_second),
         started: Instant::now(),
         draining: draining.clone(),
         configuration: described(&config),
     });
-    let mut routes = routes(&neo, &edge, &engine.handle());
+    let mut routes = routes(&neo, &v1, &edge, &engine.handle());
     routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
     let served = routes.iter().map(served).collect();
     let address = SocketAddr::new(config.server.host, config.server.port);
@@ -80,10 +87,16 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
 }
 
 /// The one list of routes.
-fn routes(neo: &Arc<Neo>, edge: &Edge, reactors: &nexus_reactors::Handle) -> Vec<Route> {
+fn routes(
+    neo: &Arc<Neo>,
+    v1: &Arc<V1>,
+    edge: &Edge,
+    reactors: &nexus_reactors::Handle,
+) -> Vec<Route> {
     let mut routes = crate::faces::neo::routes(neo);
+    routes.extend(crate::faces::v1::routes(v1));
     routes.extend(edge.routes());
-    routes.extend(nexus_reactors::http::routes(reactors, &neo.auth));
+    routes.extend(nexus_reactors::http::routes(reactors, &neo.callers.auth));
     routes
 }
 

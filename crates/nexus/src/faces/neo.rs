@@ -13,20 +13,18 @@ mod webhook;
 
 use std::{sync::Arc, time::Instant};
 
-use nexus_auth::Auth;
 use nexus_core::{Log, Principal, RawObject, Scope};
 use nexus_http::{Access, Call, Problem, Reply, Route};
 use nexus_reactors::Handle as Reactors;
 use tokio_util::sync::CancellationToken;
 
-use crate::limits::NodeLimits;
+use super::Callers;
 
 /// What the face's handlers share.
 pub(crate) struct Neo {
     pub(crate) log: Log,
-    pub(crate) auth: Auth,
+    pub(crate) callers: Callers,
     pub(crate) reactors: Reactors,
-    pub(crate) node_limits: NodeLimits,
     pub(crate) started: Instant,
     /// Cancelled when the application begins to stop.
     pub(crate) draining: CancellationToken,
@@ -109,29 +107,16 @@ fn webhook_routes(neo: &Arc<Neo>, root: &str) -> [Route; 3] {
 }
 
 impl Neo {
-    /// Who signed the request. `path_node` is whose webhook it came in by.
-    ///
-    /// A failure costs the address an anonymous token, taken before the code is computed, so that guessing
-    /// is as slow as any stranger's requests.
+    /// Who signed the request, for one event. `path_node` is whose webhook it came in by.
     fn signer(&self, call: &Call, path_node: Option<&str>) -> Result<Principal, Problem> {
-        let token = call.take_anonymous_token()?;
-        let request = nexus_auth::SignedRequest {
-            headers: &call.headers,
-            body: &call.body,
-            path_node,
-        };
-        let principal = self.auth.verify(&request)?;
-        token.give_back();
-        self.node_limits.take(principal.source(), 1)?;
+        let principal = self.callers.signer(call, path_node)?;
+        self.callers.node_limits.take(principal.source(), 1)?;
         Ok(principal)
     }
 
     /// Who reads, if they have the scope.
     fn reader(&self, call: &Call, scope: Scope) -> Result<Principal, Problem> {
-        let token = call.take_anonymous_token()?;
-        let principal = self.auth.asks_for(&call.headers, scope)?;
-        token.give_back();
-        Ok(principal)
+        self.callers.reader(call, scope)
     }
 }
 

@@ -10,7 +10,10 @@ use crate::running::{
 
 /// A path of the route, with something in the place of its parameters.
 fn path(route: &Served) -> String {
-    route.path.replace("{node}", "somebody")
+    route
+        .path
+        .replace("{node}", "somebody")
+        .replace("{id}", "0193a5c1-7f3e-7c52-9d1e-5b8f0a6c2e11")
 }
 
 fn is_post(route: &Served) -> bool {
@@ -51,25 +54,26 @@ fn expect(answer: &Answer, what: &str, status: u16, code: &str) {
         "{what}"
     );
     let body = &answer.body;
-    for member in [
-        "type",
-        "title",
-        "detail",
-        "code",
-        "request_id",
-        "error",
-        "message",
-    ] {
+    for member in ["type", "title", "detail", "code", "request_id"] {
         assert!(
             body[member].as_str().is_some_and(|text| !text.is_empty()),
             "{what}: {member} in {body}"
         );
     }
-    assert_eq!(
-        (&body["status"], &body["error"]),
-        (&status.into(), &body["title"]),
-        "{what}"
-    );
+    assert_eq!(body["status"], status, "{what}");
+    if body["success"] == false {
+        let error = serde_json::json!({ "message": body["detail"], "code": body["code"] });
+        assert_eq!(body["error"], error, "{what}");
+        assert!(body["retryable"].is_boolean(), "{what}: {body}");
+        assert!(body["timestamp"].is_string(), "{what}: {body}");
+        assert!(body["instance"].is_string(), "{what}: {body}");
+    } else {
+        assert_eq!(
+            (&body["error"], &body["message"]),
+            (&body["title"], &body["detail"]),
+            "{what}"
+        );
+    }
     assert_eq!(
         answer.header("x-request-id"),
         body["request_id"].as_str(),
@@ -325,11 +329,18 @@ async fn bad_bodies_are_refused_on_every_route_that_takes_one() {
     for route in nexus.routes.iter().filter(|route| is_post(route)) {
         let path = path(route);
         let is_mapped = !route.path.contains("{node}");
+        let is_v1 = path.starts_with("/api/v1");
         for (what, body) in &malformed {
             let answer = publish(&nexus, &path, body).await;
+            // A name that is no text is a fault of that member, for a face that names members.
+            let code = if is_v1 && *what == "lone surrogate" {
+                "invalid-request"
+            } else {
+                "malformed-json"
+            };
             let what = format!("{what}: {path}");
             if is_mapped {
-                expect(&answer, &what, 400, "malformed-json");
+                expect(&answer, &what, 400, code);
             } else {
                 expect(&answer, &what, 404, "not-found");
             }
@@ -345,6 +356,8 @@ async fn bad_bodies_are_refused_on_every_route_that_takes_one() {
                 "invalid-request",
             );
         }
+        // The whole API says of its envelope that it is wrong; neo only knows names and payloads.
+        let unless_v1 = |code| if is_v1 { "invalid-request" } else { code };
         for (body, code) in [
             (
                 r#"{"event":"NO_SUCH_EVENT","payload":{}}"#,
@@ -352,16 +365,19 @@ async fn bad_bodies_are_refused_on_every_route_that_takes_one() {
             ),
             (
                 r#"{"event":"PAYMENT_RECEIVED\u0000","payload":{}}"#,
-                "invalid-event-type",
+                unless_v1("invalid-event-type"),
             ),
-            (r#"{"event":7,"payload":{}}"#, "invalid-event-type"),
+            (
+                r#"{"event":7,"payload":{}}"#,
+                unless_v1("invalid-event-type"),
+            ),
             (
                 r#"{"event":"PAYMENT_RECEIVED","payload":[]}"#,
-                "invalid-payload",
+                unless_v1("invalid-payload"),
             ),
             (
                 r#"{"event":"PAYMENT_RECEIVED","payload":"{}"}"#,
-                "invalid-payload",
+                unless_v1("invalid-payload"),
             ),
             (
                 r#"{"event":"PAYMENT_RECEIVED","payload":{"amount":{}}}"#,

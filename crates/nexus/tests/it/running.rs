@@ -30,7 +30,8 @@ pub struct Running {
     pub routes: Vec<Served>,
     stop: CancellationToken,
     running: JoinHandle<Result<(), Error>>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
 }
 
 /// Starts a Nexus with the secrets above and these variables.
@@ -53,8 +54,16 @@ pub async fn start(variables: &[(&str, &str)]) -> Running {
     let variables = defaults
         .iter()
         .chain(variables)
+        .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()))
+        .collect();
+    start_in(folder, variables).await
+}
+
+async fn start_in(folder: tempfile::TempDir, variables: Vec<(String, String)>) -> Running {
+    let pairs = variables
+        .iter()
         .map(|(name, text)| (OsString::from(name), OsString::from(text)));
-    let environment = Environment::new(variables).in_folder(folder.path());
+    let environment = Environment::new(pairs).in_folder(folder.path());
     let loaded = Config::load(Sources {
         mode: Mode::Serve,
         file: None,
@@ -70,19 +79,31 @@ pub async fn start(variables: &[(&str, &str)]) -> Running {
         routes,
         stop,
         running,
-        _folder: folder,
+        folder,
+        variables,
     }
 }
 
 impl Running {
     /// Ends it in order.
     pub async fn stop(self) {
+        self.end().await;
+    }
+
+    /// Ends it in order and starts it anew on the same data.
+    pub async fn restart(self) -> Self {
+        let (folder, variables) = self.end().await;
+        start_in(folder, variables).await
+    }
+
+    async fn end(self) -> (tempfile::TempDir, Vec<(String, String)>) {
         self.stop.cancel();
         tokio::time::timeout(PATIENCE, self.running)
             .await
             .expect("it ends in time")
             .unwrap()
             .unwrap();
+        (self.folder, self.variables)
     }
 }
 

@@ -1,12 +1,12 @@
 //! The answers of the face, in the words that the live nodes expect.
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderValue, StatusCode};
 use nexus_core::{Position, Receipt};
 use nexus_http::Reply;
 use serde::Serialize;
 use uuid::Uuid;
 
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+use crate::faces::request::IDEMPOTENT_REPLAYED;
 
 #[derive(Serialize)]
 struct Dispatched<'a> {

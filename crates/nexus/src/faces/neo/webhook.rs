@@ -4,7 +4,8 @@ use bytes::Bytes;
 use nexus_core::{Command, Json, Kind, NewEvent, Once, Principal, ProtocolEvent, RawObject};
 use nexus_http::{Call, Problem};
 
-use super::{Answered, Neo, answer, publish};
+use super::{Answered, Neo, answer};
+use crate::faces::request;
 
 /// What a webhook's body says.
 pub(super) enum Reading {
@@ -43,7 +44,7 @@ pub(super) async fn record(
     let command = Command {
         once: subject.map(|subject| Once::fact("webhook", format!("{sender}:{subject}:{outcome}"))),
         ..Command::event(NewEvent {
-            causes: publish::causes(call),
+            causes: request::causes(call),
             ..NewEvent::new(event_type, payload)
         })
     };

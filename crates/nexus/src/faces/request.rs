@@ -1,0 +1,55 @@
+//! What a request says beside its body: the key under which it counts once, and where its events come from.
+
+use http::{HeaderMap, HeaderName};
+use nexus_core::{Causes, Clock, Kind};
+use nexus_http::{Call, Problem};
+
+pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
+
+/// A request key has at most this many bytes.
+const REQUEST_KEY_BYTES_MAX: usize = 255;
+
+/// A request key is kept for a day.
+const REQUEST_KEY_LIFETIME_US: i64 = 86_400_000_000;
+
+/// Until when a key that is used now is kept, in microseconds since 1970.
+pub(super) fn key_expires_us(clock: &Clock) -> i64 {
+    clock.now_us() + REQUEST_KEY_LIFETIME_US
+}
+
+/// The key under which the sender wants this request to count once: their own, else the id of the
+/// webhook.
+pub(super) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
+    let Some(value) = headers
+        .get(IDEMPOTENCY_KEY)
+        .or_else(|| headers.get(WEBHOOK_ID))
+    else {
+        return Ok(None);
+    };
+    let key = value
+        .to_str()
+        .ok()
+        .filter(|key| (1..=REQUEST_KEY_BYTES_MAX).contains(&key.len()));
+    key.map(Some).ok_or_else(|| {
+        let detail = "an idempotency key has 1 to 255 visible ASCII characters";
+        Problem::new(Kind::Malformed, "invalid-request", detail)
+    })
+}
+
+/// What the request says of where an event came from.
+pub(super) fn causes(call: &Call) -> Causes {
+    let mut causes = Causes::default();
+    add_causes(call, &mut causes);
+    causes
+}
+
+/// Adds to an event's causes what the request says; what the event says of its own trace stays.
+pub(super) fn add_causes(call: &Call, causes: &mut Causes) {
+    causes.request_id = Some(call.request_id.as_ref().to_owned());
+    causes.remote = Some(call.remote.to_string());
+    if causes.traceparent.is_none() {
+        causes.traceparent = call.traceparent.as_deref().map(str::to_owned);
+    }
+}
