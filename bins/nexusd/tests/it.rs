@@ -7,6 +7,8 @@
 
 #[path = "it/cli.rs"]
 mod cli;
+#[path = "it/cloud_events.rs"]
+mod cloud_events;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/dev.rs"]

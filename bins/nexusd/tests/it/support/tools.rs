@@ -32,17 +32,20 @@ pub(crate) fn tool(tool: Tool) -> Option<PathBuf> {
 pub(crate) fn node_modules() -> Option<PathBuf> {
     let told = std::env::var_os("NEXUS_TEST_NODE_MODULES").map(PathBuf::from);
     let here = Path::new(CLIENTS).join("node_modules");
-    told.or(Some(here))
-        .filter(|folder| folder.join("ws/package.json").is_file())
+    told.or(Some(here)).filter(|folder| {
+        ["ws", "cloudevents"]
+            .iter()
+            .all(|package| folder.join(package).join("package.json").is_file())
+    })
 }
 
 fn python() -> Option<PathBuf> {
     let told = std::env::var_os("NEXUS_TEST_PYTHON").map(PathBuf::from);
     let python = told.or_else(|| program("python3"))?;
-    let has_websockets = Command::new(&python)
-        .args(["-c", "import websockets.sync.client"])
+    let has_packages = Command::new(&python)
+        .args(["-c", "import cloudevents.core, websockets.sync.client"])
         .output();
-    has_websockets
+    has_packages
         .is_ok_and(|output| output.status.success())
         .then_some(python)
 }
