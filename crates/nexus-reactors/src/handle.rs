@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nexus_core::{Log, RecordQuery, RecordsBy, Seq};
+use nexus_core::{Log, PinSource, RecordQuery, RecordsBy, Seq};
 use uuid::Uuid;
 
 use crate::{
     Error,
     delivery::{DEAD, DELIVERY, Delivery},
+    pins,
     status::Status,
 };
 
@@ -114,6 +115,14 @@ impl Handle {
             }
         };
         self.statuses.iter().map(lag).collect()
+    }
+
+    /// Names what reactors still need, for [`Retention`](nexus_core::Retention): what is not settled for those
+    /// that run, and the event of each delivery that waits or is a dead letter, whoever it is for.
+    #[must_use]
+    pub fn pin_source(&self) -> PinSource {
+        let names = self.statuses.iter().map(|status| status.name.clone());
+        pins::source(self.log.clone(), names.collect())
     }
 
     /// The newest dead letters, newest first, also those of reactors that no longer run.

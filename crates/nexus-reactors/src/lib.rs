@@ -76,6 +76,7 @@ mod nodes;
 mod options;
 mod outgoing;
 mod payment_to_mint;
+mod pins;
 mod progress;
 mod ranges;
 mod redeliver;

@@ -32,7 +32,7 @@ use crate::{
     status::{Now, Status},
     waiting::Waiting,
 };
-pub(crate) use open::Common;
+pub(crate) use open::{Common, cursor_key};
 use settle::{Settle, Writing};
 
 /// At most about this many events wait in memory to be run.
@@ -161,6 +161,7 @@ impl Target {
                 }
                 Wake::Page(Ok(page)) => self.take_page(page),
                 Wake::Page(Err(Error::Closed)) => break,
+                Wake::Page(Err(Error::Pruned { through })) => self.pass_pruned(through.seq.get()),
                 Wake::Page(Err(error)) => {
                     let error = &error as &dyn std::error::Error;
                     tracing::warn!(error, reactor = %self.status.name, "the log could not be read");
@@ -268,6 +269,16 @@ impl Target {
         }
         self.progress.settle(self.scanned + 1, page.through.get());
         self.scanned = self.scanned.max(page.through.get());
+    }
+
+    /// Passes over what retention was forced to remove before its turn.
+    fn pass_pruned(&mut self, through: u64) {
+        tracing::warn!(
+            reactor = %self.status.name, after = self.scanned, through,
+            "retention removed events before their turn"
+        );
+        self.progress.settle(self.scanned + 1, through);
+        self.scanned = self.scanned.max(through);
     }
 
     /// The lane of an event.

@@ -11,6 +11,8 @@ mod crashes;
 mod engine;
 #[path = "it/ordering.rs"]
 mod ordering;
+#[path = "it/retention.rs"]
+mod retention;
 #[path = "it/routes.rs"]
 mod routes;
 #[path = "it/shipped.rs"]

@@ -31,6 +31,11 @@ const CURSOR: Family = Family::new("cursor");
 const CLAIMS_MAX: usize = 8;
 const RECORDS_PAGE: usize = 1_000;
 
+/// The name of a reactor's cursor record.
+pub(crate) fn cursor_key(name: &str) -> Key {
+    Key::new(CURSOR, format!("reactor:{name}"))
+}
+
 /// What all targets of one engine share.
 #[derive(Clone)]
 pub(crate) struct Common {
@@ -59,7 +64,7 @@ impl Target {
             principal: Principal::reactor(&name),
             backoff: backoff.clone(),
         };
-        let cursor_key = Key::new(CURSOR, scope.clone());
+        let cursor_key = cursor_key(&name);
         let claim = claim(&ledger, &cursor_key, &name, &engine, options.begin).await?;
         let after = log.position(Seq::new(claim.progress.position()));
         let (cursor, start) = log

@@ -13,9 +13,9 @@ use std::{
 
 use nexus_core::{
     Attempt, Backend, Catalogue, Clock, Event, Family, Head, Loaded, Log, LogOptions, Memory,
-    NewEvent, PatternSet, Plan, Principal, ProtocolEvent, Pruned, Random, Reaction, Reactor, ReactorError,
-    ReactorOptions, Record, RecordQuery, RecordsBy, RetrySchedule, Seq, SharedReactor, Wanted,
-    WriteError,
+    NewEvent, PatternSet, Plan, Principal, ProtocolEvent, Pruned, Random, Reaction, Reactor,
+    ReactorError, ReactorOptions, Record, RecordQuery, RecordsBy, RetrySchedule, Seq,
+    SharedReactor, Wanted, WriteError,
 };
 use nexus_reactors::{Alerts, Engine, EngineOptions};
 use parking_lot::Mutex;

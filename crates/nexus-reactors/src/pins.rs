@@ -1,0 +1,81 @@
+//! What reactors still need of the log, for retention.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use nexus_core::{Error, Log, Pin, PinSource, Record, RecordQuery, RecordsBy, Seq};
+
+use crate::{
+    delivery::{DEAD, DELIVERY, Delivery},
+    progress::Progress,
+    target,
+};
+
+const RECORDS_PAGE: usize = 1_000;
+
+/// What is not settled for the reactors with these names, and the event of each delivery that waits or was
+/// given up and is kept, also of reactors that no longer run.
+pub(crate) fn source(log: Log, names: Arc<[Arc<str>]>) -> PinSource {
+    PinSource::new(move || {
+        let (log, names) = (log.clone(), names.clone());
+        async move {
+            // First how far each is: what it passes after that becomes a delivery in the same commit.
+            let mut pins = of_progress(&log, &names).await?;
+            pins.extend(of_deliveries(&log).await?);
+            Ok(pins)
+        }
+    })
+}
+
+async fn of_progress(log: &Log, names: &[Arc<str>]) -> Result<Vec<Pin>, Error> {
+    let mut pins = Vec::with_capacity(names.len());
+    for name in names {
+        let Some(record) = log.record(&target::cursor_key(name)).await? else {
+            continue;
+        };
+        let (progress, _) = Progress::decode(&record.body).ok_or_else(|| damaged(&record))?;
+        let after = Seq::new(progress.position());
+        pins.push(Pin::new(format!("reactor {name}"), after));
+    }
+    Ok(pins)
+}
+
+/// The oldest delivery of each reactor that waits, and the oldest that is a dead letter.
+async fn of_deliveries(log: &Log) -> Result<Vec<Pin>, Error> {
+    let mut query = RecordQuery {
+        family: DELIVERY,
+        by: RecordsBy::All,
+        after_key: None,
+        records_max: RECORDS_PAGE,
+    };
+    let mut oldest: BTreeMap<(Arc<str>, bool), u64> = BTreeMap::new();
+    loop {
+        let records = log.records(&query).await?;
+        let Some(last) = records.last() else {
+            break;
+        };
+        query.after_key = Some(last.key.key.clone());
+        for record in &records {
+            let seq = Delivery::decode(record).ok_or_else(|| damaged(record))?.seq;
+            let of = (record.scope.clone(), &*record.state == DEAD);
+            let kept = oldest.entry(of).or_insert(seq);
+            *kept = seq.min(*kept);
+        }
+    }
+    let pin = |((reactor, is_dead), seq): ((Arc<str>, bool), u64)| {
+        let what = if is_dead {
+            "dead letters"
+        } else {
+            "deliveries"
+        };
+        // The event itself is needed.
+        let after = Seq::new(seq).previous();
+        Pin::new(format!("{what} of reactor {reactor}"), after)
+    };
+    Ok(oldest.into_iter().map(pin).collect())
+}
+
+fn damaged(record: &Record) -> Error {
+    Error::Damaged {
+        detail: format!("the record {} cannot be understood", record.key),
+    }
+}

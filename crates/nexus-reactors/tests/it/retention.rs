@@ -1,0 +1,121 @@
+//! What holds the log for reactors, and what a reactor does that was overtaken all the same.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering as Atomic},
+};
+
+use nexus_core::{Reaction, ReactorError, Retention, RetentionOptions, Seq};
+
+use super::support::{Scripted, World, options, until};
+
+/// Looks once, wanting to keep almost nothing; gives who is in the way.
+async fn look(world: &World, engine: &nexus_reactors::Engine, force: bool) -> Vec<(String, u64)> {
+    let wanted = RetentionOptions {
+        events: Some(1),
+        force,
+        ..RetentionOptions::default()
+    };
+    let sources = vec![engine.handle().pin_source()];
+    let (mut retention, handle) = Retention::new(world.log.clone(), wanted, sources);
+    retention.look().await.unwrap();
+    let pins = handle.status().pinned_by;
+    pins.into_iter()
+        .map(|pin| (pin.what, pin.after.get()))
+        .collect()
+}
+
+#[tokio::test]
+async fn deliveries_and_dead_letters_hold_their_events() {
+    let world = World::new().await;
+    let healthy = Arc::new(AtomicBool::new(false));
+    let is_healthy = healthy.clone();
+    let mut reactor = Scripted::new("mint", move |attempt| {
+        let healthy = is_healthy.load(Atomic::SeqCst);
+        async move {
+            match attempt.event.key.as_deref() {
+                Some("tx-never") => Err(ReactorError::final_("not this one")),
+                _ if healthy => Ok(Reaction::nothing()),
+                _ => Err(ReactorError::retry("not yet")),
+            }
+        }
+    });
+    reactor.options.retry.attempts = 1_000_000;
+    let engine = world.engine(vec![reactor.shared()]).await;
+    world.noise(1).await;
+    let waiting = world.pay("tx-later").await.get();
+    let dead = world.pay("tx-never").await.get();
+    for _ in 0..5 {
+        world.noise(1).await;
+    }
+    let handle = engine.handle();
+    until("one waits, one is dead, the rest is settled", || async {
+        let stats = handle.stats();
+        (stats.pending, stats.dead_letters) == (1, 1)
+            && world.cursor("mint").await["position"].as_u64() >= Some(dead)
+    })
+    .await;
+    let pinned = look(&world, &engine, false).await;
+    assert!(
+        pinned.contains(&("deliveries of reactor mint".to_owned(), waiting - 1)),
+        "{pinned:?}"
+    );
+    assert!(
+        pinned.contains(&("dead letters of reactor mint".to_owned(), dead - 1)),
+        "{pinned:?}"
+    );
+    assert!(world.log.event(Seq::new(waiting)).await.unwrap().is_some());
+    assert_eq!(
+        world.log.pruned_through().await.unwrap(),
+        Seq::new(waiting - 1)
+    );
+    healthy.store(true, Atomic::SeqCst);
+    until("nothing waits", || async { handle.stats().pending == 0 }).await;
+    let pinned = look(&world, &engine, false).await;
+    assert_eq!(
+        pinned[0],
+        ("dead letters of reactor mint".to_owned(), dead - 1)
+    );
+    assert_eq!(
+        world.log.pruned_through().await.unwrap(),
+        Seq::new(dead - 1)
+    );
+    look(&world, &engine, true).await;
+    assert!(world.log.pruned_through().await.unwrap() > Seq::new(dead));
+    let letters = handle.dead_letters(10).await.unwrap();
+    assert_eq!(letters[0].payload, None, "forced, its payload is gone");
+    engine.drain().await;
+}
+
+#[tokio::test]
+async fn what_a_reactor_has_not_reached_is_kept_for_it() {
+    let world = World::new().await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let opened = gate.clone();
+    let reactor = Scripted::new("slow", move |_| {
+        let gate = gate.clone();
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Ok(Reaction::nothing())
+        }
+    });
+    let ran = reactor.ran();
+    let mut options = options();
+    // It never becomes a delivery.
+    options.slow_attempt = std::time::Duration::from_secs(3_600);
+    let engine = world.engine_with(vec![reactor.shared()], options).await;
+    let first = world.pay("tx-1").await.get();
+    let second = world.pay("tx-2").await.get();
+    world.noise(1).await;
+    until("it runs", || async { !ran.lock().is_empty() }).await;
+    let pinned = look(&world, &engine, false).await;
+    assert_eq!(pinned, [("reactor slow".to_owned(), first - 1)]);
+    opened.add_permits(2);
+    until("both are settled", || async {
+        world.cursor("slow").await["position"].as_u64() >= Some(second)
+    })
+    .await;
+    assert_eq!(look(&world, &engine, false).await, []);
+    assert_eq!(world.log.pruned_through().await.unwrap(), Seq::new(second));
+    engine.drain().await;
+}
