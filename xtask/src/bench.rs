@@ -3,6 +3,7 @@
 mod batch;
 mod book;
 mod fanout;
+mod growth;
 mod ingest;
 mod latency;
 mod machine;
@@ -28,6 +29,8 @@ pub(crate) enum Bench {
     Latency(stage::Options),
     /// What the server holds when idle, and for each socket.
     Memory(stage::Options),
+    /// What a log of ten million events costs.
+    Growth(stage::Options),
     /// All of them for seconds with what `--release` built: whether they work, as `test` asks.
     Smoke,
 }
@@ -41,6 +44,7 @@ benchmarks:
   latency  from publishing to delivery, against all three; and beside readers that
            are slow or behind
   memory   idle, for each of 10,000 sockets, and for each that is stalled
+  growth   appending to, reading and opening a log of 10,000,000 events
   smoke    all of them for seconds with what `--release` built";
 
 /// Runs one benchmark, or lists them all.
@@ -51,6 +55,7 @@ pub(crate) fn run(workspace: &Workspace, bench: Option<Bench>) -> Result<()> {
         Some(Bench::Fanout(options)) => fanout::BENCHMARK.run(workspace, &options),
         Some(Bench::Latency(options)) => latency::BENCHMARK.run(workspace, &options),
         Some(Bench::Memory(options)) => memory::BENCHMARK.run(workspace, &options),
+        Some(Bench::Growth(options)) => growth::BENCHMARK.run(workspace, &options),
         Some(Bench::Smoke) => smoke(workspace),
         None => {
             println!("{LIST}");

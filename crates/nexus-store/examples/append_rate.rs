@@ -8,6 +8,7 @@
 //! - `--events 10000000`, `--keys 10000000`: fill the log first, until it has so many
 //! - `--folder path`: where the log is; one that exists is used and kept
 //! - `--no-pages`: only append
+//! - `--json`: one line with all figures at the end, for `cargo xtask bench growth`
 
 use std::{
     path::PathBuf,
@@ -86,6 +87,7 @@ struct Arguments {
     keys: u64,
     folder: Option<PathBuf>,
     pages: bool,
+    json: bool,
 }
 
 impl Arguments {
@@ -97,6 +99,7 @@ impl Arguments {
             keys: 0,
             folder: None,
             pages: true,
+            json: false,
         };
         while let Some(name) = words.next() {
             let mut value = || words.next().ok_or(format!("{name} wants a value"));
@@ -111,6 +114,7 @@ impl Arguments {
                 "--keys" => arguments.keys = value()?.parse()?,
                 "--folder" => arguments.folder = Some(value()?.into()),
                 "--no-pages" => arguments.pages = false,
+                "--json" => arguments.json = true,
                 _ => return Err(format!("{name} is no option").into()),
             }
         }
@@ -145,18 +149,26 @@ async fn main() -> Result<(), Failure> {
         random,
     )
     .await?;
-    println!(
-        "opened with {} events in {:?}",
-        log.head().seq,
-        begun.elapsed()
-    );
+    let opened = begun.elapsed();
+    println!("opened with {} events in {opened:?}", log.head().seq);
     let service = tokio::spawn(service.run());
     fill(&log, &arguments).await?;
+    let mut appended = serde_json::Map::new();
     for case in arguments.cases {
-        append(&log, case, arguments.span).await?;
+        let rate = append(&log, case, arguments.span).await?;
+        appended.insert(case.to_string(), rate.into());
     }
-    if arguments.pages {
-        read(&log, &pages).await?;
+    let read = if arguments.pages {
+        read(&log, &pages).await?
+    } else {
+        serde_json::Map::new()
+    };
+    if arguments.json {
+        let opened_ms = opened.as_secs_f64() * 1e3;
+        let report = serde_json::json!({
+            "opened_ms": opened_ms, "events_per_second": appended, "page_us": read,
+        });
+        println!("{report}");
     }
     log.close();
     service.await??;
@@ -221,7 +233,8 @@ async fn submit_all(
     Ok(())
 }
 
-async fn append(log: &Log, case: Case, span: Duration) -> Result<(), Failure> {
+/// Appends for a while, and gives how many events a second were kept.
+async fn append(log: &Log, case: Case, span: Duration) -> Result<f64, Failure> {
     let first = log.head().seq;
     let used = cpu_time();
     let begun = Instant::now();
@@ -260,7 +273,7 @@ async fn append(log: &Log, case: Case, span: Duration) -> Result<(), Failure> {
         "{:>9.0} events/s, {used_us:>6.2} us of CPU each: {case}",
         stored / seconds
     );
-    Ok(())
+    Ok(stored / seconds)
 }
 
 /// The processor time that this process has used.
@@ -282,33 +295,59 @@ fn command(kind: &Arc<EventType>, events: usize, once: Option<Once>) -> Command 
     }
 }
 
-async fn read(log: &Log, pages: &impl Pages) -> Result<(), Failure> {
+/// Reads pages from all over the log, and gives the median and the slowest of each kind in microseconds.
+async fn read(
+    log: &Log,
+    pages: &impl Pages,
+) -> Result<serde_json::Map<String, serde_json::Value>, Failure> {
+    const PAGES: u64 = 100;
     let head = log.head().seq;
     let only = |topic: &str| Pattern::parse(topic).map(|pattern| PatternSet::from_iter([pattern]));
-    for (name, patterns) in [
-        ("everything", PatternSet::everything()),
-        ("one topic", only("payment.received")?),
-        ("no such topic", only("nothing.like_this")?),
+    // So that a page looks at as many rows as it may for one that is seldom there.
+    let seldom = Source::reactor("seldom");
+    let kind = log.catalogue().known_type(ProtocolEvent::PaymentReceived);
+    log.submit(&Principal::reactor("seldom"), command(&kind, 1, None))
+        .await?;
+    let mut all = serde_json::Map::new();
+    for (name, patterns, source) in [
+        ("everything", PatternSet::everything(), None),
+        ("one topic", only("payment.received")?, None),
+        ("no such topic", only("nothing.like_this")?, None),
+        (
+            "a source that is seldom there",
+            PatternSet::everything(),
+            Some(seldom),
+        ),
     ] {
         for order in [Order::Ascending, Order::Descending] {
-            let mut query = EventQuery::page(Seq::ZERO, head, patterns.clone());
-            query.order = order;
             let mut times = Vec::new();
             let mut events = 0;
             let used = cpu_time();
-            for _ in 0..50 {
+            for page in 0..PAGES {
+                // Evenly over the log, in an order that no reading ahead foresees.
+                let place = (page * 37) % PAGES;
+                let from = Seq::new(head.get() / PAGES * place);
+                let mut query = match order {
+                    Order::Ascending => EventQuery::page(from, head, patterns.clone()),
+                    Order::Descending => EventQuery::page(Seq::ZERO, from, patterns.clone()),
+                };
+                query.order = order;
+                query.source = source.clone();
                 let begun = Instant::now();
-                events = pages.events(&query).await?.events.len();
+                events = events.max(pages.events(&query).await?.events.len());
                 times.push(begun.elapsed());
             }
-            let used = cpu_time().saturating_sub(used) / 50;
+            let used = cpu_time().saturating_sub(used) / 100;
             times.sort();
+            let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
             println!(
-                "page of {name}, {order:?}, {events} events in a log of {head}: median {:?}, slowest {:?}, {used:?} of CPU",
-                times[times.len() / 2],
-                times[times.len() - 1]
+                "page of {name}, {order:?}, {events} events in a log of {head}: median {median:?}, slowest {slowest:?}, {used:?} of CPU"
             );
+            let figures = serde_json::json!({
+                "median": median.as_secs_f64() * 1e6, "slowest": slowest.as_secs_f64() * 1e6,
+            });
+            all.insert(format!("{name}, {order:?}"), figures);
         }
     }
-    Ok(())
+    Ok(all)
 }
