@@ -1,4 +1,4 @@
-//! Signs what Nexus sends to a node.
+//! Signs what Nexus sends to a node, and what a node sends to Nexus.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use data_encoding::{BASE64, HEXLOWER};
 use http::{HeaderName, HeaderValue};
 
 use crate::{
-    SIGNATURE_HEADER, WEBHOOK_ID_HEADER, WEBHOOK_SIGNATURE_HEADER, WEBHOOK_TIMESTAMP_HEADER,
+    Error, SIGNATURE_HEADER, Secret, WEBHOOK_ID_HEADER, WEBHOOK_SIGNATURE_HEADER,
+    WEBHOOK_TIMESTAMP_HEADER,
     secret::{Keys, tag},
     signature::standard_code,
 };
@@ -20,6 +21,18 @@ pub struct Signer {
 impl Signer {
     pub(crate) fn new(keys: Keys) -> Self {
         Self { keys }
+    }
+
+    /// What signs with this secret: for a node that sends to Nexus.
+    ///
+    /// # Errors
+    /// [`Error::SecretInvalid`] when no key can be made of it.
+    pub fn from_secret(secret: &Secret) -> Result<Self, Error> {
+        let keys = secret.keys().map_err(|why| Error::SecretInvalid {
+            owner: String::from("the signer"),
+            why,
+        })?;
+        Ok(Self { keys })
     }
 
     /// The headers to send with a body: `X-Nexus-Signature` as bare lower-case hexadecimal, and the

@@ -1,4 +1,4 @@
-//! The client: sends one call, reads one bounded answer.
+//! The client: sends one call, reads one bounded answer or opens one that goes on.
 
 use std::{error::Error as _, fmt, sync::Arc, time::Duration};
 
@@ -10,7 +10,7 @@ use tracing::warn;
 use url::Url;
 
 use crate::{
-    CALL_TIMEOUT, Error, OutboundOptions,
+    CALL_TIMEOUT, Error, Opened, OutboundOptions,
     guard::{Guard, GuardedResolver, NOT_PUBLIC, NotPermitted, target_of},
 };
 
@@ -152,13 +152,57 @@ impl Client {
             .unwrap_or(Err(Error::Timeout { timeout }))
     }
 
+    /// Makes a call and gives its answer as it comes in: for streams that have no end.
+    ///
+    /// `timeout` of the call bounds the time until the head of the answer; after that, `silence` bounds
+    /// the time between two pieces of its body. Nothing but the piece that is being read is held.
+    ///
+    /// # Errors
+    /// As [`Client::send`].
+    pub async fn open(&self, call: Outgoing, silence: Duration) -> Result<Opened, Error> {
+        self.check(&call.url, call.trust)?;
+        let timeout = call.timeout;
+        let (target, response) = tokio::time::timeout(timeout, self.begin(call))
+            .await
+            .unwrap_or(Err(Error::Timeout { timeout }))?;
+        Ok(Opened::new(target, response, silence))
+    }
+
     async fn exchange(&self, call: Outgoing) -> Result<Answer, Error> {
+        let (target, mut response) = self.begin(call).await?;
+        let limit_bytes = self.answer_bytes_max;
+        let status = response.status().as_u16();
+        let too_large = || Error::AnswerTooLarge {
+            status,
+            limit_bytes,
+        };
+        let announced = response.content_length().unwrap_or(0);
+        if usize::try_from(announced).map_or(true, |announced| announced > limit_bytes) {
+            return Err(too_large());
+        }
+        let mut body = BytesMut::new();
+        let broken = |error| interrupted(error, &target);
+        while let Some(chunk) = response.chunk().await.map_err(broken)? {
+            if body.len() + chunk.len() > limit_bytes {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(Answer {
+            status,
+            headers: std::mem::take(response.headers_mut()),
+            body: body.freeze(),
+        })
+    }
+
+    /// Sends the call and reads the head of the answer.
+    async fn begin(&self, call: Outgoing) -> Result<(String, reqwest::Response), Error> {
         let target = target_of(&call.url);
         let client = match call.trust {
             Trust::Configured => &self.configured,
             Trust::Foreign => &self.foreign,
         };
-        let mut response = client
+        let response = client
             .request(call.method, call.url)
             .headers(call.headers)
             .body(call.body)
@@ -171,32 +215,7 @@ impl Client {
             let why = NOT_PUBLIC;
             return Err(Error::Refused { target, why });
         }
-        let limit_bytes = self.answer_bytes_max;
-        let status = response.status().as_u16();
-        let too_large = || Error::AnswerTooLarge {
-            status,
-            limit_bytes,
-        };
-        let announced = response.content_length().unwrap_or(0);
-        if usize::try_from(announced).map_or(true, |announced| announced > limit_bytes) {
-            return Err(too_large());
-        }
-        let mut body = BytesMut::new();
-        let broken = |error: reqwest::Error| Error::Interrupted {
-            target: target.clone(),
-            source: error.without_url().into(),
-        };
-        while let Some(chunk) = response.chunk().await.map_err(broken)? {
-            if body.len() + chunk.len() > limit_bytes {
-                return Err(too_large());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(Answer {
-            status,
-            headers: std::mem::take(response.headers_mut()),
-            body: body.freeze(),
-        })
+        Ok((target, response))
     }
 }
 
@@ -215,6 +234,15 @@ fn system_roots() -> RootCertStore {
     roots
 }
 
+/// How this crate sets up TLS, for a connection that is no HTTP call: the roots of this system, the `ring`
+/// provider, and no provider set for the whole process.
+///
+/// # Errors
+/// [`Error::Setup`] when TLS cannot be set up.
+pub fn tls_config() -> Result<ClientConfig, Error> {
+    tls(system_roots())
+}
+
 /// TLS with the `ring` provider handed over here, so that no provider is set for the whole process.
 fn tls(roots: RootCertStore) -> Result<ClientConfig, Error> {
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
@@ -228,6 +256,14 @@ fn tls(roots: RootCertStore) -> Result<ClientConfig, Error> {
 fn setup(source: impl Into<Cause>) -> Error {
     Error::Setup {
         source: source.into(),
+    }
+}
+
+/// The body of an answer did not come to its end.
+pub(crate) fn interrupted(error: reqwest::Error, target: &str) -> Error {
+    Error::Interrupted {
+        target: target.to_owned(),
+        source: error.without_url().into(),
     }
 }
 

@@ -3,7 +3,8 @@
 //! Addresses that came from outside could point a call at what only Nexus can reach: its own port, a
 //! database, the metadata service of a cloud. So each name is resolved once, every address of it is
 //! checked, and the connection goes to an address that was checked. Redirects are answers, proxies of the
-//! environment are ignored, and an answer is bounded in size and time.
+//! environment are ignored, and an answer is bounded in size and time ([`Client::send`]), or it is a stream
+//! whose silence is bounded ([`Client::open`]).
 //!
 //! ```
 //! use nexus_outbound::{Client, Error, Outgoing, OutboundOptions, Trust};
@@ -23,8 +24,10 @@
 mod client;
 mod error;
 mod guard;
+mod opened;
 mod options;
 
-pub use client::{Answer, Client, Outgoing, Trust};
+pub use client::{Answer, Client, Outgoing, Trust, tls_config};
 pub use error::Error;
+pub use opened::Opened;
 pub use options::{ANSWER_BYTES_MAX, CALL_TIMEOUT, OutboundOptions};

@@ -12,9 +12,9 @@ const LAYERS: [(&str, u8); 16] = [
     ("nexus-auth", 1),
     ("nexus-expr", 1),
     ("nexus-outbound", 1),
-    // The SDK speaks to the daemon over the wire and shares only the vocabulary.
-    ("nexus-client", 1),
     ("nexus-http", 2),
+    // The SDK speaks to the daemon over the wire: it shares the vocabulary, the signer and the HTTP client.
+    ("nexus-client", 2),
     ("nexus-reactors", 3),
     ("nexus-ws", 4),
     ("nexus-webhooks", 4),

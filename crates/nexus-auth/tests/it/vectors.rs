@@ -1,6 +1,6 @@
 //! The vectors, which were computed outside of every implementation.
 
-use nexus_auth::{Auth, AuthOptions, Secret};
+use nexus_auth::{Auth, AuthOptions, Secret, Signer};
 use nexus_core::{Catalogue, Clock};
 use serde_json::Value;
 
@@ -70,6 +70,8 @@ fn the_signer_writes_what_the_vectors_hold() {
     let body = text(case, "body").as_bytes();
     let headers = auth.signer("anyone").unwrap().sign("id", 0, body);
     assert_eq!(headers[0].1, text(case, "signature"));
+    let of_secret = Signer::from_secret(&Secret::new(text(section, "secret"))).unwrap();
+    assert_eq!(of_secret.sign("id", 0, body), headers);
 
     let section = &vectors["standard_webhooks"];
     let case = &section["ok"][0];

@@ -161,3 +161,61 @@ async fn https_speaks_tls_without_a_provider_for_the_whole_process() {
     assert_eq!(heard.await.unwrap()[..2], [0x16, 0x03]);
     assert!(rustls::crypto::CryptoProvider::get_default().is_none());
 }
+
+#[tokio::test]
+async fn an_opened_answer_comes_piece_by_piece_until_its_silence_is_too_long() {
+    const SILENCE: Duration = Duration::from_millis(150);
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\nx-from: 7\r\n\r\n";
+    let endless = Server::start(Then::Repeat(chunked, "4\r\nmore\r\n", PAUSE)).await;
+    // As much as is wanted: the bound of a whole answer is not that of a stream.
+    let client = Client::new(&OutboundOptions {
+        answer_bytes_max: 8,
+        ..OutboundOptions::default()
+    })
+    .unwrap();
+    let call = get(&endless.url(), Trust::Configured);
+    let mut opened = client.open(call, SILENCE).await.unwrap();
+    assert!(opened.is_success());
+    assert_eq!(opened.headers["x-from"], "7");
+    let mut received = Vec::new();
+    while received.len() < 64 {
+        received.extend_from_slice(&opened.chunk().await.unwrap().unwrap());
+    }
+    assert!(received.starts_with(b"moremoremore"));
+
+    let silent = Server::start(Then::Answer(format!("{chunked}4\r\nonce\r\n"))).await;
+    let call = get(&silent.url(), Trust::Configured);
+    let mut opened = client.open(call, SILENCE).await.unwrap();
+    assert_eq!(&opened.chunk().await.unwrap().unwrap()[..], b"once");
+    let error = opened.chunk().await.unwrap_err();
+    assert!(
+        matches!(error, Error::Timeout { timeout: SILENCE }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn an_opened_answer_tells_its_end_from_a_connection_that_breaks() {
+    let whole = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nend\r\n0\r\n\r\n";
+    let broken = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nend\r\n3\r\nn";
+    for (answer, ends) in [(whole, true), (broken, false)] {
+        let server = Server::start(Then::Close(answer)).await;
+        let call = get(&server.url(), Trust::Configured);
+        let mut opened = client().open(call, Duration::from_secs(10)).await.unwrap();
+        let mut received = Vec::new();
+        let end = loop {
+            match opened.chunk().await {
+                Ok(Some(piece)) => received.extend_from_slice(&piece),
+                Ok(None) => break true,
+                Err(error) => {
+                    assert_eq!(error.code(), "outbound-interrupted", "{error:?}");
+                    break false;
+                }
+            }
+        };
+        assert_eq!((end, received.starts_with(b"end")), (ends, true));
+    }
+    let refused = get("http://10.0.0.1/", Trust::Foreign);
+    let refused = client().open(refused, PAUSE).await.unwrap_err();
+    assert!(matches!(refused, Error::Refused { .. }), "{refused:?}");
+}
