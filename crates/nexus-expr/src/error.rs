@@ -22,6 +22,9 @@ pub enum Error {
         /// The rule that it breaks.
         why: &'static str,
     },
+    /// It is no filter.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
 }
 
 impl Coded for Error {
@@ -30,6 +33,73 @@ impl Coded for Error {
     }
 
     fn code(&self) -> &'static str {
-        "invalid-configuration"
+        match self {
+            Self::Schema { .. } | Self::Path { .. } => "invalid-configuration",
+            Self::Filter(error) => error.code(),
+        }
+    }
+}
+
+/// Why a text is no filter, and where in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the filter cannot be used: line {line}, column {column}: {message}")]
+pub struct FilterError {
+    /// The line, from 1.
+    pub line: usize,
+    /// The column in characters, from 1.
+    pub column: usize,
+    /// What is wrong there.
+    pub message: String,
+}
+
+/// What is wrong is told in at most this many characters.
+const MESSAGE_CHARS_MAX: usize = 240;
+
+impl FilterError {
+    pub(crate) fn at_start(message: String) -> Self {
+        Self {
+            line: 1,
+            column: 1,
+            message,
+        }
+    }
+
+    /// A mistake at a character of the text, counted from 0.
+    pub(crate) fn new(text: &str, at: usize, message: String) -> Self {
+        let before = text.chars().take(at);
+        let (line, column) = before.fold((1, 1), |(line, column), c| match c {
+            '\n' => (line + 1, 1),
+            _ => (line, column + 1),
+        });
+        Self {
+            line,
+            column,
+            message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
+        }
+    }
+
+    /// The first mistake that the parser tells of.
+    pub(crate) fn of_parser(errors: &cel::ParseErrors) -> Self {
+        let Some(first) = errors.errors.first() else {
+            return Self::at_start("this cannot be read".to_owned());
+        };
+        let place = |number: isize| usize::try_from(number).unwrap_or(1).max(1);
+        let told = first.msg.as_str();
+        let message = told.strip_prefix("Syntax error: ").unwrap_or(told);
+        Self {
+            line: place(first.pos.0),
+            column: place(first.pos.1),
+            message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
+        }
+    }
+}
+
+impl Coded for FilterError {
+    fn kind(&self) -> Kind {
+        Kind::Malformed
+    }
+
+    fn code(&self) -> &'static str {
+        "invalid-filter"
     }
 }

@@ -1,10 +1,10 @@
-//! What users write in configuration: JSON Schemas of declared events and paths into payloads.
+//! What users write: filters over events, JSON Schemas of declared events, and paths into payloads.
 //!
-//! Both are read once, when Nexus starts, so that a mistake in them is told then and not when the first
-//! event arrives.
+//! Each is read once, when Nexus starts or a reader subscribes, so that a mistake in it is told then and
+//! not when the first event arrives.
 //!
 //! ```
-//! use nexus_expr::{PayloadPath, Schema};
+//! use nexus_expr::{PayloadPath, Schema, compile_filter};
 //! use serde_json::json;
 //!
 //! let schema = Schema::compile(&json!({
@@ -19,15 +19,23 @@
 //!
 //! let key = PayloadPath::parse("payload.athleteId")?;
 //! assert_eq!(key.names(), ["athleteId"]);
+//!
+//! let filter = compile_filter("payload.minutes >= 30 && key.startsWith('a-')")?;
+//! assert_eq!(filter.text(), "payload.minutes >= 30 && key.startsWith('a-')");
 //! # Ok::<(), nexus_expr::Error>(())
 //! ```
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod error;
+mod filter;
 mod path;
 mod schema;
 
-pub use error::Error;
+pub use error::{Error, FilterError};
+pub use filter::{
+    FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_PATTERN_BYTES_MAX, FILTER_STEPS_MAX, compile_filter,
+    compile_filter_with,
+};
 pub use path::{PATH_NAMES_MAX, PayloadPath};
 pub use schema::{ALL_PROBLEMS_BYTES_MAX, PROBLEMS_MAX, Schema};
