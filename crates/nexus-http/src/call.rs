@@ -7,7 +7,10 @@ use http::{HeaderMap, Method, Uri, header};
 use nexus_core::Kind;
 
 use crate::{
-    Problem, connection::ConnectionState, rate_limit::AnonymousToken, request_path::cors,
+    Problem,
+    connection::ConnectionState,
+    rate_limit::AnonymousToken,
+    request_path::{client_address, cors},
     router::Params,
 };
 
@@ -99,6 +102,26 @@ impl Call {
         })
     }
 
+    /// Whether a cookie of this request may count as its credential: it comes from a page of the same site that
+    /// is the server's own or allowed by name.
+    #[must_use]
+    pub fn may_use_cookies(&self) -> bool {
+        cors::may_use_cookies(&self.headers, &self.connection.path.options.allowed_origins)
+    }
+
+    /// The value of a cookie: the first of that name.
+    #[must_use]
+    pub fn cookie(&self, name: &str) -> Option<&str> {
+        cookie(&self.headers, name)
+    }
+
+    /// Whether the client came by https, as a trusted proxy says; Nexus itself speaks plain HTTP.
+    #[must_use]
+    pub fn is_https(&self) -> bool {
+        let trusted = &self.connection.path.options.trusted_proxies;
+        client_address::is_https(self.connection.peer, &self.headers, trusted)
+    }
+
     /// Takes one of the address's tokens for callers that are not authenticated.
     ///
     /// Call it before a credential is verified, and give the token back once the caller is known: so a
@@ -120,6 +143,18 @@ fn has_token(headers: &HeaderMap, name: header::HeaderName, token: &str) -> bool
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','))
         .any(|value| value.trim().eq_ignore_ascii_case(token))
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|line| line.to_str().ok())
+        .flat_map(|line| line.split(';'))
+        .find_map(|pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            (key == name).then_some(value)
+        })
 }
 
 /// Decodes `%XX` and `+`; what is not valid stays as it is.
@@ -167,6 +202,24 @@ mod tests {
         ];
         for (sent, seen) in cases {
             assert_eq!(decode_query(sent), seen, "{sent}");
+        }
+    }
+
+    #[test]
+    fn cookies_are_found_by_their_whole_name() {
+        let mut headers = HeaderMap::new();
+        for line in ["a=1; bb=2", "c=x=y;a=3", "d"] {
+            headers.append(header::COOKIE, line.parse().unwrap());
+        }
+        let cases = [
+            ("a", Some("1")),
+            ("b", None),
+            ("bb", Some("2")),
+            ("c", Some("x=y")),
+            ("d", None),
+        ];
+        for (name, value) in cases {
+            assert_eq!(cookie(&headers, name), value, "{name}");
         }
     }
 }

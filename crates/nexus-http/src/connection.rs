@@ -56,6 +56,11 @@ impl ConnectionState {
         }
     }
 
+    /// Cancelled when the server drains.
+    pub(crate) fn draining(&self) -> CancellationToken {
+        self.draining.clone()
+    }
+
     /// Starts the task of an upgrade, if the answer is one; it gets the socket once the answer is written.
     pub(crate) fn hand_over(
         &self,

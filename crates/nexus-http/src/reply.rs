@@ -1,10 +1,10 @@
 //! What a handler answers with.
 
-use std::{fmt, future::Future, pin::Pin};
+use std::{convert::Infallible, fmt, future::Future, pin::Pin};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use hyper::upgrade::Upgraded;
+use hyper::{body::Body, upgrade::Upgraded};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -14,11 +14,17 @@ pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json"
 pub(crate) type UpgradeTask =
     Box<dyn FnOnce(Upgraded, CancellationToken) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send>;
 
-/// An answer: a status, headers and a body, or an upgrade.
+/// The body of an answer that is written as long as it lasts. Erased, because handlers stream many types.
+pub(crate) type StreamBody = Pin<Box<dyn Body<Data = Bytes, Error = Infallible> + Send>>;
+/// Makes such a body; the token is cancelled when draining begins.
+pub(crate) type MakeStream = Box<dyn FnOnce(CancellationToken) -> StreamBody + Send>;
+
+/// An answer: a status, headers and a body (whole, or a stream), or an upgrade.
 pub struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
+    pub(crate) stream: Option<MakeStream>,
     pub(crate) upgrade: Option<UpgradeTask>,
 }
 
@@ -31,6 +37,7 @@ impl Reply {
             // Room for what the request path adds, so that the map never grows.
             headers: HeaderMap::with_capacity(14),
             body: Bytes::new(),
+            stream: None,
             upgrade: None,
         }
     }
@@ -63,6 +70,24 @@ impl Reply {
         reply
     }
 
+    /// An answer whose body is written as it comes, for as long as it lasts.
+    ///
+    /// `make` gets a token that is cancelled when draining begins; the body should end soon after, and is
+    /// cut off at the end of the drain timeout. It is not called for HEAD. While the body is pending, the
+    /// connection has no deadline; a client that takes nothing of it for the write timeout is let go, and
+    /// the body is dropped. Of what a slow client does not take, hyper holds one buffer (64 KiB) and one
+    /// piece of the body more; only then the body is not asked any further. It is never compressed.
+    #[must_use]
+    pub fn stream<F, B>(status: StatusCode, content_type: &'static str, make: F) -> Self
+    where
+        F: FnOnce(CancellationToken) -> B + Send + 'static,
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
+        let mut reply = Self::bytes(status, content_type, Bytes::new());
+        reply.stream = Some(Box::new(move |draining| Box::pin(make(draining))));
+        reply
+    }
+
     /// A 101 with these headers.
     ///
     /// `task` gets the socket after the answer is written, and a token that is cancelled when draining
@@ -77,6 +102,7 @@ impl Reply {
             status: StatusCode::SWITCHING_PROTOCOLS,
             headers,
             body: Bytes::new(),
+            stream: None,
             upgrade: Some(Box::new(move |socket, draining| {
                 Box::pin(task(socket, draining))
             })),
@@ -102,6 +128,7 @@ impl fmt::Debug for Reply {
         f.debug_struct("Reply")
             .field("status", &self.status)
             .field("body_bytes", &self.body.len())
+            .field("is_stream", &self.stream.is_some())
             .finish_non_exhaustive()
     }
 }

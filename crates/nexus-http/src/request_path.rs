@@ -9,16 +9,15 @@ mod compression;
 pub(crate) mod cors;
 mod headers;
 mod identity;
+mod outgoing;
 
 use std::{
-    borrow::Cow, convert::Infallible, future::Future, net::IpAddr, panic::AssertUnwindSafe,
+    borrow::Cow, convert::Infallible, future::Future, mem, net::IpAddr, panic::AssertUnwindSafe,
     sync::Arc,
 };
 
-use bytes::Bytes;
 use futures_util::FutureExt;
-use http::{HeaderValue, Request, Response, StatusCode, Version, header, request::Parts};
-use http_body_util::Full;
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
 use hyper::{
     body::{Body, Incoming},
     upgrade::OnUpgrade,
@@ -34,6 +33,7 @@ use crate::{
     router::{Found, Router, decode_path},
 };
 use identity::{Identity, RequestIds};
+use outgoing::Outgoing;
 
 /// What every request of a server shares.
 #[derive(Debug)]
@@ -61,13 +61,15 @@ impl RequestPath {
 pub(crate) async fn serve(
     connection: Arc<ConnectionState>,
     request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+) -> Result<Response<Outgoing>, Infallible> {
     let started = Instant::now();
     let path = &connection.path;
     let (mut parts, body) = request.into_parts();
     // From here until the body is read, the body's deadline runs.
     connection.progress.head_is_read(!body.is_end_stream());
 
+    // Credentials: not to be seen in whatever is printed of the request.
+    headers::hide_credentials(&mut parts.headers);
     // Request id: what the log, the client and the events that follow have in common.
     let identity = Identity::of(&parts.headers, &path.request_ids);
     // Origin: kept, because the headers go to the handler and CORS is answered at the end.
@@ -126,9 +128,11 @@ pub(crate) async fn serve(
         .progress
         .reply_is_ready(reply.status == StatusCode::SWITCHING_PROTOCOLS);
 
-    let mut response = Response::new(Full::new(reply.body));
-    *response.status_mut() = reply.status;
-    *response.headers_mut() = reply.headers;
+    let (status, headers) = (reply.status, mem::take(&mut reply.headers));
+    // Body: whole, or a stream that begins now; of a stream HEAD gets the headers alone.
+    let mut response = Response::new(Outgoing::of(reply, &connection, method == Method::HEAD));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
     Ok(response)
 }
 
@@ -287,7 +291,7 @@ fn log_cause(problem: &Problem, identity: &Identity) {
 /// One line a request: the route's pattern and never the query, which may hold a token.
 fn log_request(
     request_id: &str,
-    method: &http::Method,
+    method: &Method,
     matched: &Matched<'_>,
     status: StatusCode,
     started: Instant,

@@ -10,6 +10,7 @@ mod it {
     mod problems;
     mod rates;
     mod routing;
+    mod streams;
     mod support;
     mod upgrades;
 }

@@ -149,6 +149,8 @@ impl GuardedIo {
 
     fn written(&mut self, written: io::Result<usize>) -> Poll<io::Result<usize>> {
         self.stalled_since = None;
+        // Noted as the client began to take again: the next stall has its own time.
+        self.write_is_overdue = false;
         // A long answer that is being taken is not an idle connection.
         if self.connection.progress.phase() == Phase::Idle {
             self.connection.progress.enter(Phase::Idle);

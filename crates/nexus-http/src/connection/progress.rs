@@ -26,6 +26,8 @@ pub(crate) enum Phase {
     Body,
     /// Its handler.
     Handler,
+    /// The next piece of an answer that is a stream. Its client has nothing to send.
+    Streaming,
     /// Nothing of ours: another protocol has the socket.
     Upgraded,
 }
@@ -37,7 +39,7 @@ impl Phase {
             Self::New | Self::Head => Some(options.head_timeout),
             Self::Idle => Some(options.idle_timeout),
             Self::Body => Some(options.body_timeout),
-            Self::Handler | Self::Upgraded => None,
+            Self::Handler | Self::Streaming | Self::Upgraded => None,
         }
     }
 }
@@ -71,6 +73,7 @@ impl Progress {
             2 => Phase::Head,
             3 => Phase::Body,
             4 => Phase::Handler,
+            5 => Phase::Streaming,
             _ => Phase::Upgraded,
         }
     }
@@ -110,6 +113,16 @@ impl Progress {
         } else {
             Phase::Idle
         });
+    }
+
+    /// The answer is a stream, which lasts as long as it likes.
+    pub(crate) fn stream_begins(&self) {
+        self.enter(Phase::Streaming);
+    }
+
+    /// The stream is over; what is left of it is on its way.
+    pub(crate) fn stream_ends(&self) {
+        self.enter(Phase::Idle);
     }
 
     pub(crate) fn body_is_overdue(&self) {

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::{HeaderMap, HeaderName, header};
 use ipnet::IpNet;
 
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The rightmost address that is not a trusted proxy's.
@@ -24,6 +25,15 @@ pub(crate) fn resolve(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> I
         (Some(address), _) | (None, Some(address)) => address,
         (None, None) => peer,
     }
+}
+
+/// Whether the client came by https, as the nearest proxy says, if it is trusted.
+pub(crate) fn is_https(peer: IpAddr, headers: &HeaderMap, trusted: &[IpNet]) -> bool {
+    let nearest = |name| hops(headers, name).and_then(|mut hops| hops.next());
+    let forwarded = nearest(&header::FORWARDED).and_then(|element| parameter(element, "proto"));
+    let is_https = |scheme: &str| scheme.eq_ignore_ascii_case("https");
+    is_trusted(peer, trusted)
+        && (nearest(&X_FORWARDED_PROTO).is_some_and(is_https) || forwarded.is_some_and(is_https))
 }
 
 /// Whether an address is a trusted proxy's.
@@ -89,12 +99,15 @@ fn parse_address(text: &str) -> Option<IpAddr> {
 
 /// The address of a `for=` parameter of one `Forwarded` element.
 fn parse_forwarded(element: &str) -> Option<IpAddr> {
+    parse_address(parameter(element, "for")?)
+}
+
+/// The value of a parameter of one `Forwarded` element.
+fn parameter<'a>(element: &'a str, wanted: &str) -> Option<&'a str> {
     element.split(';').find_map(|parameter| {
         let (name, value) = parameter.split_once('=')?;
-        if !name.trim().eq_ignore_ascii_case("for") {
-            return None;
-        }
-        parse_address(value.trim().trim_matches('"'))
+        let is_wanted = name.trim().eq_ignore_ascii_case(wanted);
+        is_wanted.then(|| value.trim().trim_matches('"'))
     })
 }
 
@@ -200,5 +213,32 @@ mod tests {
                 "{peer} {x_forwarded_for:?} {forwarded:?}"
             );
         }
+    }
+
+    #[test]
+    fn https_counts_only_from_trusted_proxies() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        let cases = [
+            ("10.0.0.1", "x-forwarded-proto", "https", true),
+            ("10.0.0.1", "x-forwarded-proto", "http", false),
+            ("10.0.0.1", "x-forwarded-proto", "https, http", false),
+            ("10.0.0.1", "forwarded", "for=192.0.2.1;proto=https", true),
+            ("10.0.0.1", "forwarded", "for=192.0.2.1", false),
+            ("192.0.2.9", "x-forwarded-proto", "https", false),
+        ];
+        for (peer, name, value, expected) in cases {
+            let mut headers = HeaderMap::new();
+            headers.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+            let found = is_https(peer.parse().unwrap(), &headers, &trusted);
+            assert_eq!(found, expected, "{peer} {name} {value}");
+        }
+        assert!(!is_https(
+            "10.0.0.1".parse().unwrap(),
+            &HeaderMap::new(),
+            &trusted
+        ));
     }
 }
