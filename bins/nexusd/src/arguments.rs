@@ -63,9 +63,12 @@ pub(crate) struct MigrateOptions {
     /// The configuration file [default: nexus.toml, if it is there]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
-    /// The schema version to go to, also backwards; 0 removes the log and everything in it [default: the newest]
-    #[arg(long, value_name = "VERSION")]
+    /// The schema version to go to, also backwards; 0 needs `--remove-the-log` [default: the newest]
+    #[arg(long, value_name = "VERSION", value_parser = clap::value_parser!(i64).range(0..))]
     pub(crate) to: Option<i64>,
+    /// With `--to 0`: removes every event and everything else, for good
+    #[arg(long)]
+    pub(crate) remove_the_log: bool,
 }
 
 #[derive(Debug, Args)]

@@ -16,11 +16,20 @@ use nexus::{
     environment::Environment,
 };
 
+/// The command line is wrong, as for what cannot be parsed.
+const EXIT_USAGE: u8 = 2;
+
 /// Why a command did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     #[error(transparent)]
     Nexus(#[from] Error),
+    /// What was asked for cannot be undone, and was not asked for twice.
+    #[error("{what}: say so with {flag}")]
+    Unconfirmed {
+        what: &'static str,
+        flag: &'static str,
+    },
     /// Nobody answers, or not well.
     #[error("{detail}")]
     Unreachable { detail: String },
@@ -30,6 +39,7 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         match self {
             Self::Nexus(error) => error.exit_code(),
+            Self::Unconfirmed { .. } => EXIT_USAGE,
             Self::Unreachable { .. } => nexus::EXIT_UNAVAILABLE,
         }
     }

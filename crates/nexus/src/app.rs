@@ -9,7 +9,8 @@ use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
 use http::Method;
 use nexus_auth::Auth;
 use nexus_core::{
-    Clock, Command, Fatal, Log, NewEvent, Principal, ProtocolEvent, Random, Reactor, SharedReactor,
+    Clock, Command, Fatal, Log, NewEvent, Principal, ProtocolEvent, Random, Reactor, Retention,
+    SharedReactor,
 };
 use nexus_http::{Access, Route, Server};
 use nexus_reactors::Engine;
@@ -95,6 +96,7 @@ pub struct App {
     auth: Auth,
     writer: JoinHandle<Result<(), Fatal>>,
     engine: Engine,
+    retention: Retention,
     server: Server,
     draining: CancellationToken,
     data_dir: PathBuf,
@@ -168,6 +170,7 @@ impl App {
             log,
             mut writer,
             engine,
+            retention,
             server,
             draining,
             ..
@@ -175,6 +178,8 @@ impl App {
         announce_start(&log).await?;
         // However this ends: not ready, and nothing new is answered.
         let _not_ready = draining.clone().drop_guard();
+        // Ends with the log.
+        tokio::spawn(retention.run());
         let mut server = tokio::spawn(server.run(draining.clone()));
         let running = async {
             tokio::select! {

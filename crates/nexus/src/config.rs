@@ -25,7 +25,7 @@ pub use load::{DEFAULT_FILE, Loaded, Sources};
 pub use problem::ConfigProblem;
 pub use sections::{
     AlertFormat, Alerts, Auth, Config, DatabaseUrl, EventDeclaration, Events, Limits, LogFormat,
-    LogLevel, Node, Outbound, Reactors, Retry, Server, Stage, Storage, Telemetry, Token,
+    LogLevel, Node, Outbound, Reactors, Retention, Retry, Server, Stage, Storage, Telemetry, Token,
 };
 pub use value::{Address, Origin};
 

@@ -6,6 +6,12 @@ use super::{Failure, load, runtime};
 use crate::arguments::{MigrateOptions, ServeOptions};
 
 pub(crate) fn migrate(options: &MigrateOptions, environment: &Environment) -> Result<(), Failure> {
+    if options.to == Some(0) && !options.remove_the_log {
+        return Err(Failure::Unconfirmed {
+            what: "going to version 0 removes every event and everything else, for good",
+            flag: "--remove-the-log",
+        });
+    }
     let loaded = load(Mode::Serve, options.config.as_ref(), environment)?;
     let version = runtime()?.block_on(nexus::database::migrate(&loaded.config, options.to))?;
     println!("the database has schema version {version}");
@@ -15,12 +21,17 @@ pub(crate) fn migrate(options: &MigrateOptions, environment: &Environment) -> Re
 pub(crate) fn verify(options: &ServeOptions, environment: &Environment) -> Result<(), Failure> {
     let loaded = load(Mode::Serve, options.config.as_ref(), environment)?;
     let verified = runtime()?.block_on(nexus::database::verify(&loaded.config))?;
+    let (epoch, pruned) = (verified.epoch, verified.pruned_through);
     println!(
-        "the chain holds: {} events in {} batches, up to {}-{}",
-        verified.last.get() - verified.pruned_through.get(),
+        "the chain holds: {} events in {} batches, up to {epoch}-{}",
+        verified.last.get() - pruned.get(),
         verified.batches,
-        verified.epoch,
         verified.last
     );
+    if pruned.get() > 0 {
+        println!(
+            "the proof begins behind {epoch}-{pruned}: retention has removed everything up to there"
+        );
+    }
     Ok(())
 }

@@ -149,7 +149,13 @@ fn migrate_goes_up_and_down() {
     let environment = [("NEXUS_SECRET", SECRET)];
     let (code, newest, stderr) = run(folder.path(), &["migrate"], &environment);
     assert_eq!(code, 0, "{stderr}");
-    let (code, none, stderr) = run(folder.path(), &["migrate", "--to", "0"], &environment);
+    let (code, _, stderr) = run(folder.path(), &["migrate", "--to", "0"], &environment);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("--remove-the-log"), "{stderr}");
+    let (code, kept, stderr) = run(folder.path(), &["verify"], &environment);
+    assert!(code == 0 && kept.contains("1 events"), "{kept}{stderr}");
+    let down = ["migrate", "--to", "0", "--remove-the-log"];
+    let (code, none, stderr) = run(folder.path(), &down, &environment);
     assert_eq!(
         (code, none.as_str()),
         (0, "the database has schema version 0"),

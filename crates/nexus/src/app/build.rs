@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use nexus_auth::Auth;
-use nexus_core::Log;
+use nexus_core::{Log, Retention};
 use nexus_http::{Route, Server};
 use nexus_store::{Sqlite, SqliteOptions};
 use nexus_ws::Edge;
@@ -46,6 +46,8 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     let writer = tokio::spawn(service.run());
 
     let engine = reactions::start(&config, &log, &auth, &clock, reactors).await?;
+    let pins = vec![engine.handle().pin_source()];
+    let (retention, kept) = Retention::new(log.clone(), options::retention(&config), pins);
     let edge = Edge::new(log.clone(), auth.clone(), options::live(&config));
 
     let draining = CancellationToken::new();
@@ -61,6 +63,7 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         log: log.clone(),
         callers,
         reactors: engine.handle(),
+        retention: kept,
         started: Instant::now(),
         draining: draining.clone(),
         configuration: described(&config),
@@ -79,6 +82,7 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         auth,
         writer,
         engine,
+        retention,
         server,
         draining,
         data_dir,

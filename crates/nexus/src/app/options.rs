@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_core::{Catalogue, Clock, Error, LogOptions, Random};
+use nexus_core::{Catalogue, Clock, Error, LogOptions, Random, RetentionOptions};
 use nexus_http::{Rate, ServerOptions};
 use nexus_ws::WsOptions;
 
@@ -23,6 +23,19 @@ pub(super) fn log(config: &Config) -> LogOptions {
         ring_events_max: limits.ring_events,
         ring_bytes_max: limits.ring_bytes,
         ..LogOptions::default()
+    }
+}
+
+pub(super) fn retention(config: &Config) -> RetentionOptions {
+    const HOUR_S: u64 = 3_600;
+    let retention = &config.retention;
+    let limit = |limit: u64| (limit > 0).then_some(limit);
+    RetentionOptions {
+        age: limit(retention.age_hours).map(|hours| Duration::from_secs(hours * HOUR_S)),
+        events: limit(retention.events),
+        bytes: limit(retention.bytes),
+        force: retention.force,
+        interval: milliseconds(retention.interval_ms),
     }
 }
 

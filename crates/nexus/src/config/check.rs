@@ -13,6 +13,9 @@ use super::{
 };
 use crate::environment::{NEXUS_ADMIN_TOKEN, NEXUS_ENV, NEXUS_SECRET};
 
+/// A log whose size is limited may use at least so many bytes.
+const RETENTION_BYTES_MIN: u64 = 16 << 20;
+
 impl Loader {
     /// Checks the whole, and gives it or every problem.
     pub(crate) fn finish(mut self) -> Result<Loaded, Vec<ConfigProblem>> {
@@ -23,6 +26,7 @@ impl Loader {
         }
         self.stage();
         self.sizes();
+        self.retention();
         self.ranges();
         self.without_effect();
         self.dev_secret();
@@ -98,6 +102,16 @@ impl Loader {
         }
     }
 
+    fn retention(&mut self) {
+        let retention = &self.config.retention;
+        if (1..RETENTION_BYTES_MIN).contains(&retention.bytes) {
+            let place = self.place("retention.bytes");
+            let what = "too little: tables and indexes alone take some of it";
+            let allowed = format!("0, or {RETENTION_BYTES_MIN} and more");
+            self.problems.add_with(place, what, allowed);
+        }
+    }
+
     /// A range that is every address switches off what the setting is for.
     fn ranges(&mut self) {
         let whole = |ranges: &[IpNet]| ranges.iter().any(|range| range.prefix_len() == 0);
@@ -127,7 +141,14 @@ impl Loader {
     fn without_effect(&mut self) {
         let reactors = &self.config.reactors;
         let alerts = &self.config.alerts;
+        let retention = &self.config.retention;
+        let is_kept = [retention.age_hours, retention.events, retention.bytes] == [0; 3];
         let pairs = [
+            (
+                "retention.force",
+                !is_kept,
+                "no limit of retention is set, so that everything is kept",
+            ),
             (
                 "reactors.factory_key",
                 reactors.factory_url.is_some(),

@@ -7,8 +7,8 @@ use nexus_core::RetrySchedule;
 use super::{
     Mode,
     sections::{
-        Alerts, Auth, Config, Events, Limits, LogFormat, LogLevel, Outbound, Reactors, Retry,
-        Server, Stage, Storage, Telemetry,
+        Alerts, Auth, Config, Events, Limits, LogFormat, LogLevel, Outbound, Reactors, Retention,
+        Retry, Server, Stage, Storage, Telemetry,
     },
 };
 
@@ -25,6 +25,13 @@ impl Config {
             storage: Storage {
                 data_dir: PathBuf::from("data"),
                 database_url: None,
+            },
+            retention: Retention {
+                age_hours: 0,
+                events: 0,
+                bytes: 0,
+                force: false,
+                interval_ms: 60_000,
             },
             auth: Auth {
                 secret: None,

@@ -39,6 +39,8 @@ pub struct Config {
     pub limits: Limits,
     /// Where the log is kept.
     pub storage: Storage,
+    /// How much of it is kept.
+    pub retention: Retention,
     /// Who may come in.
     pub auth: Auth,
     /// The outside services that the file describes.
@@ -150,6 +152,21 @@ impl Storage {
             None => self.data_dir.join("nexus-log.db"),
         }
     }
+}
+
+/// How much of the log is kept. For limits, 0 is off; without any, everything is kept.
+#[derive(Debug, Clone)]
+pub struct Retention {
+    /// Hours that an event is kept.
+    pub age_hours: u64,
+    /// Events that are kept.
+    pub events: u64,
+    /// Bytes that the database may use.
+    pub bytes: u64,
+    /// Whether events go also when a cursor, a claim or a delivery still needs them.
+    pub force: bool,
+    /// How often it is looked what may go, in milliseconds.
+    pub interval_ms: u64,
 }
 
 /// Who may come in, beside nodes and tokens.

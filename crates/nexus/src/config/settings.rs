@@ -58,6 +58,12 @@ table! {
     storage.data_dir: None, "The folder of everything that is kept.";
     storage.database_url: None, "The database file. Unset: `nexus-log.db` in `storage.data_dir`.";
 
+    retention.age_hours: Whole(0, 1_000_000), "Hours that an event is kept at least; 0 is for ever. Of `retention.age_hours`, `retention.events` and `retention.bytes`, each that is set removes what is beyond it; with none, everything is kept.";
+    retention.events: Whole(0, 1_000_000 * RATE_MAX), "Events that are kept at least; 0 is all.";
+    retention.bytes: Whole(0, GIB * GIB), "Bytes that the database may use, idempotency keys and everything else beside the log included, before the oldest events go; 0 is any number. Not less than 16 MiB. The file does not shrink: what is free in it is used again.";
+    retention.force: None, "Whether events go also when a durable cursor, an open claim, a reactor, a delivery or a dead letter still needs them. Otherwise they wait, and `/health/detailed` says for whom.";
+    retention.interval_ms: Whole(100, 24 * HOUR_MS), "How often it is looked what may go, in milliseconds.";
+
     auth.secret: None, "The secret of the node `default`. It also signs what is sent to nodes that have no secret of their own.";
     auth.admin_token: None, "An operator's bearer token with every scope. `nexusd dev` takes the secret for it when there is none.";
     auth.signed_get: None, "Whether a GET that is signed over the empty body opens the routes that read.";

@@ -13,7 +13,7 @@ mod webhook;
 
 use std::{sync::Arc, time::Instant};
 
-use nexus_core::{Log, Principal, RawObject, Scope};
+use nexus_core::{Log, Principal, RawObject, RetentionHandle, Scope};
 use nexus_http::{Access, Call, Problem, Reply, Route};
 use nexus_reactors::Handle as Reactors;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,7 @@ pub(crate) struct Neo {
     pub(crate) log: Log,
     pub(crate) callers: Callers,
     pub(crate) reactors: Reactors,
+    pub(crate) retention: RetentionHandle,
     pub(crate) started: Instant,
     /// Cancelled when the application begins to stop.
     pub(crate) draining: CancellationToken,

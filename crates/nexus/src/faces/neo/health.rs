@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use nexus_core::{Health, Scope, iso8601_ms};
+use nexus_core::{Health, Pin, Scope, iso8601_ms};
 use nexus_http::{Call, Reply};
 use serde_json::json;
 
@@ -40,6 +40,7 @@ fn not_ready(neo: &Neo) -> Option<&'static str> {
         _ if neo.draining.is_cancelled() => Some("draining"),
         Health::Healthy => None,
         Health::Full => Some("storage-full"),
+        Health::Unavailable => Some("storage-unavailable"),
         Health::Failed => Some("storage-failed"),
     }
 }
@@ -59,11 +60,26 @@ pub(super) async fn detailed(neo: Arc<Neo>, call: Call) -> Answered {
             "writable": neo.log.health() == Health::Healthy,
             "head": neo.log.head(),
         },
+        "retention": retention(&neo),
         "retryQueue": { "pending": retries.pending, "deadLetters": retries.dead_letters },
         "memory": { "residentBytes": resident_bytes() },
         "configuration": neo.configuration,
     });
     Ok(Reply::json(StatusCode::OK, &answer))
+}
+
+/// What went of the log, what is to go, and who still needs it.
+fn retention(neo: &Neo) -> serde_json::Value {
+    let found = neo.retention.status();
+    let pin = |pin: &Pin| json!({ "what": pin.what, "after": neo.log.position(pin.after) });
+    json!({
+        "prunedThrough": neo.log.position(found.pruned_through),
+        "wantedThrough": neo.log.position(found.wanted_through),
+        "pinnedBy": found.pinned_by.iter().map(pin).collect::<Vec<_>>(),
+        "usedBytes": found.used_bytes,
+        "lastRun": found.last_run_us.map(iso8601_ms),
+        "failed": found.failed,
+    })
 }
 
 /// How much memory the process holds; nothing where the system does not say.
