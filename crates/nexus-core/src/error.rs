@@ -93,7 +93,7 @@ pub enum Error {
     #[error("the idempotency key was used for a different request")]
     IdempotencyMismatch,
     /// A condition of the request does not hold.
-    #[error("a condition does not hold: {guard:?}")]
+    #[error("{}", unmet(guard))]
     Refused {
         /// The condition.
         guard: Guard,
@@ -136,6 +136,17 @@ pub enum Error {
         /// Where and how.
         detail: String,
     },
+}
+
+/// What is the matter when a condition does not hold.
+fn unmet(guard: &Guard) -> String {
+    match guard {
+        Guard::LastSeq(seq) => format!("the log does not end with event {seq}"),
+        Guard::Absent(key) => format!("{key} is there already"),
+        Guard::AbsentOrDue(key) => format!("{key} is there already, and its time has not come"),
+        Guard::Revision(key, revision) => format!("{key} does not have revision {revision}"),
+        Guard::Fence(key, seq) => format!("{key} was not granted by event {seq}"),
+    }
 }
 
 impl Coded for Error {
@@ -203,6 +214,35 @@ impl Coded for Error {
             | Self::Closed => Some(1),
             Self::StorageFull => Some(5),
             _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Family, Key, Seq};
+
+    #[test]
+    fn a_condition_that_does_not_hold_is_told_in_words() {
+        let key = Key::new(Family::new("work"), "w-1");
+        for (guard, text) in [
+            (
+                Guard::LastSeq(Seq::new(41)),
+                "the log does not end with event 41",
+            ),
+            (Guard::Absent(key.clone()), "work/w-1 is there already"),
+            (
+                Guard::Revision(key.clone(), 3),
+                "work/w-1 does not have revision 3",
+            ),
+            (
+                Guard::Fence(key, Seq::new(7)),
+                "work/w-1 was not granted by event 7",
+            ),
+        ] {
+            let error = Error::Refused { guard, found: None };
+            assert_eq!(error.to_string(), text);
         }
     }
 }

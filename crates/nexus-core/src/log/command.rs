@@ -2,17 +2,48 @@
 
 use uuid::Uuid;
 
-use crate::{Change, Epoch, Guard, NewEvent, Once, Position, Seq};
+use super::Fault;
+use crate::{Change, Epoch, Error, Guard, NewEvent, Once, Position, Seq};
 
 /// Whether the log can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
     /// It can.
     Healthy,
-    /// Not now: no space is left, or no connection is to be had. It heals by itself.
+    /// Not now: no space is left. It heals by itself.
     Full,
+    /// Not now: no connection to the storage is to be had. It heals by itself.
+    Unavailable,
     /// Not any more: the process has to stop.
     Failed,
+}
+
+impl Health {
+    /// What a failure that may pass says of the log.
+    pub(super) fn after(fault: Fault) -> Self {
+        match fault {
+            Fault::Full => Self::Full,
+            Fault::Transient => Self::Unavailable,
+            Fault::Fatal => Self::Failed,
+        }
+    }
+
+    /// Whether it is unwell and heals by itself, which is to be tried from time to time.
+    pub(super) fn may_heal(self) -> bool {
+        matches!(self, Self::Full | Self::Unavailable)
+    }
+
+    /// What somebody is told who brings events now; nothing if they are welcome.
+    pub(super) fn refusal(self) -> Option<Error> {
+        match self {
+            Self::Healthy => None,
+            Self::Full => Some(Error::StorageFull),
+            Self::Unavailable => Some(Error::NotStored {
+                source: "no connection to the storage is to be had".into(),
+            }),
+            Self::Failed => Some(Error::Closed),
+        }
+    }
 }
 
 /// What somebody wants of the log: events, conditions and changes that are kept together or not at all.

@@ -176,11 +176,11 @@ impl Log {
     async fn enqueue(&self, append: Append) -> Result<Answer, Error> {
         const REQUEST_BYTES: usize = 128;
         let shared = &*self.0;
-        match *shared.health.borrow() {
-            Health::Healthy => {}
-            Health::Full if append.events.is_empty() => {}
-            Health::Full => return Err(Error::StorageFull),
-            Health::Failed => return Err(Error::Closed),
+        let health = self.health();
+        if let Some(refusal) = health.refusal()
+            && !(health.may_heal() && append.events.is_empty())
+        {
+            return Err(refusal);
         }
         let changed: usize = append.changes.iter().map(change_weight).sum();
         let weight =

@@ -21,7 +21,7 @@ pub struct LogOptions {
     pub ring_events_max: usize,
     /// At most this many bytes of recent events are kept in memory.
     pub ring_bytes_max: usize,
-    /// How often a full disk is tried again.
+    /// How often a full disk, or a storage that cannot be reached, is tried again.
     pub full_retry: Duration,
 }
 

@@ -49,7 +49,7 @@ pub struct Fatal {
 /// What the writer does next.
 enum Next {
     Request(Box<Request>),
-    /// Tries whether there is space again.
+    /// Tries whether there is space and a connection again.
     Retry,
     /// Removes old events, a few.
     Prune,
@@ -93,8 +93,8 @@ impl Service {
     async fn work(&mut self) -> Result<(), Fatal> {
         let mut retry_at = Instant::now();
         loop {
-            let full = *self.health.borrow() == Health::Full;
-            if full && retry_at <= Instant::now() {
+            let is_ill = self.health.borrow().may_heal();
+            if is_ill && retry_at <= Instant::now() {
                 self.recover().await?;
                 retry_at = Instant::now() + self.options.full_retry;
                 continue;
@@ -104,7 +104,7 @@ impl Service {
                 self.prune(through).await?;
                 continue;
             }
-            match self.next(full.then_some(retry_at)).await {
+            match self.next(is_ill.then_some(retry_at)).await {
                 Next::Request(request) => self.take_batch(*request).await?,
                 Next::Retry | Next::Prune => {}
                 Next::Close => {
@@ -158,13 +158,15 @@ impl Service {
         }
         let taken: usize = requests.iter().map(|request| request.weight).sum();
         self.queued_bytes.fetch_sub(taken, Ordering::Relaxed);
-        if *self.health.borrow() == Health::Full {
+        let health = *self.health.borrow();
+        if health.may_heal() {
             // Events wait for space; what needs little, such as giving a claim back, may still go on.
             let (refused, rest): (Vec<_>, Vec<_>) = requests
                 .into_iter()
                 .partition(|request| !request.append.events.is_empty());
             for request in refused {
-                let _ = request.answer.send(Err(Error::StorageFull));
+                let refusal = health.refusal().unwrap_or(Error::Closed);
+                let _ = request.answer.send(Err(refusal));
             }
             requests = rest;
         }
@@ -231,9 +233,13 @@ impl Service {
 
     /// One step of what was asked for.
     async fn prune(&mut self, through: Seq) -> Result<(), Fatal> {
-        if *self.health.borrow() == Health::Full {
+        let health = *self.health.borrow();
+        if health.may_heal() {
             // What room there is belongs to those who give something back.
-            self.pruning.give_up(Error::StorageFull);
+            self.pruning.give_up(match health.refusal() {
+                Some(Error::NotStored { source }) => Error::NotPruned { source },
+                refusal => refusal.unwrap_or(Error::Closed),
+            });
             return Ok(());
         }
         let begun = Instant::now();
@@ -296,13 +302,13 @@ impl Service {
                     error = &error as &dyn std::error::Error,
                     "the log is read-only until it can be written again"
                 );
-                self.health.send_replace(Health::Full);
+                self.health.send_replace(Health::after(error.fault));
                 Ok(())
             }
         }
     }
 
-    /// Tries whether there is space again.
+    /// Tries whether there is space and a connection again.
     async fn recover(&mut self) -> Result<(), Fatal> {
         match self.backend.reopen().await {
             Ok(head) => {
@@ -312,7 +318,10 @@ impl Service {
                 Ok(())
             }
             Err(error) if error.fault == Fault::Fatal => Err(Fatal { source: error }),
-            Err(_) => Ok(()),
+            Err(error) => {
+                self.health.send_replace(Health::after(error.fault));
+                Ok(())
+            }
         }
     }
 }

@@ -170,6 +170,38 @@ async fn what_an_earlier_failure_stored_is_announced_without_another_commit() {
 }
 
 #[tokio::test]
+async fn a_storage_that_cannot_be_reached_is_not_said_to_be_full() {
+    let options = LogOptions {
+        full_retry: Duration::from_millis(5),
+        ..LogOptions::default()
+    };
+    let rig = rig(options).await.unwrap();
+    *rig.switches.fail_commit.lock() = transient(Outcome::NotStored, false);
+    rig.switches.fail_reopen.store(usize::MAX, Ordering::SeqCst);
+    assert!(matches!(
+        publish(&rig.log, 1).await,
+        Err(Error::NotStored { .. })
+    ));
+    eventually("it is said", || rig.log.health() == Health::Unavailable).await;
+    assert!(matches!(
+        publish(&rig.log, 1).await,
+        Err(Error::NotStored { .. })
+    ));
+    let nothing = rig.log.prune(Seq::new(1)).await;
+    assert!(
+        matches!(nothing, Err(Error::NotPruned { .. })),
+        "{nothing:?}"
+    );
+    // There is a connection, but no space: that is another thing to say.
+    rig.switches.full.store(true, Ordering::SeqCst);
+    eventually("it is full", || rig.log.health() == Health::Full).await;
+    rig.switches.full.store(false, Ordering::SeqCst);
+    rig.switches.fail_reopen.store(0, Ordering::SeqCst);
+    eventually("it is well again", || rig.log.health() == Health::Healthy).await;
+    assert_eq!(publish(&rig.log, 2).await.unwrap().first, Seq::new(1));
+}
+
+#[tokio::test]
 async fn a_hole_that_cannot_be_read_is_filled_as_soon_as_it_can() {
     let rig = rig(LogOptions::default()).await.unwrap();
     rig.switches.unreadable.store(true, Ordering::SeqCst);
