@@ -11,6 +11,9 @@ pub enum Error {
     /// The request is no upgrade.
     #[error("this path takes WebSocket connections only")]
     UpgradeRequired,
+    /// Something else than events is wanted.
+    #[error("this path gives `text/event-stream`, or a WebSocket to who asks for an upgrade")]
+    NotAcceptable,
     /// A page that may not connect.
     #[error("pages of this origin may not connect")]
     OriginRefused,
@@ -27,7 +30,9 @@ impl Coded for Error {
         match self {
             Self::NothingHere => Kind::NotFound,
             Self::OriginRefused => Kind::Forbidden,
-            Self::UpgradeRequired | Self::Version | Self::Key => Kind::Malformed,
+            Self::UpgradeRequired | Self::NotAcceptable | Self::Version | Self::Key => {
+                Kind::Malformed
+            }
         }
     }
 
@@ -35,7 +40,9 @@ impl Coded for Error {
         match self {
             Self::NothingHere => "not-found",
             Self::OriginRefused => "origin-refused",
-            Self::UpgradeRequired | Self::Version | Self::Key => "invalid-request",
+            Self::UpgradeRequired | Self::NotAcceptable | Self::Version | Self::Key => {
+                "invalid-request"
+            }
         }
     }
 }

@@ -26,7 +26,6 @@ pub(crate) enum Format {
     /// Text frames, one CloudEvent each.
     CloudEvents,
     /// Server-sent events.
-    #[allow(dead_code, reason = "its edge is built beside this one")]
     Sse,
 }
 

@@ -5,15 +5,18 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use hyper_util::rt::TokioIo;
 use nexus_auth::Grant;
 use nexus_core::Scope;
-use nexus_http::{Access, Call, Problem, Reply, Route};
+use nexus_http::{Access, Call, Form, Problem, Reply, Route};
 use tungstenite::handshake::derive_accept_key;
 
 use crate::{
     Edge, Error,
     neo::Neo,
     socket::{self, Bounds},
+    sse,
 };
 
+/// Where face v1 streams, as a WebSocket or as server-sent events.
+const STREAMS: [&str; 2] = ["/api/v1/stream", "/api/stream"];
 /// More offered subprotocols than this are not tried as tokens.
 const OFFERED_MAX: usize = 8;
 const VERSION: HeaderValue = HeaderValue::from_static("13");
@@ -21,7 +24,7 @@ const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
 const UPGRADE: HeaderValue = HeaderValue::from_static("Upgrade");
 
 impl Edge {
-    /// The routes of the neo face's WebSocket: GET `/` and `/ws`.
+    /// The routes of the neo face's WebSocket, GET `/` and `/ws`, and of face v1's streams.
     #[must_use]
     pub fn routes(&self) -> Vec<Route> {
         let route = |path| {
@@ -31,7 +34,17 @@ impl Edge {
                 async move { edge.upgrade(&call) }
             })
         };
-        vec![route("/"), route("/ws")]
+        let mut routes = vec![route("/"), route("/ws")];
+        for path in STREAMS {
+            let edge = self.clone();
+            let stream = Route::get(path, Access::Stream, move |call| {
+                let edge = edge.clone();
+                async move { sse::answer(&edge, &call).await }
+            });
+            routes.push(stream.form(Form::V1));
+            routes.extend(sse::cookie_routes(self, path));
+        }
+        routes
     }
 
     /// Answers a request for a WebSocket, for whoever has a route of their own at such a path.

@@ -62,6 +62,7 @@ mod selection;
 mod service;
 mod signal;
 mod socket;
+mod sse;
 mod tail;
 mod v1;
 

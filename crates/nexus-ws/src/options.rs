@@ -32,6 +32,8 @@ pub struct WsOptions {
     pub give_back: Duration,
     /// How long a closing connection may take to take leave.
     pub close: Duration,
+    /// After how long of silence a stream of server-sent events gets a comment.
+    pub sse_comment: Duration,
     /// How often a reader of face v1 is told how far it is, when nothing was sent to it.
     pub position_every: Duration,
     /// It is told sooner when this many events were passed that were not for it.
@@ -62,6 +64,7 @@ impl Default for WsOptions {
             write_stall: Duration::from_secs(10),
             give_back: Duration::from_secs(1),
             close: Duration::from_secs(5),
+            sse_comment: Duration::from_secs(15),
             position_every: Duration::from_secs(5),
             position_events: 1_000,
             segment_bytes_max: 256 << 10,
