@@ -17,6 +17,12 @@ pub enum Error {
     /// A page that may not connect.
     #[error("pages of this origin may not connect")]
     OriginRefused,
+    /// Subprotocols are offered, and none that is spoken here.
+    #[error("the subprotocols here are nexus.v1.json and cloudevents.json")]
+    Subprotocol,
+    /// As many sockets as may be have still to say who they are.
+    #[error("too many connections have not said yet who they are")]
+    TooManyStrangers,
     /// Another version of the protocol.
     #[error("the WebSocket version must be 13")]
     Version,
@@ -30,9 +36,12 @@ impl Coded for Error {
         match self {
             Self::NothingHere => Kind::NotFound,
             Self::OriginRefused => Kind::Forbidden,
-            Self::UpgradeRequired | Self::NotAcceptable | Self::Version | Self::Key => {
-                Kind::Malformed
-            }
+            Self::TooManyStrangers => Kind::Unavailable,
+            Self::UpgradeRequired
+            | Self::NotAcceptable
+            | Self::Subprotocol
+            | Self::Version
+            | Self::Key => Kind::Malformed,
         }
     }
 
@@ -40,9 +49,16 @@ impl Coded for Error {
         match self {
             Self::NothingHere => "not-found",
             Self::OriginRefused => "origin-refused",
-            Self::UpgradeRequired | Self::NotAcceptable | Self::Version | Self::Key => {
-                "invalid-request"
-            }
+            Self::TooManyStrangers => "unavailable",
+            Self::UpgradeRequired
+            | Self::NotAcceptable
+            | Self::Subprotocol
+            | Self::Version
+            | Self::Key => "invalid-request",
         }
+    }
+
+    fn retry_after_s(&self) -> Option<u32> {
+        (*self == Self::TooManyStrangers).then_some(1)
     }
 }

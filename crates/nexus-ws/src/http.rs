@@ -1,27 +1,36 @@
-//! The edge's routes: who may open a socket, and the handshake.
+//! The edge's routes, and who may open a socket at which of them.
 
-use data_encoding::BASE64;
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+mod handshake;
+
+use std::sync::Arc;
+
+use http::{HeaderName, header};
 use hyper_util::rt::TokioIo;
 use nexus_auth::Grant;
-use nexus_core::Scope;
+use nexus_core::{Scope, Start};
 use nexus_http::{Access, Call, Form, Problem, Reply, Route};
-use tungstenite::handshake::derive_accept_key;
+use tokio::time::Instant;
 
 use crate::{
     Edge, Error,
+    cloud_events::{self, CloudEvents},
+    format::Format,
+    handle::Shared,
     neo::Neo,
+    publishing::Origin,
+    selection::{Rights, Selection},
     socket::{self, Bounds},
-    sse,
+    sse::{self, Asked},
+    v1::{self, Stranger, V1},
 };
 
 /// Where face v1 streams, as a WebSocket or as server-sent events.
 const STREAMS: [&str; 2] = ["/api/v1/stream", "/api/stream"];
-/// More offered subprotocols than this are not tried as tokens.
-const OFFERED_MAX: usize = 8;
-const VERSION: HeaderValue = HeaderValue::from_static("13");
-const WEBSOCKET: HeaderValue = HeaderValue::from_static("websocket");
-const UPGRADE: HeaderValue = HeaderValue::from_static("Upgrade");
+/// Headers that a signature stands in.
+const SIGNATURES: [HeaderName; 2] = [
+    HeaderName::from_static("x-nexus-signature"),
+    HeaderName::from_static("webhook-signature"),
+];
 
 impl Edge {
     /// The routes of the neo face's WebSocket, GET `/` and `/ws`, and of face v1's streams.
@@ -39,7 +48,13 @@ impl Edge {
             let edge = self.clone();
             let stream = Route::get(path, Access::Stream, move |call| {
                 let edge = edge.clone();
-                async move { sse::answer(&edge, &call).await }
+                async move {
+                    if call.is_websocket_upgrade() {
+                        edge.upgrade_v1(&call).await
+                    } else {
+                        sse::answer(&edge, &call).await
+                    }
+                }
             });
             routes.push(stream.form(Form::V1));
             routes.extend(sse::cookie_routes(self, path));
@@ -47,7 +62,8 @@ impl Edge {
         routes
     }
 
-    /// Answers a request for a WebSocket, for whoever has a route of their own at such a path.
+    /// Answers a request for a WebSocket of the neo face, for whoever has a route of their own at such a
+    /// path.
     ///
     /// # Errors
     /// The refusals of the contract: no upgrade, a foreign origin, no token, a broken handshake.
@@ -58,9 +74,14 @@ impl Edge {
         if !call.is_origin_allowed() {
             return Err(Error::OriginRefused.into());
         }
-        let offered = offered(&call.headers);
+        let offered = handshake::offered(&call.headers);
         let (grant, used) = self.authenticate(call, &offered)?;
-        let headers = handshake(&call.headers, &offered, used)?;
+        // Clients that offer some give up when none is chosen. Not the token, if there is another.
+        let others = offered.iter().enumerate();
+        let mut others = others.filter(|(index, _)| Some(*index) != used);
+        let chosen = others.next().map(|(_, value)| *value);
+        let chosen = chosen.or_else(|| offered.get(used?).copied());
+        let headers = handshake::answer(&call.headers, chosen)?;
         let seat = self.seat();
         let shared = self.0.shared.clone();
         Ok(Reply::upgrade(headers, move |socket, draining| {
@@ -100,62 +121,101 @@ impl Edge {
         auth.require(&grant.principal, Scope::Read)?;
         Ok((grant, used))
     }
+
+    /// Answers a request for a WebSocket of face v1, in one of its two languages.
+    async fn upgrade_v1(&self, call: &Call) -> Result<Reply, Problem> {
+        if !call.is_origin_allowed() {
+            return Err(Error::OriginRefused.into());
+        }
+        let offered = handshake::offered(&call.headers);
+        let known = |name: &&&str| [v1::PROTOCOL, cloud_events::PROTOCOL].contains(*name);
+        let chosen = offered.iter().find(known).copied();
+        if chosen.is_none() && !offered.is_empty() {
+            return Err(Error::Subprotocol.into());
+        }
+        let headers = handshake::answer(&call.headers, chosen)?;
+        let shared = self.0.shared.clone();
+        let grant = self.authenticate_v1(call)?;
+        let origin = Origin {
+            request_id: call.request_id.clone(),
+            remote: call.remote.to_string().into(),
+            traceparent: call.traceparent.clone(),
+        };
+        let bounds = Bounds {
+            message_bytes_max: shared.options.v1_message_bytes_max,
+            messages_per_second_max: shared.options.v1_messages_per_second_max,
+        };
+        if chosen == Some(cloud_events::PROTOCOL) {
+            let grant = grant.ok_or(nexus_auth::Error::Unauthorized)?;
+            let wanted = self.wanted(call, &grant).await?;
+            let seat = self.seat();
+            return Ok(Reply::upgrade(headers, move |socket, draining| {
+                let face = CloudEvents::new(shared, origin, &seat, wanted);
+                let socket = TokioIo::new(socket);
+                socket::serve(socket, face, bounds, seat, Some(grant), draining)
+            }));
+        }
+        let stranger = match &grant {
+            Some(_) => None,
+            None => Some(stranger(&shared)?),
+        };
+        let rights = grant.as_ref().map(|grant| Rights::of(&grant.principal));
+        let seat = self.seat();
+        Ok(Reply::upgrade(headers, move |socket, draining| {
+            let face = V1::new(shared, origin, rights, stranger);
+            let socket = TokioIo::new(socket);
+            socket::serve(socket, face, bounds, seat, grant, draining)
+        }))
+    }
+
+    /// Who it is; nobody if the request says nothing of that, so that the first message may.
+    fn authenticate_v1(&self, call: &Call) -> Result<Option<Grant>, Problem> {
+        let anonymous = call.take_anonymous_token()?;
+        let has = |name: &HeaderName| call.headers.contains_key(name);
+        if !has(&header::AUTHORIZATION) && !SIGNATURES.iter().any(has) {
+            anonymous.spend();
+            return Ok(None);
+        }
+        let auth = &self.0.shared.auth;
+        let grant = auth.reader_grant(&call.headers)?;
+        anonymous.give_back();
+        if !v1::may_connect(grant.principal.scopes()) {
+            auth.require(&grant.principal, Scope::Read)?;
+        }
+        Ok(Some(grant))
+    }
+
+    /// Which events the query of a connection asks for; none if it has no query.
+    async fn wanted(
+        &self,
+        call: &Call,
+        grant: &Grant,
+    ) -> Result<Option<(Selection, Start)>, Problem> {
+        if call.uri.query().unwrap_or_default().is_empty() {
+            return Ok(None);
+        }
+        let shared = &self.0.shared;
+        shared.auth.require(&grant.principal, Scope::Read)?;
+        let rights = Rights::of(&grant.principal);
+        let asked = Asked::read(call, shared, &rights)?;
+        let start = shared.start(asked.from).await?;
+        Ok(Some((asked.selection(Format::CloudEvents, &rights), start)))
+    }
+}
+
+/// A place for a socket that has still to say who it is.
+fn stranger(shared: &Shared) -> Result<Stranger, Problem> {
+    let strangers: Arc<_> = shared.strangers.clone();
+    let place = strangers.try_acquire_owned();
+    Ok(Stranger {
+        _place: place.map_err(|_| Error::TooManyStrangers)?,
+        until: Instant::now() + shared.options.authentication,
+    })
 }
 
 fn no_upgrade(call: &Call) -> Problem {
     if call.path() == "/" {
         return Error::NothingHere.into();
     }
-    Problem::from(Error::UpgradeRequired).header(header::UPGRADE, WEBSOCKET)
-}
-
-/// The subprotocols that the client offers.
-fn offered(headers: &HeaderMap) -> Vec<&str> {
-    headers
-        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|value| !value.is_empty())
-        .take(OFFERED_MAX)
-        .collect()
-}
-
-/// The headers of the answer.
-fn handshake(
-    request: &HeaderMap,
-    offered: &[&str],
-    used: Option<usize>,
-) -> Result<HeaderMap, Problem> {
-    if only(request, &header::SEC_WEBSOCKET_VERSION) != Some(b"13") {
-        let refusal = Problem::from(Error::Version);
-        return Err(refusal.header(header::SEC_WEBSOCKET_VERSION, VERSION));
-    }
-    let key = only(request, &header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
-    let accept = derive_accept_key(key.ok_or(Error::Key)?);
-    let accept = HeaderValue::try_from(accept).map_err(|_| Error::Key)?;
-    let mut headers = HeaderMap::with_capacity(8);
-    headers.insert(header::CONNECTION, UPGRADE);
-    headers.insert(header::UPGRADE, WEBSOCKET);
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    // Clients that offer some give up when none is chosen. Not the token, if there is another.
-    let others = offered.iter().enumerate();
-    let mut others = others.filter(|(index, _)| Some(*index) != used);
-    let chosen = others.next().map(|(_, value)| *value);
-    let chosen = chosen.or_else(|| offered.get(used?).copied());
-    if let Some(chosen) = chosen.and_then(|chosen| HeaderValue::from_str(chosen).ok()) {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
-    }
-    Ok(headers)
-}
-
-fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?;
-    values.next().is_none().then(|| value.as_bytes())
-}
-
-fn is_key(key: &[u8]) -> bool {
-    BASE64.decode(key).is_ok_and(|key| key.len() == 16)
+    Problem::from(Error::UpgradeRequired).header(header::UPGRADE, handshake::WEBSOCKET)
 }

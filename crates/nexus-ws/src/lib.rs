@@ -47,6 +47,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod cloud_events;
 mod error;
 mod format;
 mod group;
@@ -56,6 +57,7 @@ mod http;
 mod neo;
 mod options;
 mod pages;
+mod publishing;
 mod reader;
 mod segment;
 mod selection;

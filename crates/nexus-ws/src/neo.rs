@@ -20,6 +20,7 @@ use self::{
 };
 use crate::{
     handle::{Seat, Shared},
+    reader::reason,
     selection::Rights,
     socket::{Closing, Face, Link, Message},
 };
@@ -84,7 +85,7 @@ impl Neo {
             valid_events: &valid_events,
             invalid_events: &invalid_events,
             recovered: start.map(|start| start.recovery == Recovery::Recovered),
-            reason: start.and_then(|start| protocol::reason(start.recovery)),
+            reason: start.and_then(|start| reason(start.recovery)),
             position,
         };
         link.outbound.answer(&protocol::json(&answer));
@@ -128,7 +129,7 @@ impl Face for Neo {
         self.starting.is_none()
     }
 
-    fn receive(&mut self, message: Message<'_>, link: &mut Link) {
+    fn receive(&mut self, message: Message<'_>, link: &mut Link, _: &mut Context<'_>) {
         match message {
             Message::TooFast => refuse(Refusal::TooFast, link),
             Message::TooLarge => refuse(Refusal::TooLarge, link),

@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use nexus_core::{Position, Seq};
+use nexus_core::{Position, Recovery, Seq};
 
 use crate::{
     group::Taken,
@@ -162,9 +162,20 @@ impl Reader {
         &self.membership.group.selection
     }
 
-    /// Drops what was read for a position or selection that is no more, and what costs memory.
-    fn forget(&mut self) {
+    /// Drops what was read and not handed out: it is of a position or selection that is no more, or costs too
+    /// much memory.
+    pub(crate) fn forget(&mut self) {
         self.held = None;
         self.page = None;
+    }
+}
+
+/// Why a reader does not begin where it wanted to, in a word for its client.
+pub(crate) const fn reason(recovery: Recovery) -> Option<&'static str> {
+    match recovery {
+        Recovery::Recovered => None,
+        Recovery::OtherEpoch => Some("epoch"),
+        Recovery::Pruned => Some("pruned"),
+        Recovery::Ahead => Some("ahead"),
     }
 }

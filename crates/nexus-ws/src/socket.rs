@@ -17,6 +17,7 @@ use std::{
 };
 
 use nexus_auth::Grant;
+use nexus_core::Principal;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep, sleep_until},
@@ -56,7 +57,7 @@ pub(crate) trait Face {
     fn takes_messages(&self, link: &Link) -> bool;
 
     /// Takes a message.
-    fn receive(&mut self, message: Message<'_>, link: &mut Link);
+    fn receive(&mut self, message: Message<'_>, link: &mut Link, context: &mut Context<'_>);
 
     /// Hands over what the log holds, as far ahead of the socket as it may be. Says whether anything was.
     fn fill(&mut self, link: &mut Link, context: &mut Context<'_>) -> bool;
@@ -82,6 +83,11 @@ pub(crate) trait Face {
         let _ = (now, link);
     }
 
+    /// Whether everything that it was asked for is answered: before that a draining server does not end it.
+    fn is_settled(&self) -> bool {
+        true
+    }
+
     /// The connection ends. What was not sent is taken back, the last is said, nothing more is wanted. Gives
     /// where the client goes on, if it was being sent events.
     fn leave(&mut self, link: &mut Link) -> Option<nexus_core::Position>;
@@ -105,6 +111,18 @@ impl Link {
     /// Has the connection closed as soon as the face is done with what it is doing.
     pub(crate) fn close(&mut self, closing: Closing) {
         self.ending.get_or_insert(closing);
+    }
+
+    /// Who the client is and what it may, at this moment; closes the connection if it is nobody any more.
+    pub(crate) fn renewed(&mut self) -> Result<Principal, nexus_auth::Error> {
+        let grant = self.grant.as_ref().ok_or(nexus_auth::Error::Unauthorized)?;
+        match self.shared().auth.renew(grant) {
+            Ok(grant) => Ok(grant.principal),
+            Err(error) => {
+                self.close(Closing::Revoked);
+                Err(error)
+            }
+        }
     }
 }
 
@@ -232,8 +250,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
 
     /// Reads one thing that the client did.
     fn read(&mut self, context: &mut Context<'_>) -> Result<bool, Ended> {
-        let busy = self.closing.is_none() && !self.face.takes_messages(&self.link);
-        if self.client_done || busy || !self.link.outbound.takes_answers() {
+        let is_busy = self.link.ending.is_some() || !self.face.takes_messages(&self.link);
+        if self.client_done
+            || (self.closing.is_none() && is_busy)
+            || !self.link.outbound.takes_answers()
+        {
             return Ok(false);
         }
         let control = &mut self.link.outbound.control;
@@ -245,11 +266,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
         let Poll::Ready(received) = received else {
             return Ok(false);
         };
-        self.receive(received)?;
+        self.receive(received, context)?;
         Ok(true)
     }
 
-    fn receive(&mut self, received: Received) -> Result<(), Ended> {
+    fn receive(&mut self, received: Received, context: &mut Context<'_>) -> Result<(), Ended> {
         let is_closing = self.closing.is_some();
         match received {
             Received::Gone => return Err(Ended),
@@ -270,17 +291,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
                 self.link.outbound.close(code, reason);
                 self.begin_closing();
             }
-            _ if is_closing || self.link.ending.is_some() => {}
+            _ if is_closing => {}
             Received::TooLarge | Received::Binary | Received::Text(_)
                 if !self.rate.take(Instant::now()) =>
             {
-                self.face.receive(Message::TooFast, &mut self.link);
+                self.tell(Message::TooFast, context);
             }
-            Received::TooLarge => self.face.receive(Message::TooLarge, &mut self.link),
-            Received::Binary => self.face.receive(Message::Binary, &mut self.link),
-            Received::Text(text) => self.face.receive(Message::Text(&text), &mut self.link),
+            Received::TooLarge => self.tell(Message::TooLarge, context),
+            Received::Binary => self.tell(Message::Binary, context),
+            Received::Text(text) => self.tell(Message::Text(&text), context),
         }
         Ok(())
+    }
+
+    fn tell(&mut self, message: Message<'_>, context: &mut Context<'_>) {
+        self.face.receive(message, &mut self.link, context);
     }
 
     /// Looks at what the connection was told.
@@ -308,10 +333,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
 
     /// Takes leave if that was asked for, and says where to go on.
     fn end(&mut self) -> bool {
-        let Some(closing) = self.link.ending.take() else {
+        let Some(closing) = self.link.ending else {
             return false;
         };
-        if self.closing.is_some() {
+        let is_hurried = closing != Closing::Draining;
+        if self.closing.is_some() || !(is_hurried || self.face.is_settled()) {
             return false;
         }
         let resume = self.face.leave(&mut self.link);

@@ -10,8 +10,9 @@ use nexus_auth::Grant;
 use nexus_core::{Position, Recovery, Scope};
 use nexus_http::{Access, Call, Form, Problem, Reply, Route};
 
-use self::{asked::Asked, stream::EventStream};
-use crate::{Edge, Error, selection::Rights};
+pub(crate) use self::asked::Asked;
+use self::stream::EventStream;
+use crate::{Edge, Error, format::Format, reader::reason, selection::Rights};
 
 const CONTENT_TYPE: &str = "text/event-stream";
 /// Where the stream begins: what follows this is sent.
@@ -59,7 +60,7 @@ pub(crate) async fn answer(edge: &Edge, call: &Call) -> Result<Reply, Problem> {
     let rights = Rights::of(&grant.principal);
     let asked = Asked::read(call, &shared, &rights)?;
     let start = shared.start(asked.from).await.map_err(Problem::from)?;
-    let selection = asked.selection(&rights);
+    let selection = asked.selection(Format::Sse, &rights);
     let edge = edge.clone();
     let reply = Reply::stream(StatusCode::OK, CONTENT_TYPE, move |draining| {
         EventStream::new(&edge, grant, selection, start, draining)
@@ -108,15 +109,5 @@ fn with_headers(reply: Reply, position: Position, recovery: Recovery) -> Reply {
         Some(reason) => reply
             .header(NEXUS_RECOVERED, HeaderValue::from_static("?0"))
             .header(NEXUS_RECOVERY_REASON, HeaderValue::from_static(reason)),
-    }
-}
-
-/// Why a reader does not begin where it wanted to.
-const fn reason(recovery: Recovery) -> Option<&'static str> {
-    match recovery {
-        Recovery::Recovered => None,
-        Recovery::OtherEpoch => Some("epoch"),
-        Recovery::Pruned => Some("pruned"),
-        Recovery::Ahead => Some("ahead"),
     }
 }

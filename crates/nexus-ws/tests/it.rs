@@ -5,6 +5,8 @@
     reason = "a test that cannot go on may panic"
 )]
 
+#[path = "it/event_source.rs"]
+mod event_source;
 #[path = "it/harness.rs"]
 mod harness;
 
@@ -20,3 +22,5 @@ mod protocol;
 mod resume;
 #[path = "it/sharing.rs"]
 mod sharing;
+#[path = "it/sse.rs"]
+mod sse;

@@ -42,6 +42,14 @@ impl<'a> RawObject<'a> {
         Some(value.get()).filter(|text| *text != "null")
     }
 
+    /// Takes a member out, for a reader of the rest that refuses what it does not know. Gives its raw text
+    /// as [`RawObject::get`] does.
+    pub fn take(&mut self, name: &str) -> Option<&'a str> {
+        let place = self.0.iter().position(|(member, _)| member == name)?;
+        let (_, value) = self.0.remove(place);
+        Some(value.get()).filter(|text| *text != "null")
+    }
+
     /// The members in the order they were written.
     pub fn members(&self) -> impl Iterator<Item = (&str, &'a str)> {
         self.0
@@ -105,6 +113,10 @@ mod tests {
         assert_eq!(object.text("event").unwrap().as_deref(), Some("A"));
         assert_eq!(object.get("payload"), Some(r#"{"n": 1.0}"#));
         assert_eq!(object.get("x"), None);
+        let mut object = object;
+        assert_eq!(object.take("payload"), Some(r#"{"n": 1.0}"#));
+        assert_eq!(object.take("payload"), None);
+        assert_eq!(object.members().count(), 2);
         assert!(RawObject::parse(b"[1]").unwrap().is_none());
         assert!(RawObject::parse(b"{\"a\":1,\"a\":1}").is_err());
     }

@@ -1,6 +1,6 @@
 //! The words of the neo face: what clients ask for, and what they are answered.
 
-use nexus_core::{From, Json, Position, Recovery};
+use nexus_core::{From, Json, Position};
 use serde::Serialize;
 
 /// What a client asks for.
@@ -131,16 +131,6 @@ pub(crate) struct Subscribed<'a> {
 pub(crate) struct Unsubscribed<'a> {
     pub(crate) status: &'static str,
     pub(crate) events: Vec<&'a str>,
-}
-
-/// Why a reader does not begin where it wanted to.
-pub(crate) const fn reason(recovery: Recovery) -> Option<&'static str> {
-    match recovery {
-        Recovery::Recovered => None,
-        Recovery::OtherEpoch => Some("epoch"),
-        Recovery::Pruned => Some("pruned"),
-        Recovery::Ahead => Some("ahead"),
-    }
 }
 
 /// An answer as text.

@@ -18,15 +18,15 @@ const PARAMETERS: [&str; 3] = ["patterns", "filter", "from"];
 
 /// What a stream is asked for.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(crate) struct Asked {
     patterns: PatternSet,
     filter: Option<Filter>,
-    pub(super) from: From,
+    pub(crate) from: From,
 }
 
 impl Asked {
     /// Reads a request.
-    pub(super) fn read(call: &Call, shared: &Shared, rights: &Rights) -> Result<Self, Problem> {
+    pub(crate) fn read(call: &Call, shared: &Shared, rights: &Rights) -> Result<Self, Problem> {
         refuse_unknown(call)?;
         let filter = match call.query("filter") {
             Some(text) if !text.trim().is_empty() => Some(read_filter(&text, shared)?),
@@ -40,8 +40,8 @@ impl Asked {
     }
 
     /// The group that it belongs to.
-    pub(super) fn selection(self, rights: &Rights) -> Selection {
-        Selection::of_patterns(Format::Sse, &self.patterns, self.filter, rights)
+    pub(crate) fn selection(self, format: Format, rights: &Rights) -> Selection {
+        Selection::of_patterns(format, &self.patterns, self.filter, rights)
     }
 }
 

@@ -18,11 +18,10 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
-use super::reason;
 use crate::{
     Edge,
     handle::{Seat, Shared},
-    reader::{Next, Reader},
+    reader::{Next, Reader, reason},
     selection::{Rights, Selection},
     signal::Notice,
     socket::Closing,
