@@ -8,6 +8,7 @@
 )]
 
 mod crowd;
+mod cursors;
 mod harness;
 mod model;
 mod pruning;
@@ -15,7 +16,9 @@ mod reading;
 mod state;
 mod writing;
 
-pub use self::{crowd::*, harness::*, model::*, pruning::*, reading::*, state::*, writing::*};
+pub use self::{
+    crowd::*, cursors::*, harness::*, model::*, pruning::*, reading::*, state::*, writing::*,
+};
 
 /// Makes a test of each promise. The argument is an expression that gives a new, empty [`Subject`].
 #[macro_export]
@@ -40,6 +43,7 @@ macro_rules! backend_contract {
             events_are_found_by_identifier
             sixty_four_publishers_share_one_order
             a_cursor_from_far_behind_catches_up_under_load
+            readers_miss_nothing_that_they_are_not_told_of
             pruning_removes_whole_batches_from_the_front
             pruning_leaves_the_end_of_the_log
             pruning_goes_in_small_steps
