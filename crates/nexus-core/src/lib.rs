@@ -35,8 +35,9 @@
 //! ```
 //!
 //! In reading order: names ([`Topic`], [`Pattern`], [`ProtocolEvent`], [`Catalogue`]), who asks
-//! ([`Principal`]), what is kept ([`NewEvent`], [`Event`], [`Record`]), the [`Log`], and what runs for it
-//! ([`Reactor`]).
+//! ([`Principal`]), what is kept ([`NewEvent`], [`Event`], [`Record`]), the [`Log`], who reads it
+//! ([`Selector`], [`Cursor`], [`DurableCursor`]) and in which words ([`write_event`], [`read_event`]), and
+//! what runs for it ([`Reactor`]).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 

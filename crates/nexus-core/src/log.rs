@@ -9,6 +9,7 @@ mod command;
 mod cursor;
 mod decide;
 mod durable_cursor;
+mod erased;
 mod handle;
 pub(crate) mod memory;
 mod options;
@@ -19,7 +20,6 @@ mod retention;
 mod ring;
 mod service;
 
-pub(crate) use backend::Boxed;
 pub use backend::{
     Backend, EventPage, EventQuery, Fault, Fenced, Head, Loaded, Order, Outcome, PAGE_BYTES_MAX,
     PAGE_EVENTS_MAX, PAGE_EXAMINED_MAX, PRUNE_BYTES_MAX, PRUNE_EVENTS_MAX, Pages, Pruned,
@@ -31,6 +31,7 @@ pub use decide::decide;
 pub use durable_cursor::{
     CURSOR_NAME_BYTES_MAX, CURSORS_PER_OWNER_MAX, DurableCursor, NamedCursor,
 };
+pub(crate) use erased::Boxed;
 pub use handle::Log;
 pub use memory::Memory;
 pub use options::LogOptions;

@@ -8,6 +8,8 @@
 
 #[path = "it/cursor_model.rs"]
 mod cursor_model;
+#[path = "it/cursor_steps.rs"]
+mod cursor_steps;
 #[path = "it/durable.rs"]
 mod durable;
 #[path = "it/failing.rs"]
@@ -20,5 +22,7 @@ mod helpers;
 mod reading;
 #[path = "it/retention.rs"]
 mod retention;
+#[path = "it/slow.rs"]
+mod slow;
 #[path = "it/writing.rs"]
 mod writing;

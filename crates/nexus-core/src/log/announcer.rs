@@ -4,11 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{sync::mpsc, time::timeout};
 
-use super::{
-    Batch, EventQuery,
-    backend::{ErasedPages, PAGE_EVENTS_MAX},
-    ring::Ring,
-};
+use super::{Batch, EventQuery, backend::PAGE_EVENTS_MAX, erased::ErasedPages, ring::Ring};
 use crate::{PatternSet, Seq};
 
 /// At most this many notices wait; then the writer does.

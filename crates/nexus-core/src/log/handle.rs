@@ -12,7 +12,7 @@ use uuid::Uuid;
 use super::{
     Append, Backend, Command, Fault, Health, LogOptions, Pages, Receipt,
     announcer::Announcer,
-    backend::{ErasedBackend, ErasedPages},
+    erased::{ErasedBackend, ErasedPages},
     pruning::{self, Pruning},
     ring::Ring,
     service::{Answer, Request, Service},

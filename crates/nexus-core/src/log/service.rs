@@ -13,9 +13,10 @@ use tokio::{
 use super::{
     LogOptions,
     announcer::Announcements,
-    backend::{ErasedBackend, Fault, Outcome, Wanted, WriteError, committed},
+    backend::{Fault, Outcome, Wanted, WriteError, committed},
     command::Health,
     decide,
+    erased::ErasedBackend,
     plan::{Append, Plan, Verdict},
     pruning::Pruning,
 };

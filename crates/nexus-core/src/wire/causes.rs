@@ -52,7 +52,7 @@ fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
     if text.first() != Some(&b'"') {
         return None;
     }
-    let mut n = 1;
+    let mut n = 1 + plain_bytes(&text[1..]);
     loop {
         match text.get(n)? {
             b'"' => return Some(text.split_at(n + 1)),
@@ -60,6 +60,23 @@ fn string(text: &[u8]) -> Option<(&[u8], &[u8])> {
             _ => n += 1,
         }
     }
+}
+
+/// So many bytes can be passed over, eight at a time, before a quote or a backslash may come.
+fn plain_bytes(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH_BITS: u64 = ONES << 7;
+    let has = |word: u64, byte: u8| {
+        // A byte that is the one looked for becomes zero, and only below a zero is a bit borrowed.
+        let word = word ^ (ONES * u64::from(byte));
+        word.wrapping_sub(ONES) & !word & HIGH_BITS != 0
+    };
+    let (words, _) = text.as_chunks::<8>();
+    let plain = words.iter().take_while(|word| {
+        let word = u64::from_ne_bytes(**word);
+        !has(word, b'"') && !has(word, b'\\')
+    });
+    plain.count() * size_of::<u64>()
 }
 
 #[cfg(test)]

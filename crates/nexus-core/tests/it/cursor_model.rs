@@ -1,141 +1,19 @@
 //! Cursors against a model: whatever happens to the log, a plain vector says what each of them gives.
 
-use std::{
-    future::Future,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-};
+use std::future::Future;
 
 use nexus_core::{
-    Catalogue, Clock, Command, Cursor, CursorPage, Epoch, Error, Event, EventPage, EventQuery,
-    Fatal, Fenced, Filter, From, Key, Log, LogOptions, Memory, NewEvent, OnceEntry, OnceKey,
-    PAGE_EVENTS_MAX, Pages, PatternSet, Position, Principal, Random, ReadError, Record,
-    RecordQuery, Recovery, Selector, Seq, Start,
+    Catalogue, Clock, Command, Cursor, CursorPage, Epoch, Error, Event, Fatal, Filter, From, Log,
+    LogOptions, Memory, NewEvent, PAGE_EVENTS_MAX, PatternSet, Position, Principal, Random,
+    Recovery, Selector, Seq, Start,
 };
 use proptest::prelude::*;
 use tokio::task::JoinHandle;
-use uuid::Uuid;
 
-const TOPICS: [&str; 4] = ["a.x", "a.y", "b.x", "c.rare"];
-const PATTERNS: [&[&str]; 6] = [
-    &[">"],
-    &["a.*"],
-    &["*.x"],
-    &["c.rare"],
-    &["a.y", "c.*"],
-    &["z.none"],
-];
-
-/// What happens.
-#[derive(Debug, Clone)]
-enum Step {
-    /// So many events are published in one request, their topics chosen by the number.
-    Append { events: usize, seed: usize },
-    /// A reader comes: from somewhere, for some topics, for one in `of` of their events.
-    Open {
-        from: Place,
-        patterns: usize,
-        of: u64,
-    },
-    /// A reader reads so many pages, each dropped when it takes longer than that many turns.
-    Read {
-        reader: usize,
-        pages: usize,
-        turns: usize,
-    },
-    /// That share of the log is removed, in percent, while a reader reads.
-    Prune { percent: usize, reader: usize },
-    /// The log is opened anew with a ring of this size, and every reader comes back.
-    Restart { ring: usize },
-    /// The log is restored from a copy that has this share of it, in percent: another epoch.
-    Restore { percent: usize },
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Place {
-    Earliest,
-    Latest,
-    /// Behind this share of the log, in percent; over a hundred is past its end.
-    After(usize),
-    Elsewhere,
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let place = prop_oneof![
-        Just(Place::Earliest),
-        Just(Place::Latest),
-        (0_usize..120).prop_map(Place::After),
-        Just(Place::Elsewhere),
-    ];
-    let step = prop_oneof![
-        6 => (1_usize..30, any::<usize>()).prop_map(|(events, seed)| Step::Append { events, seed }),
-        3 => (place, 0..PATTERNS.len(), 1_u64..4)
-            .prop_map(|(from, patterns, of)| Step::Open { from, patterns, of }),
-        6 => (any::<usize>(), 1_usize..6, 0_usize..8)
-            .prop_map(|(reader, pages, turns)| Step::Read { reader, pages, turns }),
-        2 => (0_usize..100, any::<usize>()).prop_map(|(percent, reader)| Step::Prune { percent, reader }),
-        1 => (1_usize..60).prop_map(|ring| Step::Restart { ring }),
-        1 => (0_usize..=100).prop_map(|percent| Step::Restore { percent }),
-    ];
-    prop::collection::vec(step, 1..40)
-}
-
-/// A reading side that takes its time: others have a few turns before and after each page is read.
-#[derive(Clone)]
-struct Slow {
-    memory: Memory,
-    calls: Arc<AtomicUsize>,
-}
-
-impl Slow {
-    async fn pause(&self) {
-        let turns = self.calls.fetch_add(1, Ordering::Relaxed) % 3;
-        for _ in 0..turns {
-            tokio::task::yield_now().await;
-        }
-    }
-}
-
-impl Pages for Slow {
-    async fn events(&self, query: &EventQuery) -> Result<EventPage, ReadError> {
-        self.pause().await;
-        // Shorter than a log of the test, so that a reader is often between two pages.
-        let query = EventQuery {
-            examined_max: query.examined_max.min(25),
-            ..query.clone()
-        };
-        let page = self.memory.events(&query).await;
-        self.pause().await;
-        page
-    }
-    async fn event_by_id(&self, id: Uuid) -> Result<Option<Arc<Event>>, ReadError> {
-        self.memory.event_by_id(id).await
-    }
-    async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>, ReadError> {
-        self.memory.records(query).await
-    }
-    async fn record(&self, key: &Key) -> Result<Option<Record>, ReadError> {
-        self.memory.record(key).await
-    }
-    async fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, ReadError> {
-        self.memory.once(key).await
-    }
-    async fn pruned_through(&self) -> Result<Seq, ReadError> {
-        self.pause().await;
-        self.memory.pruned_through().await
-    }
-    async fn fenced(&self, records_max: usize) -> Result<Vec<Fenced>, ReadError> {
-        self.memory.fenced(records_max).await
-    }
-    async fn used_bytes(&self) -> Result<u64, ReadError> {
-        self.memory.used_bytes().await
-    }
-    async fn last_before(&self, time_us: i64) -> Result<Seq, ReadError> {
-        self.memory.last_before(time_us).await
-    }
-}
+use crate::{
+    cursor_steps::{PATTERNS, Place, Step, TOPICS, steps},
+    slow::Slow,
+};
 
 /// An event as it was sent: its topic and its number, which is its payload too.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -430,10 +308,7 @@ impl World {
 }
 
 async fn open(memory: &Memory, ring: usize) -> (Log, JoinHandle<Result<(), Fatal>>) {
-    let pages = Slow {
-        memory: memory.clone(),
-        calls: Arc::default(),
-    };
+    let pages = Slow::new(memory.clone());
     let options = LogOptions {
         ring_events_max: ring,
         ..LogOptions::default()
