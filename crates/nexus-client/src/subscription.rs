@@ -41,8 +41,10 @@ pub struct Subscription {
     acks: watch::Sender<Option<Position>>,
     progress: Arc<Progress>,
     durable: bool,
+    /// It is being drained.
+    stop: CancellationToken,
     /// Ends the task when the subscription is dropped.
-    _stop: DropGuard,
+    _dropped: DropGuard,
 }
 
 /// What the reader and the task tell each other beside the events.
@@ -83,7 +85,8 @@ pub(crate) fn begin(shared: Arc<Shared>, asked: Asked) -> Subscription {
         acks,
         progress,
         durable,
-        _stop: stop.drop_guard(),
+        _dropped: stop.clone().drop_guard(),
+        stop,
     }
 }
 
@@ -163,6 +166,12 @@ impl Subscription {
     }
 
     fn poll_item(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Error>>> {
+        // From the moment in which draining begins nothing more is given: it comes again to whoever goes
+        // on.
+        if self.stop.is_cancelled() {
+            self.taken.clear();
+            self.buffer.clear();
+        }
         loop {
             let Some(arrival) = self.taken.pop_front() else {
                 match ready!(self.buffer.poll_take(cx, &mut self.taken)) {

@@ -1,10 +1,10 @@
 //! The frames of face v1: what the server says, and what the client says.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use nexus_core::Position;
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::{Error, Event, GapReason, Refusal};
 
@@ -57,13 +57,14 @@ struct WireFrame<'a> {
     reason: Text<'a>,
     r#ref: Option<u64>,
     #[serde(borrow)]
-    event_id: Text<'a>,
+    id: Text<'a>,
     replayed: Option<bool>,
-    #[serde(borrow)]
-    code: Text<'a>,
-    #[serde(borrow)]
-    message: Text<'a>,
-    retryable: Option<bool>,
+}
+
+/// The code of an end is a number, where that of an error is a word.
+#[derive(Deserialize)]
+struct EndFrame {
+    code: u16,
 }
 
 /// A frame of the server.
@@ -84,12 +85,16 @@ pub(crate) enum Frame {
         id: Option<uuid::Uuid>,
         replayed: bool,
     },
-    Pong {
-        reference: Option<u64>,
-    },
+    /// What was acknowledged is kept.
+    Acked,
     Refused {
         reference: Option<u64>,
         refusal: Refusal,
+    },
+    /// The stream ends; what a WebSocket says with its close frame.
+    End {
+        code: u16,
+        reason: String,
     },
     /// What this version does not know, and need not.
     Other,
@@ -127,27 +132,47 @@ fn read_frame(text: &str) -> Result<Frame, Error> {
             position: position()?,
         },
         "position" => Frame::Position(position()?),
+        "acked" => Frame::Acked,
+        "end" => Frame::End {
+            code: parse::<EndFrame>(text)?.code,
+            reason: frame.reason.map(Into::into).unwrap_or_default(),
+        },
         "published" => Frame::Published {
             reference: frame
                 .r#ref
                 .ok_or_else(|| Error::unreadable("a frame \"published\" without ref"))?,
             position: position()?,
-            id: frame.event_id.and_then(|id| id.parse().ok()),
+            id: frame.id.and_then(|id| id.parse().ok()),
             replayed: frame.replayed == Some(true),
-        },
-        "pong" => Frame::Pong {
-            reference: frame.r#ref,
         },
         "error" => Frame::Refused {
             reference: frame.r#ref,
-            refusal: Refusal {
-                code: frame.code.map(Into::into).unwrap_or_default(),
-                message: frame.message.map(Into::into).unwrap_or_default(),
-                retryable: frame.retryable == Some(true),
-                ..Refusal::default()
-            },
+            refusal: read_refusal_frame(text)?,
         },
         _ => Frame::Other,
+    })
+}
+
+/// What a frame "error" says: asking again may help when it says after how long.
+fn read_refusal_frame(text: &str) -> Result<Refusal, Error> {
+    let mut members: Map<String, Value> = parse(text)?;
+    let mut taken = |name: &str| members.remove(name);
+    let said = |value: Option<Value>| match value {
+        Some(Value::String(text)) => text,
+        _ => String::new(),
+    };
+    let (code, message) = (said(taken("code")), said(taken("message")));
+    let retry_after = taken("retry_after").and_then(|seconds| seconds.as_u64());
+    for told in ["type", "ref", "id"] {
+        taken(told);
+    }
+    Ok(Refusal {
+        code,
+        message,
+        retryable: retry_after.is_some(),
+        retry_after: retry_after.map(Duration::from_secs),
+        details: members,
+        ..Refusal::default()
     })
 }
 
@@ -167,7 +192,6 @@ pub(crate) enum Say<'a> {
     Auth { token: &'a str },
     Subscribe(Subscribe<'a>),
     Ack { id: &'a str, position: Position },
-    Ping { r#ref: u64 },
 }
 
 /// What a subscription asks for.
@@ -200,7 +224,7 @@ impl Say<'_> {
 
 /// The frame that publishes an event, which is the text of an object.
 pub(crate) fn publish_frame(reference: u64, idempotency_key: &str, event: &str) -> String {
-    let key = serde_json::Value::from(idempotency_key);
+    let key = Value::from(idempotency_key);
     let members = event.strip_prefix('{').unwrap_or(event);
     format!(r#"{{"type":"publish","ref":{reference},"idempotency_key":{key},{members}"#)
 }
@@ -282,8 +306,20 @@ mod tests {
             }
         ));
         assert!(matches!(
-            read(r#"{"type":"error","ref":3,"code":"not-permitted","message":"no"}"#),
-            Frame::Refused { reference: Some(3), refusal } if refusal.code == "not-permitted"
+            read(r#"{"type":"acked","id":"s","position":"7f3a09c2-1"}"#),
+            Frame::Acked
+        ));
+        let text =
+            r#"{"type":"error","ref":3,"code":"storage-full","message":"no","retry_after":5}"#;
+        let Frame::Refused { reference, refusal } = read(text) else {
+            panic!("no refusal")
+        };
+        assert_eq!((reference, &*refusal.code), (Some(3), "storage-full"));
+        assert!(refusal.retryable && refusal.details.is_empty());
+        let text = r#"{"type":"error","id":"s","code":"invalid-filter","message":"no","line":2}"#;
+        assert!(matches!(
+            read(text),
+            Frame::Refused { refusal, .. } if !refusal.retryable && refusal.details["line"] == 2
         ));
         assert!(matches!(
             read(r#"{"type":"weather","ref":3}"#),
@@ -321,6 +357,10 @@ mod tests {
         assert_eq!(subscribe.to_text(), expected);
         let ack = Say::ack("7f3a09c2-7".parse().unwrap()).to_text();
         assert_eq!(ack, r#"{"type":"ack","id":"s","position":"7f3a09c2-7"}"#);
+        let publish = publish_frame(7, "k\"", r#"{"topic":"a.b","payload":{}}"#);
+        let expected =
+            r#"{"type":"publish","ref":7,"idempotency_key":"k\"","topic":"a.b","payload":{}}"#;
+        assert_eq!(publish, expected);
     }
 
     proptest! {

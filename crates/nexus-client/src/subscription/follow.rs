@@ -46,9 +46,8 @@ struct Connection {
     /// It has to be subscribed until then.
     subscribed_by: Instant,
     subscribed_at: Option<Instant>,
-    /// The acknowledgement that is on its way, and the question behind it whose answer confirms it.
-    acking: Option<(u64, Position)>,
-    questions: u64,
+    /// The acknowledgement that is on its way.
+    acking: Option<Position>,
 }
 
 /// What there is to do.
@@ -132,7 +131,6 @@ impl Follow {
             subscribed_by,
             subscribed_at: None,
             acking: None,
-            questions: 0,
         };
         let ended = self.turns(&mut connection).await;
         *stood = connection
@@ -235,6 +233,12 @@ impl Follow {
                     self.state.send_replace(State::Live);
                 }
                 match gap {
+                    // A durable one begins where it was acknowledged, and what was removed behind that was
+                    // here before.
+                    Some(GapReason::Pruned)
+                        if self
+                            .through
+                            .is_some_and(|through| is_behind(position, through)) => {}
                     Some(reason) => self.gap(reason, position, arrivals),
                     // Where it goes on is known; where a first one begins is not.
                     None if self.through.is_none() => self.moved(position, arrivals),
@@ -261,14 +265,13 @@ impl Follow {
                     self.moved(position, arrivals);
                 }
             }
-            Frame::Pong { reference } => {
-                if let Some((question, position)) = connection.acking
-                    && reference == Some(question)
-                {
-                    connection.acking = None;
+            // The server may say one that is further on, which an earlier reader acknowledged.
+            Frame::Acked => {
+                if let Some(position) = connection.acking.take() {
                     *self.progress.confirmed.lock() = Some(position);
                 }
             }
+            Frame::End { code, reason } => return Err(Lost::closed(code, &reason)),
             // This connection says nothing but what can be refused as a whole.
             Frame::Refused { refusal, .. } => return Err(Lost::refused(refusal)),
             Frame::Hello | Frame::Published { .. } | Frame::Other => {}
@@ -286,8 +289,8 @@ impl Follow {
         arrivals.push(Arrival::Item(Item::Gap { reason, from }));
     }
 
-    /// Sends what the reader acknowledged, one at a time, and asks behind it: frames are carried out in
-    /// order, so that the answer means that it is kept.
+    /// Sends what the reader acknowledged. One is on its way at a time: of those that come meanwhile only
+    /// the newest matters.
     async fn send_ack(&mut self, connection: &mut Connection) -> Result<(), Lost> {
         if connection.subscribed_at.is_none() || connection.acking.is_some() {
             return Ok(());
@@ -296,12 +299,8 @@ impl Follow {
         let Some(position) = self.unconfirmed() else {
             return Ok(());
         };
-        connection.questions += 1;
-        let question = connection.questions;
-        connection.acking = Some((question, position));
-        connection.feed.say(Say::ack(position).to_text()).await?;
-        let ping = Say::Ping { r#ref: question };
-        connection.feed.say(ping.to_text()).await
+        connection.acking = Some(position);
+        connection.feed.say(Say::ack(position).to_text()).await
     }
 
     /// What the reader acknowledged and the server has not confirmed.

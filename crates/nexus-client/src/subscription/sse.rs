@@ -8,7 +8,7 @@ use nexus_core::Position;
 use nexus_outbound::{Opened, Outgoing, Trust};
 
 use crate::{
-    Error, Start,
+    Error, GapReason, Start,
     client::Shared,
     refusal::{Lost, read_refusal},
     sse_parser::{SseEvent, SseParser},
@@ -19,7 +19,10 @@ use crate::{
 const PATH: &str = "api/v1/stream";
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 const NEXUS_POSITION: &str = "nexus-position";
+const NEXUS_RECOVERED: &str = "nexus-recovered";
+const NEXUS_RECOVERY_REASON: &str = "nexus-recovery-reason";
 const EVENT_STREAM: &str = "text/event-stream";
+const GAP: &str = "gap";
 /// How much of a refusal is read.
 const REFUSAL_BYTES_MAX: usize = 64 * 1024;
 
@@ -62,13 +65,12 @@ impl Sse {
         let position = header(NEXUS_POSITION).and_then(|text| text.parse().ok());
         let position =
             position.ok_or_else(|| Lost::Over(Error::unreadable("a stream without position")))?;
+        let is_recovered = header(NEXUS_RECOVERED) != Some("?0");
+        let gap = (!is_recovered).then(|| GapReason::of(header(NEXUS_RECOVERY_REASON)));
         Ok(Self {
             opened,
             parser: SseParser::default(),
-            begins: Some(Frame::Subscribed {
-                gap: None,
-                position,
-            }),
+            begins: Some(Frame::Subscribed { gap, position }),
         })
     }
 
@@ -130,7 +132,7 @@ async fn body(opened: &mut Opened) -> Vec<u8> {
 }
 
 /// An event of the log has its topic for its kind, and a topic always has a dot. What is sent beside them
-/// is a frame as a WebSocket has it, or an id alone, which says how far the stream has come.
+/// is a frame as a WebSocket would have it, or an id alone, which says how far the stream has come.
 fn frame(event: SseEvent) -> Result<Frame, Error> {
     if event.event.contains('.') {
         return read_event(&event.data).map(|event| Frame::Event(Box::new(event)));
@@ -138,6 +140,10 @@ fn frame(event: SseEvent) -> Result<Frame, Error> {
     if event.data.is_empty() {
         let position = event.id.and_then(|id| id.parse().ok());
         return Ok(position.map_or(Frame::Other, Frame::Position));
+    }
+    // For those who cannot see the headers.
+    if event.event == GAP {
+        return Ok(Frame::Other);
     }
     let mut found = Frame::Other;
     read_message(&event.data, |frame| found = frame)?;
