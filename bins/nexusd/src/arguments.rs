@@ -89,9 +89,12 @@ pub(crate) enum KeysCommand {
 
 #[derive(Debug, Args)]
 pub(crate) struct HealthcheckOptions {
-    /// Where the daemon listens [default: http://127.0.0.1:$PORT]
+    /// Where the daemon listens [default: where its configuration says]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
+    /// The daemon's configuration file [default: nexus.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -99,9 +102,12 @@ pub(crate) struct TailOptions {
     /// Names or patterns of events
     #[arg(default_value = ">", value_name = "EVENT")]
     pub(crate) events: Vec<String>,
-    /// Where the daemon listens [default: 127.0.0.1:$PORT]
+    /// Where the daemon listens [default: where its configuration says]
     #[arg(long, value_name = "HOST:PORT")]
     pub(crate) address: Option<String>,
+    /// The daemon's configuration file [default: nexus.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// Begin behind this position, or with `earliest` [default: what happens next]
     #[arg(long, value_name = "POSITION")]
     pub(crate) from: Option<String>,

@@ -3,17 +3,20 @@
 use std::{
     io::{Read, Write},
     net::{TcpStream, ToSocketAddrs},
+    path::PathBuf,
     time::Duration,
 };
 
-use nexus::environment::Environment;
+use nexus::{
+    config::{Mode, Sources},
+    environment::Environment,
+};
 
 use super::Failure;
 use crate::arguments::HealthcheckOptions;
 
 const TIMEOUT: Duration = Duration::from_secs(3);
 const ANSWER_BYTES_MAX: u64 = 4_096;
-const PORT_DEFAULT: &str = "3000";
 
 pub(crate) fn healthcheck(
     options: &HealthcheckOptions,
@@ -24,7 +27,7 @@ pub(crate) fn healthcheck(
             .trim_start_matches("http://")
             .trim_end_matches('/')
             .to_owned(),
-        None => local_address(environment),
+        None => local_address(options.config.as_ref(), environment),
     };
     let answer = ask(&authority).map_err(|error| Failure::Unreachable {
         detail: format!("{authority} does not answer: {error}"),
@@ -39,12 +42,14 @@ pub(crate) fn healthcheck(
     })
 }
 
-/// Where a daemon with this environment listens.
-pub(crate) fn local_address(environment: &Environment) -> String {
-    format!(
-        "127.0.0.1:{}",
-        environment.get("PORT").unwrap_or(PORT_DEFAULT)
-    )
+/// Where a daemon with this configuration listens.
+pub(crate) fn local_address(file: Option<&PathBuf>, environment: &Environment) -> String {
+    let sources = Sources {
+        mode: Mode::Serve,
+        file: file.cloned(),
+        environment: environment.clone(),
+    };
+    sources.local_address().to_string()
 }
 
 /// One request over a plain socket: a probe needs no client library.

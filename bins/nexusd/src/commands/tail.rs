@@ -11,7 +11,7 @@ pub(crate) fn tail(options: &TailOptions, environment: &Environment) -> Result<(
     let address = options
         .address
         .clone()
-        .unwrap_or_else(|| local_address(environment));
+        .unwrap_or_else(|| local_address(options.config.as_ref(), environment));
     let unreachable = |error: nexus::TailError| Failure::Unreachable {
         detail: nexus::chain(&error),
     };

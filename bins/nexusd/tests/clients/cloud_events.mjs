@@ -3,10 +3,12 @@
 //   node cloud_events.mjs http://127.0.0.1:3000 --token T
 //
 // Each answer is a line of JSON, {"sent":<mode>,"status":…,"data":…}; each event that is read back too,
-// {"received":<the CloudEvent>}, after the SDK has parsed and checked it.
+// {"received":<the CloudEvent>}, after the SDK has parsed and checked it. Then the same over a WebSocket, where each
+// message is one event: {"streamed":<the CloudEvent>}.
 
 import { parseArgs } from "node:util";
 import { CloudEvent, HTTP, Mode } from "cloudevents";
+import WebSocket from "ws";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -51,3 +53,24 @@ for (const received of HTTP.toEvent(message)) {
   received.validate();
   print({ received });
 }
+
+const stream = `${positionals[0].replace(/^http/, "ws")}/api/v1/stream?patterns=vote.cast&from=earliest`;
+const socket = new WebSocket(stream, ["cloudevents.json"], { headers: { authorization } });
+await new Promise((resolve, reject) => {
+  // The four, the one that is sent here, and the answer to it.
+  let expected = 6;
+  socket.on("open", () => socket.send(HTTP.structured(event("socket")).body));
+  socket.on("message", (data) => {
+    const headers = { "content-type": "application/cloudevents+json" };
+    const streamed = HTTP.toEvent({ headers, body: data.toString() });
+    streamed.validate();
+    print({ streamed });
+    expected -= 1;
+    if (expected === 0) socket.close();
+  });
+  socket.on("error", reject);
+  socket.on("close", (code, reason) => {
+    if (expected === 0) resolve();
+    else reject(new Error(`closed with ${code} ${reason}`));
+  });
+});

@@ -252,6 +252,18 @@ fn healthcheck_tells_who_is_ready() {
     let url = daemon.url();
     let (code, ..) = run(daemon.folder(), &["healthcheck", "--url", &url], &[]);
     assert_eq!(code, 0);
+    // Wherever the port is set, and whatever else is wrong there.
+    let text = format!("[server]\nport = {port}\nhost = \"0.0.0.0\"\nnonsense = 1\n");
+    for (file, arguments) in [
+        ("nexus.toml", &["healthcheck"][..]),
+        ("other.toml", &["healthcheck", "--config", "other.toml"]),
+    ] {
+        let file = daemon.folder().join(file);
+        std::fs::write(&file, &text).unwrap();
+        let (code, _, stderr) = run(daemon.folder(), arguments, &[]);
+        assert_eq!(code, 0, "{arguments:?}: {stderr}");
+        std::fs::remove_file(file).unwrap();
+    }
     daemon.terminate();
     let (_, _, folder) = daemon.end();
     let (code, _, stderr) = run(folder.path(), &["healthcheck"], &[("PORT", &port)]);

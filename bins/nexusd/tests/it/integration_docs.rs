@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::support::{
-    Daemon, DaemonOptions, Process, Respond, SECRET, Stub, Tool, need, nexusd, node_modules, post,
-    request, sign, tool, until,
+    Daemon, DaemonOptions, Process, Respond, SECRET, Stub, Tool, get, need, nexusd, node_modules,
+    post, request, sign, tool, until,
 };
 
 const GUIDE: &str = include_str!("../../../../docs/integration.md");
@@ -194,6 +194,74 @@ fn the_reading_example_reads() {
         answer["events"][0]["event"], "payment.received",
         "asked by topic, answered by topic"
     );
+}
+
+#[test]
+fn the_example_of_many_sends_twice_and_is_counted_once() {
+    if !need(&[Tool::Shell]) {
+        return;
+    }
+    let daemon = DaemonOptions::dev().start();
+    let printed = Example::new("send-many.sh").run(&daemon.url(), SECRET);
+    let stored: Vec<Value> = printed
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["data"].clone())
+        .collect();
+    assert_eq!(stored[0], stored[1]);
+    assert_eq!(stored[0]["count"], 2);
+    assert_eq!(daemon.log("VOTE_CAST").len(), 2);
+}
+
+#[test]
+fn the_cloud_event_example_sends() {
+    if !need(&[Tool::Shell]) {
+        return;
+    }
+    let daemon = DaemonOptions::dev().start();
+    let printed = Example::new("send-cloud-event.sh").run(&daemon.url(), SECRET);
+    let votes = daemon.log("VOTE_CAST");
+    assert_eq!(votes[0]["payload"]["voterId"], "v-3");
+    assert!(
+        printed.contains(votes[0]["id"].as_str().unwrap()),
+        "{printed}"
+    );
+}
+
+#[test]
+fn the_example_that_reads_the_log_goes_on_where_it_was() {
+    if !need(&[Tool::Python]) {
+        return;
+    }
+    let daemon = DaemonOptions::dev().start();
+    let votes = |from: usize, to: usize| {
+        let votes = (from..to).map(|n| {
+            json!({ "topic": "vote.cast", "payload": { "proposalId": "p", "voterId": n, "decision": "for" } })
+        });
+        let body = json!(votes.collect::<Vec<_>>()).to_string();
+        assert_eq!(
+            daemon.post_signed("/api/v1/events", SECRET, &body).status,
+            201
+        );
+    };
+    let example = Example::new("read-log.py");
+    let voters = || -> Vec<u64> {
+        let printed = example.run(&daemon.url(), SECRET);
+        let payloads = printed
+            .lines()
+            .map(|line| line.strip_prefix("vote.cast ").unwrap());
+        payloads
+            .map(|text| {
+                serde_json::from_str::<Value>(text).unwrap()["voterId"]
+                    .as_u64()
+                    .unwrap()
+            })
+            .collect()
+    };
+    votes(0, 250);
+    assert_eq!(voters(), (0..250).collect::<Vec<_>>(), "three pages");
+    votes(250, 260);
+    assert_eq!(voters(), (250..260).collect::<Vec<_>>(), "only what is new");
+    assert!(voters().is_empty());
 }
 
 /// Between a sender and Nexus: refuses the first request, and loses the answer of the second.
@@ -563,5 +631,44 @@ fn refusals_stand_in_the_table_of_the_reference() {
         );
         assert_eq!(problem["type"], format!("urn:nexus:problem:{code}"));
         assert!(problem["request_id"].is_string(), "{problem}");
+    }
+}
+
+#[test]
+fn refusals_of_the_whole_api_stand_in_the_table_too() {
+    let daemon = DaemonOptions::dev().start();
+    let bearer = format!("Bearer {SECRET}");
+    let read = |query: &str| {
+        let path = format!("/api/v1/events?{query}");
+        get(daemon.address(), &path, &[("Authorization", &bearer)])
+    };
+    let position = read("").json()["meta"]["position"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let vote =
+        r#"{"topic":"vote.cast","payload":{"proposalId":"p","voterId":"v","decision":"for"}}"#;
+    let signature = sign(SECRET, vote);
+    let headers = [
+        ("X-Nexus-Signature", signature.as_str()),
+        ("Nexus-Expected-Last-Sequence", "0"),
+    ];
+    let answers = [
+        read("from=00000000-1"),
+        read(&format!("from={position}0")),
+        post(daemon.address(), "/api/v1/events", &headers, vote),
+        read("order=up"),
+        read("patterns=no.such"),
+    ];
+    for answer in answers {
+        let problem = answer.json();
+        let [code, title] = ["code", "title"].map(|name| problem[name].as_str().unwrap());
+        let row = format!("| {} | `{code}` | {title} |", answer.status);
+        assert!(REFERENCE.contains(&row), "{row}");
+        let error = json!({ "message": problem["detail"], "code": code });
+        assert_eq!(
+            (&problem["success"], &problem["error"]),
+            (&json!(false), &error)
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs, io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::{Path, PathBuf},
 };
 
@@ -36,6 +37,26 @@ pub struct Sources {
     pub file: Option<PathBuf>,
     /// Variables and working folder of the process.
     pub environment: Environment,
+}
+
+impl Sources {
+    /// Where a daemon of these sources is reached from this machine. What is wrong with the rest of its
+    /// configuration does not matter to whoever only asks it something.
+    #[must_use]
+    pub fn local_address(self) -> SocketAddr {
+        let mut loader = Loader::new(self);
+        loader.dotenv();
+        loader.file();
+        loader.setting_variables();
+        loader.named_variables();
+        let server = &loader.config.server;
+        let host = match server.host {
+            host if !host.is_unspecified() => host,
+            IpAddr::V4(_) => Ipv4Addr::LOCALHOST.into(),
+            IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
+        };
+        SocketAddr::new(host, server.port)
+    }
 }
 
 /// A configuration that can be used.

@@ -28,6 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Running {
     pub address: SocketAddr,
     pub routes: Vec<Served>,
+    pub log: nexus_core::Log,
     stop: CancellationToken,
     running: JoinHandle<Result<(), Error>>,
     folder: tempfile::TempDir,
@@ -72,11 +73,13 @@ async fn start_in(folder: tempfile::TempDir, variables: Vec<(String, String)>) -
     .unwrap_or_else(|problems| panic!("{problems:#?}"));
     let app = App::builder(loaded.config).build().await.unwrap();
     let (address, routes) = (app.local_addr(), app.routes().to_vec());
+    let log = app.log().clone();
     let stop = CancellationToken::new();
     let running = tokio::spawn(app.run(stop.clone()));
     Running {
         address,
         routes,
+        log,
         stop,
         running,
         folder,

@@ -110,7 +110,7 @@ async fn a_list_has_what_was_asked_for() {
 async fn a_page_says_whether_there_is_more_and_where() {
     let nexus = start(&[]).await;
     five(&nexus).await;
-    for (order, expected) in [("asc", [[1, 2], [3, 4]]), ("desc", [[5, 4], [3, 2]])] {
+    for (order, expected) in [("desc", [[5, 4], [3, 2]]), ("asc", [[1, 2], [3, 4]])] {
         let mut path = format!("/api/events?limit=2&order={order}&patterns=%3E");
         for pair in expected {
             let page = get(&nexus, &path).await;
@@ -213,6 +213,57 @@ async fn a_place_that_is_not_in_the_log_is_said_and_never_passed_over() {
         assert_eq!((answer.status, answer.code()), (410, code), "{query}");
         assert_eq!(answer.body["position"], position, "where to go on");
     }
+    nexus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_removed_is_not_passed_over_by_whoever_was_behind_it() {
+    let nexus = start(&[]).await;
+    let stored = five(&nexus).await;
+    let [first, payment, ..] = &stored[..] else {
+        panic!()
+    };
+    let behind = first["position"].as_str().unwrap();
+    let page = get(&nexus, "/api/v1/events?limit=2").await;
+    let cursor = page.body["meta"]["next_cursor"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let back = get(&nexus, "/api/v1/events?limit=2&order=desc").await;
+    let back = back.body["meta"]["next_cursor"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let pruned = nexus.log.prune(nexus_core::Seq::new(3)).await.unwrap();
+    assert_eq!(pruned.get(), 3);
+
+    let go_on = payment["position"].as_str().unwrap();
+    for query in [
+        format!("from={behind}"),
+        format!("from={behind}&order=desc"),
+        format!("cursor={cursor}"),
+        format!("cursor={cursor}&limit=1"),
+    ] {
+        let answer = get(&nexus, &format!("/api/v1/events?{query}")).await;
+        assert_eq!((answer.status, answer.code()), (410, "pruned"), "{query}");
+        assert_eq!(answer.body["position"], go_on);
+    }
+    for (query, expected) in [
+        (String::new(), &[4, 5][..]),
+        ("order=desc".into(), &[5, 4]),
+        (format!("from={go_on}"), &[4, 5]),
+        (format!("cursor={back}"), &[]),
+        ("from=earliest&limit=1".into(), &[4]),
+    ] {
+        let answer = get(&nexus, &format!("/api/v1/events?{query}")).await;
+        assert_eq!(seqs(&answer), expected, "{query}");
+    }
+    let gone = get(
+        &nexus,
+        &format!("/api/v1/events/{}", payment["id"].as_str().unwrap()),
+    )
+    .await;
+    assert_eq!(gone.status, 404);
     nexus.stop().await;
 }
 

@@ -112,10 +112,9 @@ async fn check_pruned(
     range: Range,
     page: &mut Page,
 ) -> Result<(), Problem> {
-    let pruned = log.pruned_through().await?;
-    if pruned <= range.after {
+    let Some(pruned) = log.pruned_since(range.after).await? else {
         return Ok(());
-    }
+    };
     if range.resumed_after.is_some() {
         let detail = "what follows the position was removed from the log";
         return Err(gone("pruned", detail, log.position(pruned)));
