@@ -20,7 +20,7 @@ struct Tool {
 }
 
 /// Everything that tests and benches start.
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 13] = [
     Tool::new("git", "git", "tidy and the machine's part of a benchmark"),
     Tool::new("cc", "gcc libc6-dev", "building SQLite"),
     Tool::new("node", "nodejs", "the clients written in Node.js"),
@@ -28,6 +28,11 @@ const TOOLS: [Tool; 12] = [
     Tool::new("python3", "python3", "the clients written in Python"),
     Tool::new("curl", "curl", "the examples of the documents"),
     Tool::new("openssl", "openssl", "the examples of the documents"),
+    Tool::new(
+        "chromium-headless-shell",
+        "chromium-headless-shell",
+        "the page that follows a stream",
+    ),
     Tool::new("redis-server", "redis-server", "the benchmarks' peer"),
     Tool::new("nats-server", "nats-server", "the benchmarks' peer"),
     Tool::new("strace", "strace", "the tests that make a sync fail"),

@@ -6,6 +6,8 @@ mod daemon;
 mod http;
 #[path = "support/process.rs"]
 mod process;
+#[path = "support/proxy.rs"]
+mod proxy;
 #[path = "support/reader.rs"]
 mod reader;
 #[path = "support/signing.rs"]
@@ -18,6 +20,7 @@ mod tools;
 pub(crate) use daemon::{Daemon, DaemonOptions, SECRET, nexusd};
 pub(crate) use http::{Answer, end_of_head, get, header, post, request};
 pub(crate) use process::Process;
+pub(crate) use proxy::Proxy;
 pub(crate) use reader::{By, Reader};
 pub(crate) use signing::{hmac_hex, is_signed_standard, sign};
 pub(crate) use stub::{Received, Respond, Stub};

@@ -17,6 +17,8 @@ pub(crate) enum Tool {
     Python,
     /// bash, curl and openssl.
     Shell,
+    /// A browser that needs no screen.
+    Browser,
 }
 
 /// The program that runs what is written for a tool; nothing when it is not installed.
@@ -24,6 +26,7 @@ pub(crate) fn tool(tool: Tool) -> Option<PathBuf> {
     match tool {
         Tool::Node => node_modules().and(program("node")),
         Tool::Python => python(),
+        Tool::Browser => program("chromium-headless-shell").or_else(|| program("chromium")),
         Tool::Shell => program("curl").and(program("openssl")).and(program("bash")),
     }
 }
