@@ -54,6 +54,16 @@ impl Format {
         }
     }
 
+    /// How many bytes a segment may have, of so many that are allowed: what is handed to the server to write
+    /// cannot be taken back from a client that stands still, and keeps its whole segment in memory.
+    pub(crate) fn segment_bytes_max(self, allowed: usize) -> usize {
+        const HANDED_BYTES_MAX: usize = 64 << 10;
+        match self {
+            Self::Sse => allowed.min(HANDED_BYTES_MAX),
+            Self::Neo | Self::V1 { .. } | Self::V1Batch { .. } | Self::CloudEvents => allowed,
+        }
+    }
+
     /// How many bytes stand behind an event that are not part of a slice that ends there.
     pub(crate) const fn separator_bytes(self) -> usize {
         match self {

@@ -229,7 +229,9 @@ impl Index {
 impl Membership {
     /// What follows a reader; see [`Group::take`].
     pub(crate) fn take(&self, after: Seq, log: &Log) -> Taken {
-        let taken = self.group.take(after, log, self.groups.segment_bytes_max);
+        let format = self.group.selection.format();
+        let bytes_max = format.segment_bytes_max(self.groups.segment_bytes_max);
+        let taken = self.group.take(after, log, bytes_max);
         if let Taken::Encoded { segment, kept } = &taken {
             self.groups.encodings.fetch_add(1, Ordering::Relaxed);
             if *kept {

@@ -63,20 +63,21 @@ async fn read_page(
     Range { after, through }: Range,
     wanted: &(impl Fn(&Event) -> bool + Sync),
 ) -> Result<Page, nexus_core::Error> {
+    let format = selection.format();
     let query = EventQuery {
         events_max: PAGE_EVENTS_MAX,
-        bytes_max: shared.options.page_bytes_max,
+        bytes_max: format.segment_bytes_max(shared.options.page_bytes_max),
         examined_max: PAGE_EXAMINED_MAX,
         ..EventQuery::page(after, through, selection.patterns())
     };
     let page = shared.log.events(&query).await?;
     // Asked after the page: what was removed before it was read would be missing.
-    if shared.log.pruned_through().await? > after {
+    if shared.log.pruned_since(after).await?.is_some() {
         return Ok(Page::Pruned);
     }
     shared.metrics.pages.fetch_add(1, Ordering::Relaxed);
     let epoch = shared.log.head().epoch;
-    let segment_bytes_max = shared.options.segment_bytes_max;
+    let segment_bytes_max = format.segment_bytes_max(shared.options.segment_bytes_max);
     let catalogue = shared.log.catalogue();
     let mut encoder = Encoder::new(selection, epoch, catalogue, after, segment_bytes_max);
     encoder.reserve(&page.events);
