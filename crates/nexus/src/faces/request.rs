@@ -38,18 +38,21 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
     })
 }
 
-/// What the request says of where an event came from.
+/// What the request says of where its events came from.
 pub(super) fn causes(call: &Call) -> Causes {
-    let mut causes = Causes::default();
-    add_causes(call, &mut causes);
-    causes
+    Causes {
+        request_id: Some(call.request_id.as_ref().to_owned()),
+        remote: Some(call.remote.to_string()),
+        traceparent: call.traceparent.as_deref().map(str::to_owned),
+        ..Causes::default()
+    }
 }
 
-/// Adds to an event's causes what the request says; what the event says of its own trace stays.
-pub(super) fn add_causes(call: &Call, causes: &mut Causes) {
-    causes.request_id = Some(call.request_id.as_ref().to_owned());
-    causes.remote = Some(call.remote.to_string());
+/// Adds to an event's causes what its request says; what the event says of its own trace stays.
+pub(super) fn add_causes(causes: &mut Causes, of_request: &Causes) {
+    causes.request_id.clone_from(&of_request.request_id);
+    causes.remote.clone_from(&of_request.remote);
     if causes.traceparent.is_none() {
-        causes.traceparent = call.traceparent.as_deref().map(str::to_owned);
+        causes.traceparent.clone_from(&of_request.traceparent);
     }
 }

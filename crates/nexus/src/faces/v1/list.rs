@@ -147,7 +147,7 @@ fn own_form(v1: &V1, events: &[Arc<Event>], meta: &str) -> Reply {
     let write_all = |out: &mut Vec<u8>| {
         write_array(out, events, |out, event| {
             answer::with_name(&catalogue, event, |name| {
-                write_event(out, epoch, event, name)
+                write_event(out, epoch, event, name);
             });
         });
     };

@@ -43,8 +43,9 @@ pub(super) async fn publish(v1: &V1, call: &Call) -> Answered {
         return Err(Problem::new(Kind::Malformed, "invalid-request", detail));
     }
     let once = once(v1, call, &principal, &body, &events)?;
+    let of_request = request::causes(call);
     for event in &mut events {
-        request::add_causes(call, &mut event.causes);
+        request::add_causes(&mut event.causes, &of_request);
     }
     let topic = body.is_one().then(|| events[0].event_type.topic.clone());
     let command = Command {

@@ -1,6 +1,6 @@
 //! What a list of events is asked for: its query, understood, and the part of the log that it means.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use nexus_core::{
     Catalogue, Kind, Log, Order, PatternSet, Position, Seq, Source, parse_iso8601_us,
@@ -73,7 +73,7 @@ impl Question {
             patterns: read_patterns(call, catalogue)?,
             source: source.transpose()?,
             key: call.query("key").map(|text| Arc::from(text.as_ref())),
-            order: read_order(call.query("order"), cursor)?,
+            order: read_order(call.query("order").as_deref(), cursor)?,
             limit: call.limit(LIMIT_DEFAULT, LIMIT_MAX)?,
             since_us: time("since")?,
             until_us: time("until")?,
@@ -166,8 +166,8 @@ fn read_patterns(call: &Call, catalogue: &Catalogue) -> Result<PatternSet, Probl
 }
 
 /// The order that is asked for; a page that follows another has the order of that one.
-fn read_order(text: Option<Cow<'_, str>>, cursor: Option<PageCursor>) -> Result<Order, Problem> {
-    let stated = match text.as_deref() {
+fn read_order(text: Option<&str>, cursor: Option<PageCursor>) -> Result<Order, Problem> {
+    let stated = match text {
         None => None,
         Some("asc") => Some(Order::Ascending),
         Some("desc") => Some(Order::Descending),
