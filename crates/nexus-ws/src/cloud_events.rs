@@ -115,6 +115,8 @@ impl CloudEvents {
         let id = id.map(|id| id.into_owned());
         let principal = link.renewed();
         let principal = principal.map_err(|error| (id.clone(), Refusal::of_auth(&error)))?;
+        publishing::admit(&self.shared.options, principal.source())
+            .map_err(|refusal| (id.clone(), refusal))?;
         let catalogue = self.shared.log.catalogue();
         let mut event = read_cloud_event(&object, &catalogue)
             .map_err(|error| (id.clone(), Refusal::of(&error)))?;

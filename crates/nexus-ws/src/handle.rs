@@ -5,7 +5,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) pages: AtomicU64,
+    /// Bytes that wait for sockets.
+    pub(crate) waiting: AtomicUsize,
     seats: AtomicU64,
 }
 
@@ -105,6 +107,13 @@ impl Edge {
     #[must_use]
     pub fn pages(&self) -> u64 {
         self.0.shared.metrics.pages.load(Ordering::Relaxed)
+    }
+
+    /// How many bytes wait for sockets that do not take them. What connections share counts for each of
+    /// them, so it is at most this.
+    #[must_use]
+    pub fn waiting_bytes(&self) -> usize {
+        self.0.shared.metrics.waiting.load(Ordering::Relaxed)
     }
 
     /// A seat for one more connection.

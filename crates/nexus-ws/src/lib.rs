@@ -1,15 +1,19 @@
-//! Live edges: WebSocket readers that share encoded frames.
+//! Live edges: readers over WebSockets and server-sent events that share encoded bytes.
 //!
-//! An [`Edge`] carries the log out live. Each event is written as a frame once for all readers who want
-//! it in the same form, not once for each of them:
+//! An [`Edge`] carries the log out live. Each event is written once for all readers who want it in the same
+//! form, not once for each of them:
 //!
-//! - Readers with equal subscriptions and rights form a *group*. A commit wakes only the groups that it
-//!   concerns, and readers through their group.
-//! - The first reader who comes encodes what follows into a *segment*: finished frames and where each
-//!   event starts. The others write the same bytes, or a slice of them if they begin in the middle.
+//! - Readers with equal selections form a *group*: one format, patterns within their rights, one filter. A
+//!   commit wakes only the groups that it concerns, and readers through their group.
+//! - The first reader who comes encodes what follows into a *segment*: finished bytes and where each event
+//!   starts. The others write the same bytes, or a slice of them if they begin in the middle.
 //! - A reader that fell behind memory reads pages from the store by itself, until it meets its group
-//!   again. So a slow client loses nothing. One whose socket takes nothing at all is closed, and told
-//!   where to go on.
+//!   again. So a slow client loses nothing. One whose socket takes nothing gives back what waits for it after
+//!   a second, so that it needs no memory, and is closed after ten, and told where to go on.
+//!
+//! Three faces speak over a WebSocket: the neo face (names and replays, one order), face v1 (many
+//! subscriptions, each a reader of its own; publishing; durable cursors; batches) and CloudEvents (each
+//! message is one event, both ways). Server-sent events are the fourth way out.
 //!
 //! ```
 //! use nexus_auth::{Auth, AuthOptions, Secret};
@@ -42,8 +46,9 @@
 //! # }
 //! ```
 //!
-//! In reading order: the handshake (`http`), one `connection`, what comes in (`inbound`, `protocol`,
-//! `subscriptions`), how it reads the log (`feed`, `group`, `segment`), what goes out (`outbound`).
+//! In reading order: how the log is read (`selection`, `format`, `segment`, `group`, `groups`, `pages`,
+//! `reader`), who may open a stream (`http`), what every WebSocket does (`socket`), and what is said over it
+//! (`neo`, `v1`, `cloud_events`) and as server-sent events (`sse`).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -70,5 +75,8 @@ mod v1;
 
 pub use error::Error;
 pub use handle::Edge;
-pub use options::WsOptions;
+pub use options::{PublishLimit, WsOptions};
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub use socket::fuzzing;
 pub use tail::{Tail, TailError};

@@ -31,6 +31,14 @@ struct Starting {
     start: BoxFuture<'static, Result<Start, nexus_core::Error>>,
 }
 
+/// Reads a message for the fuzzer; a refusal has to be an answer that can be sent.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn check_message(text: &str) {
+    if let Err(refusal) = protocol::read(text) {
+        assert!(nexus_core::Json::parse(refusal.to_json().as_bytes()).is_ok());
+    }
+}
+
 /// A connection of the neo face.
 pub(crate) struct Neo {
     feed: Feed,

@@ -1,6 +1,30 @@
 //! How much a live edge takes in, holds and waits for.
 
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
+
+use nexus_core::Source;
+
+/// How fast a source may publish: asked before each of its events, and says after how many seconds the next
+/// may come if this one may not.
+#[derive(Clone)]
+pub struct PublishLimit(Arc<dyn Fn(&Source) -> Result<(), u32> + Send + Sync>);
+
+impl PublishLimit {
+    /// A limit that somebody else keeps, for all ways of publishing.
+    pub fn new(take: impl Fn(&Source) -> Result<(), u32> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(take))
+    }
+
+    pub(crate) fn take(&self, source: &Source) -> Result<(), u32> {
+        (self.0)(source)
+    }
+}
+
+impl fmt::Debug for PublishLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PublishLimit")
+    }
+}
 
 /// Bounds of the live edge. Each is a limit that a test reaches.
 #[derive(Debug, Clone)]
@@ -18,6 +42,8 @@ pub struct WsOptions {
     pub patterns_max: usize,
     /// How many events of one connection may be on their way into the log.
     pub publishes_max: usize,
+    /// How fast a source may publish.
+    pub publish_limit: Option<PublishLimit>,
     /// At most this many sockets may be open that did not say yet who they are.
     pub unauthenticated_max: usize,
     /// How long such a socket has time for it.
@@ -57,6 +83,7 @@ impl Default for WsOptions {
             v1_messages_per_second_max: 0,
             patterns_max: 128,
             publishes_max: 256,
+            publish_limit: None,
             unauthenticated_max: 256,
             authentication: Duration::from_secs(10),
             ping: Duration::from_secs(30),

@@ -11,6 +11,8 @@ use futures_util::{
 };
 use nexus_core::{Causes, Command, Error, Log, NewEvent, Once, Principal, Receipt, Source, sha256};
 
+use crate::{WsOptions, v1::Refusal};
+
 /// A request key is kept for a day.
 const KEY_LIFETIME_US: i64 = 86_400_000_000;
 
@@ -92,6 +94,16 @@ impl<T: Send + 'static> Publishes<T> {
             Poll::Pending => None,
         }
     }
+}
+
+/// Asks whether a source may publish now.
+pub(crate) fn admit(options: &WsOptions, source: &Source) -> Result<(), Refusal> {
+    let Some(limit) = &options.publish_limit else {
+        return Ok(());
+    };
+    limit.take(source).map_err(|retry_after_s| {
+        Refusal::new("rate-limited", "events come faster than they may").after(retry_after_s)
+    })
 }
 
 /// One event, counted once if its sender gave it a name: a key of the request, else the event's own id.

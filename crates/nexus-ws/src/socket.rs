@@ -4,6 +4,8 @@
 mod chunk;
 mod closing;
 pub(crate) mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+pub mod fuzzing;
 mod heartbeat;
 mod inbound;
 mod outbound;
@@ -12,6 +14,7 @@ mod oversize;
 use std::{
     future::{Future, poll_fn},
     pin::{Pin, pin},
+    sync::atomic::Ordering,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -139,6 +142,8 @@ struct Connection<S, F> {
     client_done: bool,
     /// What waited was given back, and the socket has taken nothing since.
     gave_back: bool,
+    /// How many bytes it was last counted with.
+    waiting: usize,
 }
 
 /// How a face wants its messages bounded.
@@ -177,6 +182,7 @@ pub(crate) async fn serve<S, F>(
         closing: None,
         client_done: false,
         gave_back: false,
+        waiting: 0,
     };
     let mut drained = pin!(draining.cancelled());
     let mut timer = pin!(sleep_until(now));
@@ -184,6 +190,13 @@ pub(crate) async fn serve<S, F>(
     let socket = &mut connection.socket;
     // Whatever it says, the socket is dropped.
     let _ = poll_fn(|context| Pin::new(&mut *socket).poll_shutdown(context)).await;
+}
+
+impl<S, F> Drop for Connection<S, F> {
+    fn drop(&mut self) {
+        let metrics = &self.link.shared().metrics;
+        metrics.waiting.fetch_sub(self.waiting, Ordering::Relaxed);
+    }
 }
 
 /// What a connection did with its chance to run.
@@ -213,7 +226,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
             match self.step(context) {
                 Step::Moved => continue,
                 Step::Ended => return Poll::Ready(()),
-                Step::Idle => {}
+                Step::Idle => self.count_waiting(),
             }
             ready!(self.poll_timer(context, timer.as_mut()));
             if self.on_time(Instant::now()).is_err() {
@@ -245,6 +258,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
             Step::Moved
         } else {
             Step::Idle
+        }
+    }
+
+    /// Counts what waits for the socket, so that it can be seen what clients cost that do not read.
+    fn count_waiting(&mut self) {
+        let waiting = self.link.outbound.bytes_held();
+        if waiting != self.waiting {
+            let metrics = &self.link.shared().metrics;
+            metrics.waiting.fetch_add(waiting, Ordering::Relaxed);
+            metrics.waiting.fetch_sub(self.waiting, Ordering::Relaxed);
+            self.waiting = waiting;
         }
     }
 

@@ -39,6 +39,24 @@ use crate::{
 /// The subprotocol.
 pub(crate) const PROTOCOL: &str = "nexus.v1.json";
 
+/// Reads a message for the fuzzer; a refusal has to be an answer that can be sent.
+#[cfg(any(test, feature = "fuzzing"))]
+#[allow(clippy::expect_used, reason = "what does not hold ends it")]
+pub(crate) fn check_message(text: &str) {
+    if let Err(refusal) = protocol::read(text) {
+        let answer = refusal.to_json();
+        let answer = nexus_core::RawObject::parse(answer.as_bytes()).expect("it is JSON");
+        let answer = answer.expect("it is an object");
+        assert_eq!(
+            answer.get("ref").is_some(),
+            matches!(refusal.about, About::Ref(_))
+        );
+    }
+    if let Ok(Request::Subscribe(subscribe)) = protocol::read(text) {
+        assert!(!subscribe.id.is_empty() && !subscribe.patterns.is_empty());
+    }
+}
+
 /// A connection of face v1.
 pub(crate) struct V1 {
     shared: Arc<Shared>,
@@ -153,6 +171,7 @@ impl V1 {
         context: &mut Context<'_>,
     ) -> Result<(), Refusal> {
         let principal = link.renewed().map_err(|error| Refusal::of_auth(&error))?;
+        publishing::admit(&self.shared.options, principal.source())?;
         let catalogue = self.shared.log.catalogue();
         let refused = |error: Error| Refusal::of(&error);
         let mut event = read_event(&publish.event, &catalogue).map_err(refused)?;

@@ -24,3 +24,5 @@ mod resume;
 mod sharing;
 #[path = "it/sse.rs"]
 mod sse;
+#[path = "it/v1.rs"]
+mod v1;

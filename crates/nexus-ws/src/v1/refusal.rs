@@ -66,6 +66,12 @@ impl Refusal {
         Self::new(error.code(), error.to_string())
     }
 
+    /// The same, with when asking again may help.
+    pub(crate) fn after(mut self, seconds: u32) -> Self {
+        self.retry_after_s = Some(seconds);
+        self
+    }
+
     /// The same in answer to something.
     pub(crate) fn about(mut self, about: About) -> Self {
         self.about = about;

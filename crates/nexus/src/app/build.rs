@@ -48,12 +48,14 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     let engine = reactions::start(&config, &log, &auth, &clock, reactors).await?;
     let pins = vec![engine.handle().pin_source()];
     let (retention, kept) = Retention::new(log.clone(), options::retention(&config), pins);
-    let edge = Edge::new(log.clone(), auth.clone(), options::live(&config));
+    let node_limits = Arc::new(NodeLimits::new(config.limits.node_events_per_second));
+    let live = options::live(&config, node_limits.clone());
+    let edge = Edge::new(log.clone(), auth.clone(), live);
 
     let draining = CancellationToken::new();
     let callers = Callers {
         auth: auth.clone(),
-        node_limits: Arc::new(NodeLimits::new(config.limits.node_events_per_second)),
+        node_limits,
     };
     let v1 = Arc::new(V1 {
         log: log.clone(),

@@ -1,13 +1,13 @@
 //! What the configuration means to each part: the one place where it is translated.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use nexus_core::{Catalogue, Clock, Error, LogOptions, Random, RetentionOptions};
 use nexus_http::{Rate, ServerOptions};
-use nexus_ws::WsOptions;
+use nexus_ws::{PublishLimit, WsOptions};
 
 use super::CONNECTIONS_DRAIN_TIMEOUT;
-use crate::config::Config;
+use crate::{config::Config, limits::NodeLimits};
 
 fn milliseconds(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -76,14 +76,26 @@ pub(super) fn server(config: &Config, clock: Clock, random: Random) -> ServerOpt
     }
 }
 
-pub(super) fn live(config: &Config) -> WsOptions {
+/// Events that come over a WebSocket count against their node's limit as all others do.
+pub(super) fn live(config: &Config, node_limits: Arc<NodeLimits>) -> WsOptions {
     let limits = &config.limits;
+    let publish_limit = PublishLimit::new(move |source| match node_limits.take(source, 1) {
+        Ok(_) => Ok(()),
+        Err(problem) => Err(problem.retry_after_s.unwrap_or(1)),
+    });
     WsOptions {
+        publish_limit: Some(publish_limit),
         message_bytes_max: limits.ws_message_bytes,
         messages_per_second_max: limits.ws_messages_per_second,
         patterns_max: limits.ws_patterns,
         ping: milliseconds(limits.ws_ping_interval_ms),
         pong: milliseconds(limits.ws_pong_timeout_ms),
+        v1_message_bytes_max: limits.stream_message_bytes,
+        v1_messages_per_second_max: limits.stream_messages_per_second,
+        publishes_max: limits.stream_publishes,
+        unauthenticated_max: limits.stream_unauthenticated,
+        authentication: milliseconds(limits.stream_authentication_timeout_ms),
+        position_every: milliseconds(limits.stream_position_interval_ms),
         write_stall: milliseconds(limits.write_stall_timeout_ms),
         ..WsOptions::default()
     }

@@ -117,6 +117,18 @@ pub struct Limits {
     pub ws_pong_timeout_ms: u64,
     /// Patterns that one connection may subscribe to.
     pub ws_patterns: usize,
+    /// Bytes of a message that a WebSocket client of face v1 sends.
+    pub stream_message_bytes: usize,
+    /// Messages a second of such a client; zero means no limit.
+    pub stream_messages_per_second: u32,
+    /// Events of one WebSocket that may be on their way into the log at once.
+    pub stream_publishes: usize,
+    /// WebSockets that may be open and have not said yet who they are.
+    pub stream_unauthenticated: usize,
+    /// How long such a WebSocket has for it, in milliseconds.
+    pub stream_authentication_timeout_ms: u64,
+    /// How often a stream that passes events over is told how far it is, in milliseconds.
+    pub stream_position_interval_ms: u64,
     /// Requests that wait to be written.
     pub queue_requests: usize,
     /// Bytes that wait to be written.
