@@ -163,6 +163,7 @@ async fn bodies_without_an_event_or_with_too_many_are_refused() {
     let four = json!([vote(0), vote(1), vote(2), vote(3)]).to_string();
     let answer = post(&nexus, &[], four).await;
     assert_eq!((answer.status, answer.code()), (413, "too-large"));
+    assert_eq!(answer.body["detail"], "the request is larger than 3 events");
     let large = json!({ "topic": "vote.cast",
         "payload": { "proposalId": "x".repeat(256), "voterId": 1, "decision": "for" } });
     let answer = post(&nexus, &[], json!([vote(0), large]).to_string()).await;

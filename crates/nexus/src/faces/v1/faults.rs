@@ -93,13 +93,17 @@ impl Faults {
     }
 
     fn into_problem(self, body: &Body<'_>, items: usize, first: Error) -> Problem {
-        // What was wrong a moment ago may be right now, as after the configuration changed; it was refused.
-        let (error, place) = self.first.unwrap_or((first, String::new()));
+        // The request as a whole was refused, or what was wrong a moment ago is right now, as after the
+        // configuration changed.
+        let Some((error, place)) = self.first else {
+            return Problem::from(first);
+        };
         let mut problem = Problem::from(error);
         problem.detail = format!("{place}{}", problem.detail);
         if !body.is_one() {
-            let are_wrong = format!("{} of {items} events are wrong", self.events);
-            problem.detail = format!("{are_wrong}, and none was stored; {}", problem.detail);
+            let are = if self.events == 1 { "is" } else { "are" };
+            let how_many = format!("{} of {items} events {are} wrong", self.events);
+            problem.detail = format!("{how_many}, and none was stored; {}", problem.detail);
         }
         if !self.told.is_empty() {
             let left_out = self.count - self.told.len();
