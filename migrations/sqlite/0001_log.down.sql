@@ -1,5 +1,6 @@
 -- Removes the log and everything beside it.
 DROP TABLE records;
+DROP TABLE once_places;
 DROP TABLE once;
 DROP TABLE batches;
 DROP TABLE events;

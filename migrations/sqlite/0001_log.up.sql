@@ -1,11 +1,13 @@
 -- The log, and the state beside it.
 
--- One row: which life of the log this is, and how far retention has cut it.
+-- One row: which life of the log this is, how far retention has cut it, and which rows of `once` have their
+-- places.
 CREATE TABLE meta (
     id          INTEGER PRIMARY KEY CHECK (id = 1),
     epoch       INTEGER NOT NULL,
     pruned_seq  INTEGER NOT NULL DEFAULT 0,
-    pruned_hash BLOB    NOT NULL
+    pruned_hash BLOB    NOT NULL,
+    once_placed INTEGER NOT NULL DEFAULT 0
 );
 
 -- Names that repeat in every event are kept once.
@@ -47,14 +49,24 @@ CREATE TABLE batches (
     hash    BLOB    NOT NULL
 );
 
--- What happens only once: `key` is a hash of scope, kind and key.
+-- What happens only once, in the order it came. `name` and `name_rest` are a hash of scope, kind and key.
 CREATE TABLE once (
-    key         BLOB PRIMARY KEY,
+    n           INTEGER PRIMARY KEY,
+    name        INTEGER NOT NULL,
+    name_rest   INTEGER NOT NULL,
     fingerprint BLOB,
     first       INTEGER,
     last        INTEGER,
     expires_us  INTEGER,
     seal        INTEGER NOT NULL
+);
+
+-- Finds the rows of `once` by name, through `meta.once_placed`: names come in no order, so they are added
+-- many at once. A place without a row means nothing.
+CREATE TABLE once_places (
+    name INTEGER NOT NULL,
+    n    INTEGER NOT NULL,
+    PRIMARY KEY (name, n)
 ) WITHOUT ROWID;
 
 CREATE TABLE records (
@@ -73,3 +85,5 @@ CREATE TABLE records (
 
 CREATE INDEX records_scope ON records (family, scope, key);
 CREATE INDEX records_due ON records (family, state, due_us) WHERE due_us IS NOT NULL;
+-- Retention asks which records hold on to the oldest events.
+CREATE INDEX records_fence ON records (fence) WHERE fence IS NOT NULL;

@@ -12,6 +12,7 @@ mod file;
 mod head;
 mod lock;
 mod names;
+mod once;
 mod page_query;
 mod pages;
 mod prune;
@@ -31,7 +32,7 @@ use std::{path::Path, sync::Arc};
 use nexus_core::{Clock, Epoch, Random};
 use sqlx::{Connection, SqliteConnection};
 
-use self::{lock::Lock, names::Names, readers::Readers};
+use self::{lock::Lock, names::Names, once::OnceKeys, readers::Readers};
 pub use self::{pages::SqlitePages, verify::Verified, writer::SqliteBackend};
 use crate::{Error, SqliteOptions};
 
@@ -67,8 +68,12 @@ impl Sqlite {
         file::sync_folder(&options.path)?;
         let names = Arc::new(names);
         let readers = Readers::new(options.path.clone(), options.readers_max);
-        let pages = SqlitePages::new(readers.clone(), names.clone());
-        let backend = SqliteBackend::new(&options, connection, head, names, readers, clock, lock);
+        // What waits is read when the backend is first opened for writing.
+        let once = OnceKeys::new();
+        let pages = SqlitePages::new(readers.clone(), names.clone(), once.waiting());
+        let backend = SqliteBackend::new(
+            &options, connection, head, names, once, readers, clock, lock,
+        );
         Ok((backend, pages))
     }
 

@@ -11,6 +11,8 @@ const FRAMES_PER_CHECKPOINT: u64 = 1_000;
 const FRAME_BYTES: u64 = 4_096 + 24;
 /// The pages that a commit changes however little it writes: the right edges of the tables and indexes.
 const FRAMES_PER_COMMIT: u64 = 4;
+/// So many once-keys fit into a page.
+const ROWS_PER_FRAME: u64 = 32;
 /// The pages that a step of pruning changes, seldom more.
 const FRAMES_PER_PRUNING: u64 = 128;
 /// How much of a row's weight goes to the indexes, as a divisor.
@@ -49,13 +51,18 @@ impl Checkpoints {
         let bytes = bytes as u64;
         self.frames += FRAMES_PER_COMMIT
             + (bytes + bytes / INDEX_SHARE) / FRAME_BYTES
-            + plan.once.len() as u64
+            + plan.once.len() as u64 / ROWS_PER_FRAME
             + plan.records.len() as u64 * 2;
     }
 
     /// Counts what a step of pruning has written: it touches every page that it frees, or the list of them.
     pub(crate) fn pruned(&mut self) {
         self.frames += FRAMES_PER_PRUNING;
+    }
+
+    /// Counts places of once-keys, each in a page of its own at worst.
+    pub(crate) fn placed(&mut self, places: usize) {
+        self.frames += places as u64 / 2;
     }
 
     /// Copies if it is time.

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::{
     names::{Names, nameless},
+    once::{Waiting, halves},
     page_query::{Form, PageStatements, Plan},
     readers::{Reader, Readers},
     rows::{
@@ -29,6 +30,7 @@ use crate::Damage;
 pub struct SqlitePages {
     readers: Arc<Readers>,
     names: Arc<Names>,
+    waiting: Arc<Waiting>,
     statements: Arc<PageStatements>,
     by_id: Arc<str>,
 }
@@ -111,11 +113,12 @@ fn nothing(query: &EventQuery) -> EventPage {
 }
 
 impl SqlitePages {
-    pub(crate) fn new(readers: Arc<Readers>, names: Arc<Names>) -> Self {
+    pub(crate) fn new(readers: Arc<Readers>, names: Arc<Names>, waiting: Arc<Waiting>) -> Self {
         let by_id = format!("SELECT {EVENT_COLUMNS} FROM events AS e WHERE e.id = ?1");
         Self {
             readers,
             names,
+            waiting,
             statements: Arc::new(PageStatements::new()),
             by_id: by_id.into(),
         }
@@ -314,13 +317,24 @@ impl Pages for SqlitePages {
     }
 
     async fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, ReadError> {
-        let sql = format!("SELECT {ONCE_COLUMNS} FROM once WHERE key = ?1");
+        let waiting = self.waiting.row(key);
+        let (from, number) = match waiting {
+            Some(row) => ("once AS o WHERE o.n = ?1", row),
+            None => (
+                "once_places AS p CROSS JOIN once AS o ON o.n = p.n WHERE p.name = ?1 ORDER BY p.n",
+                halves(key).0,
+            ),
+        };
+        let sql = format!("SELECT {ONCE_COLUMNS} FROM {from}");
         self.read(async |connection| {
-            let row = sqlx::query(AssertSqlSafe(sql))
-                .bind(key.as_slice())
-                .fetch_optional(connection)
+            let rows = sqlx::query(AssertSqlSafe(sql))
+                .bind(number)
+                .fetch_all(connection)
                 .await?;
-            Ok(row.map(|row| decode_once(&row)).transpose()?)
+            let entries = rows.iter().map(decode_once);
+            let entries = entries.collect::<Result<Vec<_>, _>>()?;
+            // Of two with one key, the earlier one has expired.
+            Ok(entries.into_iter().rfind(|entry| entry.key == *key))
         })
         .await
     }

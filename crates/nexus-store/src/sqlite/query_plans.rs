@@ -28,7 +28,8 @@ async fn no_statement_reads_or_sorts_a_whole_table() {
     schema::migrate(&mut connection, None).await.unwrap();
     let mut statements: Vec<String> = vec![
         ByRows::select_records().next(256).0.to_string(),
-        ByRows::select_once().next(256).0.to_string(),
+        ByRows::select_once_by_row().next(256).0.to_string(),
+        ByRows::select_once_by_name().next(256).0.to_string(),
         ByRows::delete_records().next(64).0.to_string(),
         FENCED.to_owned(),
     ];
@@ -66,7 +67,7 @@ async fn no_statement_reads_or_sorts_a_whole_table() {
 }
 
 fn reads_a_table(step: &str) -> bool {
-    ["events", "records", "once", "r", "e", "s"]
+    ["events", "records", "once", "r", "e", "s", "o", "p"]
         .iter()
         .any(|table| step == format!("SCAN {table}"))
 }

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nexus_core::{
-    Digest, Event, Family, Key, OnceEntry, OnceKey, Record, Seq, Source, Topic, commitment, leaf,
-    sha256,
+    Digest, Event, Family, Key, OnceEntry, Record, Seq, Source, Topic, commitment, leaf, sha256,
 };
 use sqlx::{Row, sqlite::SqliteRow};
 use uuid::Uuid;
 
+use super::once::key_of;
 use crate::Damage;
 
 /// The columns of an event, in the order that [`StoredEvent::decode`] reads them.
@@ -18,7 +18,8 @@ pub(crate) const EVENT_COLUMNS: &str = "e.seq, e.id, e.topic, e.source, e.time_u
 pub(crate) const RECORD_COLUMNS: &str =
     "r.key, r.owner, r.scope, r.state, r.due_us, r.revision, r.fence, r.body, r.seal";
 /// The columns of a once-key, in the order that [`decode_once`] reads them.
-pub(crate) const ONCE_COLUMNS: &str = "key, fingerprint, first, last, expires_us, seal";
+pub(crate) const ONCE_COLUMNS: &str =
+    "o.name, o.name_rest, o.fingerprint, o.first, o.last, o.expires_us, o.seal";
 
 /// A sequence as SQLite keeps it. Sequences end far below where the sign begins.
 pub(crate) fn to_column(seq: Seq) -> i64 {
@@ -237,18 +238,21 @@ pub(crate) fn once_seal(entry: &OnceEntry) -> i64 {
 /// Reads and checks a row of [`ONCE_COLUMNS`].
 pub(crate) fn decode_once(row: &SqliteRow) -> Result<OnceEntry, Damage> {
     let read = || {
-        let key: OnceKey = row.try_get_unchecked::<&[u8], _>(0).ok()?.try_into().ok()?;
-        let fingerprint: Option<&[u8]> = row.try_get_unchecked(1).ok()?;
-        let first: Option<i64> = row.try_get_unchecked(2).ok()?;
-        let last: Option<i64> = row.try_get_unchecked(3).ok()?;
+        let (name, rest) = (
+            row.try_get_unchecked(0).ok()?,
+            row.try_get_unchecked(1).ok()?,
+        );
+        let fingerprint: Option<&[u8]> = row.try_get_unchecked(2).ok()?;
+        let first: Option<i64> = row.try_get_unchecked(3).ok()?;
+        let last: Option<i64> = row.try_get_unchecked(4).ok()?;
         Some(OnceEntry {
-            key,
+            key: key_of(name, rest),
             fingerprint: fingerprint.map(TryInto::try_into).transpose().ok()?,
             range: first.map(from_column).zip(last.map(from_column)),
-            expires_us: row.try_get_unchecked(4).ok()?,
+            expires_us: row.try_get_unchecked(5).ok()?,
         })
     };
     read()
-        .filter(|entry| row.try_get_unchecked(5).ok() == Some(once_seal(entry)))
+        .filter(|entry| row.try_get_unchecked(6).ok() == Some(once_seal(entry)))
         .ok_or(Damage::Once)
 }

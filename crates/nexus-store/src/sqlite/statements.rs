@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use sqlx::{AssertSqlSafe, SqliteConnection, sqlite::SqliteArguments};
+use sqlx::{
+    Arguments, AssertSqlSafe, SqliteConnection, encode::Encode, sqlite::SqliteArguments,
+    types::Type,
+};
 
 /// The row counts, largest first. Text that is prepared anew for each batch costs two to four times as much.
 const ROW_COUNTS: [usize; 9] = [256, 128, 64, 32, 16, 8, 4, 2, 1];
@@ -23,8 +26,7 @@ impl ByRows {
     /// The same with a row of so many placeholders. They have no numbers, because SQLite finds a numbered
     /// one by walking through all of them.
     fn placeholders(head: &str, columns: usize, tail: &str) -> Self {
-        let row = format!("(?{})", ",?".repeat(columns - 1));
-        Self::new(head, &row, tail)
+        Self::new(head, &placeholders(columns), tail)
     }
 
     /// Rows that are written, without those that nothing is bound to.
@@ -45,12 +47,24 @@ impl ByRows {
         Self::placeholders(&head, EVENT_COLUMNS, tail)
     }
 
-    /// New once-keys, and those that take the place of an expired one.
+    /// The same for events with once-keys, with as many rows for keys as for events.
+    pub(crate) fn whole_batch_with_once() -> Self {
+        let (event, key) = (placeholders(EVENT_COLUMNS), placeholders(ONCE_COLUMNS));
+        Self(ROW_COUNTS.map(|count| {
+            let events = vec![event.as_str(); count].join(",");
+            let keys = vec![key.as_str(); count].join(",");
+            format!(
+                "{BEGIN_WITH_BATCH}; \
+                 {INSERT_EVENTS} SELECT * FROM (VALUES {events}) WHERE column1 IS NOT NULL; \
+                 {PUT_ONCE} SELECT * FROM (VALUES {keys}) WHERE column1 IS NOT NULL; COMMIT"
+            )
+            .into()
+        }))
+    }
+
+    /// New once-keys.
     pub(crate) fn put_once() -> Self {
-        Self::insert(
-            "INSERT OR REPLACE INTO once (key,fingerprint,first,last,expires_us,seal)",
-            ONCE_COLUMNS,
-        )
+        Self::insert(PUT_ONCE, ONCE_COLUMNS)
     }
 
     /// Records, new or changed.
@@ -75,13 +89,33 @@ impl ByRows {
         Self::placeholders("WITH w (family,key) AS (VALUES ", 2, &tail)
     }
 
-    /// The once-keys with some names.
-    pub(crate) fn select_once() -> Self {
-        let head = format!(
-            "SELECT {} FROM once WHERE key IN (",
+    /// The once-keys in some rows.
+    pub(crate) fn select_once_by_row() -> Self {
+        let columns = super::rows::ONCE_COLUMNS;
+        let tail = format!(") SELECT {columns} FROM w CROSS JOIN once AS o ON o.n = w.n");
+        Self::placeholders("WITH w (n) AS (VALUES ", 1, &tail)
+    }
+
+    /// The once-keys with some names, of those that have their places; with one name, in the order of
+    /// their rows.
+    pub(crate) fn select_once_by_name() -> Self {
+        let tail = format!(
+            ") SELECT {} FROM w CROSS JOIN once_places AS p ON p.name = w.name \
+             CROSS JOIN once AS o ON o.n = p.n",
             super::rows::ONCE_COLUMNS
         );
-        Self::new(&head, "?", ")")
+        Self::placeholders("WITH w (name) AS (VALUES ", 1, &tail)
+    }
+
+    /// A whole transaction: so many places of once-keys, behind the row through which all have theirs.
+    pub(crate) fn place_once(rows: usize) -> Arc<str> {
+        let rows = vec!["(?,?)"; rows].join(",");
+        format!(
+            "BEGIN IMMEDIATE; UPDATE meta SET once_placed = ? WHERE id = 1; \
+             INSERT OR IGNORE INTO once_places (name,n) \
+             SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL; COMMIT"
+        )
+        .into()
     }
 
     /// The statement for the first of `rows`, and how many of them it takes. Each is a trip to the
@@ -96,21 +130,49 @@ impl ByRows {
             .unwrap_or(ROW_COUNTS.len() - 1);
         (self.0[n].clone(), ROW_COUNTS[n].min(rows))
     }
+
+    /// The statement that holds all `rows`, if there is one, and how many it has room for.
+    pub(crate) fn holding(&self, rows: usize) -> Option<(Arc<str>, usize)> {
+        let n = ROW_COUNTS.iter().rposition(|count| *count >= rows)?;
+        Some((self.0[n].clone(), ROW_COUNTS[n]))
+    }
+}
+
+fn placeholders(columns: usize) -> String {
+    format!("(?{})", ",?".repeat(columns - 1))
 }
 
 /// Begins a transaction and adds the link in the chain that its events hang on: one trip to the connection's
 /// thread instead of two.
 pub(crate) const BEGIN_WITH_BATCH: &str =
     "BEGIN IMMEDIATE; INSERT INTO batches (last, first, time_us, hash) VALUES (?, ?, ?, ?)";
-const INSERT_EVENTS: &str =
-    "INSERT INTO events (seq,time_us,id,topic,source,seal,salt,commitment,key,causes,payload)";
+/// A failed statement ends the transaction, and the connection with it: so SQLite need not keep what the
+/// statement changes, to undo it alone.
+const INSERT_EVENTS: &str = "INSERT OR ROLLBACK INTO events (seq,time_us,id,topic,source,seal,salt,commitment,key,causes,payload)";
+const PUT_ONCE: &str =
+    "INSERT OR ROLLBACK INTO once (n,name,name_rest,fingerprint,first,last,expires_us,seal)";
 
 /// The columns of an event.
 pub(crate) const EVENT_COLUMNS: usize = 11;
 /// The columns of a once-key.
-pub(crate) const ONCE_COLUMNS: usize = 6;
+pub(crate) const ONCE_COLUMNS: usize = 8;
 /// The columns of a record.
 pub(crate) const RECORD_COLUMNS: usize = 10;
+
+/// Room for so many values.
+pub(crate) fn arguments(count: usize) -> SqliteArguments {
+    let mut arguments = SqliteArguments::default();
+    arguments.reserve(count, 0);
+    arguments
+}
+
+/// Adds a value.
+pub(crate) fn bind<'q, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), sqlx::Error>
+where
+    T: Encode<'q, sqlx::Sqlite> + Type<sqlx::Sqlite>,
+{
+    arguments.add(value).map_err(sqlx::Error::Encode)
+}
 
 /// Runs one of these statements.
 pub(crate) async fn run(

@@ -3,17 +3,17 @@
 use std::collections::HashSet;
 
 use nexus_core::{
-    Key, Loaded, OnceKey, Plan, Record, RecordWrite, Seq, Source, Topic, Validated, Wanted,
+    Key, Loaded, OnceEntry, Plan, Record, RecordWrite, Seq, Source, Topic, Validated, Wanted,
 };
-use sqlx::{
-    Arguments, AssertSqlSafe, Row, SqliteConnection, encode::Encode, sqlite::SqliteArguments,
-    types::Type,
-};
+use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteArguments};
 
 use super::{
     names::{Fresh, Names},
-    rows::{decode_once, decode_record, event_seal, once_seal, record_seal, to_column},
-    statements::{BEGIN_WITH_BATCH, ByRows, EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, run},
+    once::{OnceKeys, halves},
+    rows::{decode_record, event_seal, once_seal, record_seal, to_column},
+    statements::{
+        BEGIN_WITH_BATCH, ByRows, EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, arguments, bind, run,
+    },
 };
 
 /// Begins a transaction that may write.
@@ -25,12 +25,12 @@ const BATCH_COLUMNS: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Statements {
     whole_batch: ByRows,
+    whole_batch_with_once: ByRows,
     insert_events: ByRows,
     put_once: ByRows,
     put_records: ByRows,
     delete_records: ByRows,
     select_records: ByRows,
-    select_once: ByRows,
 }
 
 /// Names that the transaction added.
@@ -44,12 +44,12 @@ impl Statements {
     pub(crate) fn new() -> Self {
         Self {
             whole_batch: ByRows::whole_batch(),
+            whole_batch_with_once: ByRows::whole_batch_with_once(),
             insert_events: ByRows::insert_events(),
             put_once: ByRows::put_once(),
             put_records: ByRows::put_records(),
             delete_records: ByRows::delete_records(),
             select_records: ByRows::select_records(),
-            select_once: ByRows::select_once(),
         }
     }
 
@@ -57,32 +57,19 @@ impl Statements {
     pub(crate) async fn load(
         &self,
         connection: &mut SqliteConnection,
+        once: &OnceKeys,
         wanted: &Wanted,
     ) -> Result<Loaded, nexus_core::Cause> {
-        let mut loaded = Loaded::default();
+        let mut loaded = Loaded {
+            once: once.load(connection, &wanted.once).await?,
+            ..Loaded::default()
+        };
         let mut keys = wanted.records.as_slice();
         while !keys.is_empty() {
             let (sql, count) = self.select_records.next(keys.len());
             let (now, later) = keys.split_at(count);
             for record in self.records(connection, sql, now).await? {
                 loaded.records.insert(record.key.clone(), record);
-            }
-            keys = later;
-        }
-        let mut keys = wanted.once.as_slice();
-        while !keys.is_empty() {
-            let (sql, count) = self.select_once.next(keys.len());
-            let (now, later) = keys.split_at(count);
-            let mut arguments = arguments(now.len());
-            for key in now {
-                bind(&mut arguments, key.as_slice())?;
-            }
-            let rows = sqlx::query_with(AssertSqlSafe(sql), arguments)
-                .fetch_all(&mut *connection)
-                .await?;
-            for row in rows {
-                let entry = decode_once(&row)?;
-                loaded.once.insert(entry.key, entry);
             }
             keys = later;
         }
@@ -120,6 +107,7 @@ impl Statements {
         &self,
         connection: &mut SqliteConnection,
         names: &Names,
+        once: &OnceKeys,
         plan: &Plan,
     ) -> Result<FreshNames, sqlx::Error> {
         let mut fresh = FreshNames::default();
@@ -135,7 +123,7 @@ impl Statements {
         } else {
             sqlx::query(BEGIN).execute(&mut *connection).await?;
         }
-        self.once(connection, plan).await?;
+        self.once(connection, once.next(), plan).await?;
         self.changes(connection, plan).await?;
         Ok(fresh)
     }
@@ -177,23 +165,29 @@ impl Statements {
         Ok(())
     }
 
-    /// Writes and commits a plan in one trip to the connection's thread, if it can be done: it has events
-    /// and nothing else, few enough for one statement, under names that have their numbers. That is what
-    /// nearly every commit under load looks like. Says whether it did.
+    /// Writes and commits a plan in one trip to the connection's thread, if it can be done: it has events,
+    /// perhaps with once-keys, and nothing else, few enough for one statement, under names that have their
+    /// numbers. That is what nearly every commit under load looks like. Says whether it did.
     pub(crate) async fn write_whole(
         &self,
         connection: &mut SqliteConnection,
         names: &Names,
+        once: &OnceKeys,
         plan: &Plan,
     ) -> Result<bool, sqlx::Error> {
         let Some((first, last)) = plan.range() else {
             return Ok(false);
         };
-        let (sql, count) = self.whole_batch.next(plan.events.len());
-        if count < plan.events.len() || !plan.once.is_empty() || !plan.records.is_empty() {
+        let statement = if plan.once.is_empty() {
+            self.whole_batch.holding(plan.events.len())
+        } else {
+            let rows = plan.events.len().max(plan.once.len());
+            self.whole_batch_with_once.holding(rows)
+        };
+        let Some((sql, room)) = statement.filter(|_| plan.records.is_empty()) else {
             return Ok(false);
-        }
-        let mut arguments = arguments(BATCH_COLUMNS + count * EVENT_COLUMNS);
+        };
+        let mut arguments = arguments(BATCH_COLUMNS + room * (EVENT_COLUMNS + ONCE_COLUMNS));
         bind(&mut arguments, to_column(last))?;
         bind(&mut arguments, to_column(first))?;
         bind(&mut arguments, plan.head.time_us)?;
@@ -205,6 +199,15 @@ impl Statements {
             bind_event(&mut arguments, event, seq, plan.head.time_us, ids)?;
             seq = seq.next();
         }
+        if !plan.once.is_empty() {
+            // The keys stand behind the room for events.
+            for _ in 0..(room - plan.events.len()) * EVENT_COLUMNS {
+                bind(&mut arguments, None::<i64>)?;
+            }
+            for (row, entry) in (once.next()..).zip(&plan.once) {
+                bind_once(&mut arguments, row, entry)?;
+            }
+        }
         run(connection, sql, arguments).await?;
         Ok(true)
     }
@@ -212,6 +215,7 @@ impl Statements {
     async fn once(
         &self,
         connection: &mut SqliteConnection,
+        mut row: i64,
         plan: &Plan,
     ) -> Result<(), sqlx::Error> {
         let mut left = plan.once.as_slice();
@@ -220,13 +224,8 @@ impl Statements {
             let (now, later) = left.split_at(count);
             let mut arguments = arguments(count * ONCE_COLUMNS);
             for entry in now {
-                let (first, last) = entry.range.unzip();
-                bind(&mut arguments, entry.key.as_slice())?;
-                bind(&mut arguments, entry.fingerprint.map(Vec::from))?;
-                bind(&mut arguments, first.map(to_column))?;
-                bind(&mut arguments, last.map(to_column))?;
-                bind(&mut arguments, entry.expires_us)?;
-                bind(&mut arguments, once_seal(entry))?;
+                bind_once(&mut arguments, row, entry)?;
+                row += 1;
             }
             run(connection, sql, arguments).await?;
             left = later;
@@ -277,18 +276,18 @@ impl Statements {
     pub(crate) async fn is_absent(
         &self,
         connection: &mut SqliteConnection,
+        once: &OnceKeys,
         plan: &Plan,
     ) -> Result<bool, nexus_core::Cause> {
-        let once: Vec<OnceKey> = plan.once.iter().map(|entry| entry.key).collect();
         let records = plan.records.iter().map(|write| match write {
             RecordWrite::Put(record) => record.key.clone(),
             RecordWrite::Delete(key) => key.clone(),
         });
         let wanted = Wanted {
             records: records.collect(),
-            once,
+            once: plan.once.iter().map(|entry| entry.key).collect(),
         };
-        let loaded = self.load(connection, &wanted).await?;
+        let loaded = self.load(connection, once, &wanted).await?;
         let once_differs = plan
             .once
             .iter()
@@ -299,19 +298,6 @@ impl Statements {
         });
         Ok(once_differs || record_differs)
     }
-}
-
-fn arguments(count: usize) -> SqliteArguments {
-    let mut arguments = SqliteArguments::default();
-    arguments.reserve(count, 0);
-    arguments
-}
-
-fn bind<'q, T>(arguments: &mut SqliteArguments, value: T) -> Result<(), sqlx::Error>
-where
-    T: Encode<'q, sqlx::Sqlite> + Type<sqlx::Sqlite>,
-{
-    arguments.add(value).map_err(sqlx::Error::Encode)
 }
 
 /// One row of events; `ids` are the numbers of its topic and its source.
@@ -333,6 +319,23 @@ fn bind_event(
     bind(arguments, event.key().cloned())?;
     bind(arguments, event.causes().to_vec())?;
     bind(arguments, event.payload().to_vec())
+}
+
+fn bind_once(
+    arguments: &mut SqliteArguments,
+    row: i64,
+    entry: &OnceEntry,
+) -> Result<(), sqlx::Error> {
+    let (first, last) = entry.range.unzip();
+    let (name, rest) = halves(&entry.key);
+    bind(arguments, row)?;
+    bind(arguments, name)?;
+    bind(arguments, rest)?;
+    bind(arguments, entry.fingerprint.map(Vec::from))?;
+    bind(arguments, first.map(to_column))?;
+    bind(arguments, last.map(to_column))?;
+    bind(arguments, entry.expires_us)?;
+    bind(arguments, once_seal(entry))
 }
 
 fn bind_record(arguments: &mut SqliteArguments, record: &Record) -> Result<(), sqlx::Error> {

@@ -129,13 +129,17 @@ async fn check_chain(connection: &mut SqliteConnection, names: &Names) -> Result
     }
 }
 
-/// Reads all once-keys.
+/// Reads all once-keys, and looks for the places of those that should have one.
 async fn check_once(connection: &mut SqliteConnection) -> Result<(), Error> {
-    let sql = format!("SELECT {ONCE_COLUMNS} FROM once WHERE key > ?1 ORDER BY key LIMIT ?2");
-    let mut after = Vec::new();
+    let sql = format!(
+        "SELECT {ONCE_COLUMNS}, o.n, o.n <= (SELECT once_placed FROM meta WHERE id = 1) AND NOT EXISTS \
+            (SELECT 1 FROM once_places AS p WHERE p.name = o.name AND p.n = o.n) \
+         FROM once AS o WHERE o.n > ?1 ORDER BY o.n LIMIT ?2"
+    );
+    let mut after = 0;
     loop {
         let rows = sqlx::query(sqlx::AssertSqlSafe(sql.clone()))
-            .bind(after.as_slice())
+            .bind(after)
             .bind(ROWS_PER_PAGE)
             .fetch_all(&mut *connection)
             .await
@@ -143,9 +147,13 @@ async fn check_once(connection: &mut SqliteConnection) -> Result<(), Error> {
         let Some(last) = rows.last() else {
             return Ok(());
         };
-        after = decode_once(last)?.key.to_vec();
+        after = last.try_get(7).map_err(|_| Damage::Once)?;
         for row in &rows {
             decode_once(row)?;
+            let is_lost: bool = row.try_get_unchecked(8).map_err(|_| Damage::Once)?;
+            if is_lost {
+                return Err(Damage::Once.into());
+            }
         }
     }
 }

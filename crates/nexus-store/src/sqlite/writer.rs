@@ -15,6 +15,7 @@ use super::{
     head::read_head,
     lock::Lock,
     names::Names,
+    once::OnceKeys,
     prune,
     readers::Readers,
     sweep::Sweep,
@@ -36,6 +37,7 @@ pub struct SqliteBackend {
     readers: Arc<Readers>,
     ballast: Arc<Ballast>,
     checkpoints: Checkpoints,
+    once: OnceKeys,
     sweep: Sweep,
     /// Held as long as the log is.
     _lock: Lock,
@@ -47,6 +49,7 @@ impl SqliteBackend {
         connection: SqliteConnection,
         head: Head,
         names: Arc<Names>,
+        once: OnceKeys,
         readers: Arc<Readers>,
         clock: Clock,
         lock: Lock,
@@ -68,20 +71,24 @@ impl SqliteBackend {
             readers,
             ballast: Arc::new(ballast),
             checkpoints: Checkpoints::new(options.wal_bytes_max),
-            sweep: Sweep::new(clock),
+            sweep: Sweep::new(clock, once.waiting()),
+            once,
             _lock: lock,
         }
     }
 
     async fn load(&mut self, wanted: &Wanted) -> Result<Loaded, Cause> {
         let connection = self.connection.as_mut().ok_or_else(no_connection)?;
-        self.statements.load(connection, wanted).await
+        self.statements.load(connection, &self.once, wanted).await
     }
 
     /// Writes the plan up to, and without, the commit.
     async fn write(&mut self, plan: &Plan) -> Result<FreshNames, sqlx::Error> {
         let connection = self.connection.as_mut().ok_or_else(no_connection)?;
-        let fresh = self.statements.write(connection, &self.names, plan).await?;
+        let fresh = self
+            .statements
+            .write(connection, &self.names, &self.once, plan)
+            .await?;
         self.sweep.after(connection, plan).await?;
         Ok(fresh)
     }
@@ -89,13 +96,22 @@ impl SqliteBackend {
     /// Writes and commits the plan at once, if it is of the kind for which that can be done.
     async fn write_whole(&mut self, plan: &Plan) -> Result<bool, sqlx::Error> {
         let connection = self.connection.as_mut().ok_or_else(no_connection)?;
-        self.statements
-            .write_whole(connection, &self.names, plan)
-            .await
+        if self.sweep.is_due(plan) {
+            return Ok(false);
+        }
+        let whole = self
+            .statements
+            .write_whole(connection, &self.names, &self.once, plan)
+            .await?;
+        if whole {
+            self.sweep.passed(plan);
+        }
+        Ok(whole)
     }
 
     fn committed(&mut self, plan: &Plan) {
         self.head = plan.head;
+        self.once.committed(plan);
         self.checkpoints.wrote(plan);
     }
 
@@ -159,10 +175,13 @@ impl SqliteBackend {
             return Outcome::Unknown;
         };
         let absent = if plan.events.is_empty() {
-            self.statements
-                .is_absent(connection, plan)
-                .await
-                .unwrap_or(false)
+            // Keys of this very plan may be there, in rows that nobody heard of.
+            self.once.reload(connection).await.is_ok()
+                && self
+                    .statements
+                    .is_absent(connection, &self.once, plan)
+                    .await
+                    .unwrap_or(false)
         } else {
             read_head(connection)
                 .await
@@ -180,6 +199,7 @@ impl SqliteBackend {
         if let Some(connection) = self.connection.as_mut()
             && let Ok(head) = read_head(connection).await
             && self.names.reload(connection).await.is_ok()
+            && self.once.reload(connection).await.is_ok()
         {
             return Ok(head);
         }
@@ -196,6 +216,10 @@ impl SqliteBackend {
             .reload(&mut connection)
             .await
             .map_err(Error::database("read its topics"))?;
+        self.once
+            .reload(&mut connection)
+            .await
+            .map_err(Error::database("read its idempotency keys"))?;
         self.connection = Some(connection);
         Ok(head)
     }
@@ -283,7 +307,13 @@ impl Backend for SqliteBackend {
         let Some(connection) = self.connection.as_mut() else {
             return Ok(());
         };
-        let result = self.checkpoints.run_if_due(connection, &self.readers).await;
+        let result = match self.once.place(connection).await {
+            Ok(places) => {
+                self.checkpoints.placed(places);
+                self.checkpoints.run_if_due(connection, &self.readers).await
+            }
+            Err(error) => Err(error),
+        };
         match result {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -325,7 +355,7 @@ fn no_connection() -> sqlx::Error {
 
 #[cfg(test)]
 mod tests {
-    use nexus_core::{PatternSet, Random};
+    use nexus_core::{OnceEntry, OnceKey, Pages, PatternSet, Random, sha256};
 
     use super::*;
     use crate::Sqlite;
@@ -351,5 +381,74 @@ mod tests {
         backend.connection = None;
         backend.reopen().await.unwrap();
         assert_eq!(backend.names.matching(&patterns), None);
+    }
+
+    fn key(n: u64) -> OnceKey {
+        sha256(&n.to_le_bytes())[..16].try_into().unwrap()
+    }
+
+    async fn add_keys(backend: &mut SqliteBackend, numbers: std::ops::Range<u64>) {
+        let mut plan = Plan::nothing(backend.head);
+        plan.once = numbers
+            .map(|n| OnceEntry {
+                key: key(n),
+                fingerprint: Some([7; 32]),
+                range: Some((Seq::new(n), Seq::new(n))),
+                expires_us: None,
+            })
+            .collect();
+        backend.commit(&plan).await.unwrap();
+        backend.maintain().await.unwrap();
+    }
+
+    /// The numbers of the first `count` keys, as the writer and as readers find them.
+    async fn check_keys(backend: &mut SqliteBackend, pages: &impl Pages, count: u64) {
+        let wanted = Wanted {
+            once: (0..=count).map(key).collect(),
+            ..Wanted::default()
+        };
+        let (_, loaded) = backend.begin(&wanted).await.unwrap();
+        assert_eq!(loaded.once.len() as u64, count);
+        for n in [0, 1, count / 2, count - 1] {
+            let found = Pages::once(pages, &key(n)).await.unwrap().unwrap();
+            assert_eq!(found.range.unwrap().0, Seq::new(n));
+            assert_eq!(loaded.once[&key(n)], found);
+        }
+        assert_eq!(Pages::once(pages, &key(count)).await.unwrap(), None);
+    }
+
+    /// A key is found while its place is in memory, while it is being written, and after; and after a
+    /// restart at each of these moments.
+    #[tokio::test]
+    async fn keys_are_found_before_while_and_after_they_get_their_places() {
+        const PER_COMMIT: u64 = 100;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nexus-log.db");
+        let options = SqliteOptions::new(path.clone());
+        let opened = Sqlite::open(options, Clock::System, Random::system()).await;
+        let (mut backend, pages) = opened.unwrap();
+        backend.once.waiting_max = 1_500;
+        let mut count = 0;
+        let mut restarts_while_placing = 0;
+        while !backend.once.has_placed() || count % 5_000 != 0 {
+            add_keys(&mut backend, count..count + PER_COMMIT).await;
+            count += PER_COMMIT;
+            assert!(count < 1_000_000, "nothing was ever placed");
+            if count.is_multiple_of(700) {
+                check_keys(&mut backend, &pages, count).await;
+            }
+            if backend.once.is_placing() && restarts_while_placing < 3 {
+                restarts_while_placing += 1;
+                backend.reopen().await.unwrap();
+                check_keys(&mut backend, &pages, count).await;
+            }
+            // Those that sort need a thread.
+            tokio::task::yield_now().await;
+        }
+        check_keys(&mut backend, &pages, count).await;
+        backend.connection = None;
+        backend.reopen().await.unwrap();
+        check_keys(&mut backend, &pages, count).await;
+        Sqlite::verify(&path).await.unwrap();
     }
 }

@@ -1,0 +1,289 @@
+//! Idempotency keys: kept in the order they came, found by name.
+//!
+//! Names are hashes. A tree of them that grows with each commit would have one page written for each new
+//! key, sixteen times the bytes of the event that it came with: measured, a key then cost twice the event
+//! itself, and three times with ten million keys. So a commit only appends rows. Where they are is kept in
+//! memory until there are many, and then written in the order of the names, a little after each commit, so
+//! that a page takes several at once. After a restart, the rows that have no place yet are read again.
+
+use std::{collections::HashMap, sync::Arc};
+
+use nexus_core::{Cause, OnceEntry, OnceKey, Plan};
+use parking_lot::RwLock;
+use sqlx::{AssertSqlSafe, SqliteConnection};
+use tokio::task::JoinHandle;
+
+use super::{
+    rows::decode_once,
+    statements::{ByRows, arguments, bind, run},
+};
+
+/// So many rows wait for their places. In memory that is 7 MiB, and twice that while they are written.
+const WAITING_MAX: usize = 128 << 10;
+/// So many places are written in one transaction.
+const PLACES_PER_STEP: usize = 512;
+/// So many places are written for each new row, so that they are done long before as many wait again.
+const PLACES_PER_ROW: usize = 2;
+
+/// The rows whose places are only in memory. Shared with readers.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting(RwLock<Rows>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    new: HashMap<OnceKey, i64>,
+    /// Those that get their places now.
+    placing: HashMap<OnceKey, i64>,
+}
+
+impl Waiting {
+    /// The row of a key, if it has no place yet.
+    pub(crate) fn row(&self, key: &OnceKey) -> Option<i64> {
+        let rows = self.0.read();
+        rows.new.get(key).or_else(|| rows.placing.get(key)).copied()
+    }
+
+    /// A row that is gone.
+    pub(crate) fn forget(&self, key: &OnceKey, row: i64) {
+        let mut rows = self.0.write();
+        let Rows { new, placing } = &mut *rows;
+        for rows in [new, placing] {
+            if rows.get(key) == Some(&row) {
+                rows.remove(key);
+            }
+        }
+    }
+}
+
+/// The writer's side of the keys.
+#[derive(Debug)]
+pub(crate) struct OnceKeys {
+    waiting: Arc<Waiting>,
+    /// The last row.
+    last: i64,
+    /// The rows through here have their places.
+    placed: i64,
+    placing: Option<Placing>,
+    /// How many places may be written now.
+    allowance: usize,
+    pub(crate) waiting_max: usize,
+    by_row: ByRows,
+    by_name: ByRows,
+    place: Arc<str>,
+}
+
+/// Rows on their way to their places.
+#[derive(Debug)]
+struct Placing {
+    /// Name and row, in the order of the names; absent until they are sorted.
+    places: Option<Vec<(i64, i64)>>,
+    sorting: JoinHandle<Vec<(i64, i64)>>,
+    done: usize,
+    /// The last of the rows.
+    through: i64,
+}
+
+impl OnceKeys {
+    pub(crate) fn new() -> Self {
+        Self {
+            waiting: Arc::default(),
+            last: 0,
+            placed: 0,
+            placing: None,
+            allowance: 0,
+            waiting_max: WAITING_MAX,
+            by_row: ByRows::select_once_by_row(),
+            by_name: ByRows::select_once_by_name(),
+            place: ByRows::place_once(PLACES_PER_STEP),
+        }
+    }
+
+    /// The rows whose places are only in memory.
+    pub(crate) fn waiting(&self) -> Arc<Waiting> {
+        self.waiting.clone()
+    }
+
+    /// Reads which rows wait for their places: at the start, and after a failure.
+    pub(crate) async fn reload(
+        &mut self,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), sqlx::Error> {
+        let placed: i64 = sqlx::query_scalar("SELECT once_placed FROM meta WHERE id = 1")
+            .fetch_one(&mut *connection)
+            .await?;
+        let rows: Vec<(i64, i64, i64)> =
+            sqlx::query_as("SELECT n, name, name_rest FROM once WHERE n > ?1 ORDER BY n")
+                .bind(placed)
+                .fetch_all(connection)
+                .await?;
+        self.placed = placed;
+        // A number is not given twice while it may have a place.
+        self.last = rows.last().map_or(placed, |row| row.0);
+        self.placing = None;
+        let new = rows
+            .into_iter()
+            .map(|(n, name, rest)| (key_of(name, rest), n));
+        *self.waiting.0.write() = Rows {
+            new: new.collect(),
+            placing: HashMap::new(),
+        };
+        Ok(())
+    }
+
+    /// The number of the next row.
+    pub(crate) fn next(&self) -> i64 {
+        self.last + 1
+    }
+
+    /// Counts and remembers the keys of a plan that is committed.
+    pub(crate) fn committed(&mut self, plan: &Plan) {
+        if plan.once.is_empty() {
+            return;
+        }
+        let mut rows = self.waiting.0.write();
+        for entry in &plan.once {
+            self.last += 1;
+            rows.new.insert(entry.key, self.last);
+        }
+        self.allowance += plan.once.len() * PLACES_PER_ROW;
+    }
+
+    /// Whether some rows are on their way to their places.
+    #[cfg(test)]
+    pub(crate) fn is_placing(&self) -> bool {
+        let places = self
+            .placing
+            .as_ref()
+            .and_then(|placing| placing.places.as_ref());
+        places.is_some()
+    }
+
+    /// Whether some rows have their places.
+    #[cfg(test)]
+    pub(crate) fn has_placed(&self) -> bool {
+        self.placed > 0
+    }
+
+    /// What is known of some keys.
+    pub(crate) async fn load(
+        &self,
+        connection: &mut SqliteConnection,
+        keys: &[OnceKey],
+    ) -> Result<HashMap<OnceKey, OnceEntry>, Cause> {
+        let mut found = HashMap::new();
+        let (mut rows, mut names) = (Vec::new(), Vec::new());
+        for key in keys {
+            match self.waiting.row(key) {
+                Some(row) => rows.push(row),
+                None if self.placed > 0 => names.push(halves(key).0),
+                None => {}
+            }
+        }
+        for (statement, numbers) in [(&self.by_name, names), (&self.by_row, rows)] {
+            let mut left = numbers.as_slice();
+            while !left.is_empty() {
+                let (sql, count) = statement.next(left.len());
+                let (now, later) = left.split_at(count);
+                let mut arguments = arguments(count);
+                for number in now {
+                    bind(&mut arguments, *number)?;
+                }
+                let rows = sqlx::query_with(AssertSqlSafe(sql), arguments)
+                    .fetch_all(&mut *connection)
+                    .await?;
+                // In the order they came: of two with one key, the earlier one had expired.
+                for row in rows {
+                    let entry = decode_once(&row)?;
+                    found.insert(entry.key, entry);
+                }
+                left = later;
+            }
+        }
+        Ok(found)
+    }
+
+    /// Writes some places, if it is time; says how many.
+    pub(crate) async fn place(
+        &mut self,
+        connection: &mut SqliteConnection,
+    ) -> Result<usize, sqlx::Error> {
+        if self.placing.is_none() && !self.begin() {
+            self.allowance = 0;
+            return Ok(0);
+        }
+        let Some(placing) = &mut self.placing else {
+            return Ok(0);
+        };
+        if placing.places.is_none() && placing.sorting.is_finished() {
+            placing.places = (&mut placing.sorting).await.ok();
+        }
+        let Some(places) = &placing.places else {
+            return Ok(0);
+        };
+        let left = &places[placing.done..];
+        let step = left.len().min(PLACES_PER_STEP);
+        if self.allowance < step {
+            return Ok(0);
+        }
+        let is_last = step == left.len();
+        let placed = if is_last {
+            placing.through
+        } else {
+            self.placed
+        };
+        let mut arguments = arguments(1 + 2 * step);
+        bind(&mut arguments, placed)?;
+        for (name, row) in &left[..step] {
+            bind(&mut arguments, *name)?;
+            bind(&mut arguments, *row)?;
+        }
+        run(connection, self.place.clone(), arguments).await?;
+        self.allowance -= step;
+        placing.done += step;
+        if is_last {
+            self.placed = placed;
+            self.placing = None;
+            // Only now that they are found by their places.
+            self.waiting.0.write().placing = HashMap::new();
+        }
+        Ok(step)
+    }
+
+    /// Begins when many wait. They are sorted beside the writer, which would stand still for 10 ms.
+    fn begin(&mut self) -> bool {
+        let mut rows = self.waiting.0.write();
+        if rows.new.len() < self.waiting_max {
+            return false;
+        }
+        rows.placing = std::mem::take(&mut rows.new);
+        drop(rows);
+        let waiting = self.waiting.clone();
+        let sorting = tokio::task::spawn_blocking(move || {
+            let rows = waiting.0.read();
+            let places = rows.placing.iter();
+            let mut places: Vec<_> = places.map(|(key, row)| (halves(key).0, *row)).collect();
+            drop(rows);
+            places.sort_unstable();
+            places
+        });
+        self.placing = Some(Placing {
+            places: None,
+            sorting,
+            done: 0,
+            through: self.last,
+        });
+        true
+    }
+}
+
+/// A key as two numbers; the first is what it is found by.
+pub(crate) fn halves(key: &OnceKey) -> (i64, i64) {
+    let number = u128::from_be_bytes(*key);
+    ((number >> 64) as i64, number as i64)
+}
+
+/// The key of two numbers.
+pub(crate) fn key_of(name: i64, rest: i64) -> OnceKey {
+    let high = u128::from(name.cast_unsigned()) << 64;
+    (high | u128::from(rest.cast_unsigned())).to_be_bytes()
+}
