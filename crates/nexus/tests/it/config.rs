@@ -221,6 +221,28 @@ fn what_is_weak_is_a_warning_and_in_production_a_refusal() {
 }
 
 #[test]
+fn what_is_kept_is_limited_only_by_what_is_set() {
+    let place = Place::new(&[]);
+    let secret = ("NEXUS_SECRET", SECRET);
+    let kept = place.config(Mode::Serve, &[secret]).retention;
+    assert_eq!((kept.age_hours, kept.events, kept.bytes), (0, 0, 0));
+    let small = ("NEXUS__RETENTION__BYTES", "1000000");
+    let refused = place.refusals(Mode::Serve, &[secret, small]);
+    assert!(refused.contains("16777216 and more"), "{refused}");
+    let forced = [secret, ("NEXUS__RETENTION__FORCE", "true")];
+    let loaded = place.load(Mode::Serve, &forced).unwrap();
+    let warnings = lines(&loaded.warnings);
+    assert!(
+        warnings.contains("retention.force") || warnings.contains("RETENTION__FORCE"),
+        "{warnings}"
+    );
+    let limited = [forced[0], forced[1], ("NEXUS__RETENTION__AGE_HOURS", "720")];
+    let loaded = place.load(Mode::Serve, &limited).unwrap();
+    assert!(loaded.warnings.is_empty(), "{:?}", loaded.warnings);
+    assert_eq!(loaded.config.retention.age_hours, 720);
+}
+
+#[test]
 fn nodes_tokens_and_events_come_from_the_file() {
     let file = r#"
         [[nodes]]
