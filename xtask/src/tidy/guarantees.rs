@@ -84,12 +84,12 @@ fn named_test(promise: &str) -> Option<&str> {
     (!name.is_empty()).then_some(name)
 }
 
-/// The names of all functions that an attribute makes a test.
+/// The names of all functions that an attribute makes a test, and of those that a suite does.
 fn all_tests(tree: &Tree) -> HashSet<&str> {
     tree.files
         .iter()
         .filter(|file| file.code.is_some())
-        .flat_map(tests_of)
+        .flat_map(|file| tests_of(file).into_iter().chain(suite_of(&file.text)))
         .collect()
 }
 
@@ -112,6 +112,18 @@ fn tests_of(file: &File) -> Vec<&str> {
     found
 }
 
+/// The functions of a contract suite: its macro lists them, one a line, and makes a test of each.
+fn suite_of(text: &str) -> impl Iterator<Item = &str> {
+    let is_name = |line: &&str| {
+        !line.is_empty() && line.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    };
+    text.lines()
+        .map(str::trim)
+        .skip_while(|line| !line.contains("!(@each "))
+        .skip(1)
+        .take_while(is_name)
+}
+
 fn is_test_attribute(line: &str) -> bool {
     let Some(attribute) = line.strip_prefix("#[") else {
         return false;
@@ -123,6 +135,16 @@ fn is_test_attribute(line: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_suite_lists_is_a_test() {
+        let suite = "($subject:expr) => {\n    $crate::contract!(@each $subject;\n        one_holds\n        two_holds\n    );\n};\nfn other() {}\n";
+        assert_eq!(
+            suite_of(suite).collect::<Vec<_>>(),
+            ["one_holds", "two_holds"]
+        );
+        assert_eq!(suite_of("fn one_holds() {}").count(), 0);
+    }
 
     #[test]
     fn items_rows_and_continued_lines_are_promises() {
