@@ -1,8 +1,9 @@
-//! What a developer of Nexus runs: test, tidy, bench, coverage.
+//! What a developer of Nexus runs: test, tidy, bench, fuzz, coverage.
 
 mod bench;
 mod coverage;
 mod error;
+mod fuzz;
 mod process;
 mod setup;
 mod steps;
@@ -37,6 +38,8 @@ enum Task {
         #[command(subcommand)]
         bench: Option<bench::Bench>,
     },
+    /// Feed the parsers with random input.
+    Fuzz(fuzz::Options),
     /// Report which lines the tests run.
     Coverage,
 }
@@ -59,6 +62,7 @@ fn run(task: Task) -> Result<()> {
         Task::Test(options) => test::run_all(&workspace, options),
         Task::Tidy => tidy::run(&workspace.root),
         Task::Bench { bench } => bench::run(&workspace, bench),
+        Task::Fuzz(options) => fuzz::run_targets(&workspace, &options),
         Task::Coverage => coverage::report(&workspace),
     }
 }

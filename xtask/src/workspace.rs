@@ -40,6 +40,11 @@ impl Workspace {
         self.target.join("tools")
     }
 
+    /// Where what is instrumented is built, and what the fuzzer finds.
+    pub(crate) fn fuzz(&self) -> PathBuf {
+        self.target.join("fuzz")
+    }
+
     /// Where benchmarks keep their data: on the same disk as the workspace, because syncing is measured.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.target.join("bench")

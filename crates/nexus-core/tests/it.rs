@@ -6,6 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[path = "it/corpus.rs"]
+mod corpus;
 #[path = "it/cursor_model.rs"]
 mod cursor_model;
 #[path = "it/cursor_steps.rs"]

@@ -64,9 +64,9 @@ impl FilterError {
         }
     }
 
-    /// A mistake at a character of the text, counted from 0.
-    pub(crate) fn new(text: &str, at: usize, message: String) -> Self {
-        let before = text.chars().take(at);
+    /// A mistake at a byte of the text, counted from 0.
+    pub(crate) fn new(text: &str, at: usize, message: &str) -> Self {
+        let before = text.get(..at).unwrap_or_default().chars();
         let (line, column) = before.fold((1, 1), |(line, column), c| match c {
             '\n' => (line + 1, 1),
             _ => (line, column + 1),
@@ -78,18 +78,26 @@ impl FilterError {
         }
     }
 
-    /// The first mistake that the parser tells of.
+    /// The first mistake in the grammar; whatever else the parser tells follows from it, often without a
+    /// place. Only in a text that has none, the first of its other complaints.
     pub(crate) fn of_parser(errors: &cel::ParseErrors) -> Self {
-        let Some(first) = errors.errors.first() else {
+        const GRAMMAR: &str = "Syntax error: ";
+        let errors = &errors.errors;
+        let mistake = errors
+            .iter()
+            .find(|error| error.msg.starts_with(GRAMMAR))
+            .or_else(|| errors.iter().find(|error| error.pos.0 > 0))
+            .or_else(|| errors.first());
+        let Some(mistake) = mistake else {
             return Self::at_start("this cannot be read".to_owned());
         };
         let place = |number: isize| usize::try_from(number).unwrap_or(1).max(1);
-        let told = first.msg.as_str();
-        let message = told.strip_prefix("Syntax error: ").unwrap_or(told);
+        let told = mistake.msg.as_str();
+        let told = told.strip_prefix(GRAMMAR).unwrap_or(told);
         Self {
-            line: place(first.pos.0),
-            column: place(first.pos.1),
-            message: message.chars().take(MESSAGE_CHARS_MAX).collect(),
+            line: place(mistake.pos.0),
+            column: place(mistake.pos.1),
+            message: told.chars().take(MESSAGE_CHARS_MAX).collect(),
         }
     }
 }

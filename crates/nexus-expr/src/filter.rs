@@ -79,7 +79,7 @@ pub fn compile_filter_with(text: &str, catalogue: &Arc<Catalogue>) -> Result<Fil
     let (parsed, places) = parser
         .parse_with_source_info(text)
         .map_err(|errors| FilterError::of_parser(&errors))?;
-    let program = lower::lower(text, &parsed, &places)?;
+    let program = lower::lower(text, &parsed, &places, catalogue)?;
     let catalogue = Arc::clone(catalogue);
     Ok(Filter::new(text, move |event| {
         view::with(event, program.reads, |view| {

@@ -2,19 +2,21 @@
 
 use std::{cmp::Ordering, rc::Rc};
 
-use nexus_core::{Catalogue, Event, iso8601, parse_iso8601_us};
+use nexus_core::{Catalogue, Event, iso8601};
 
 use super::{
     FILTER_STEPS_MAX,
     node::{Comparison, Conversion, Each, Find, Node, Operator, Program, Quantifier, Variable},
     number::Number,
     tape::Place,
-    value::{Value, items},
+    value::{Value, items, read_time},
     view::View,
 };
 
-/// A step of `matches` looks at one byte: a pattern's state machine is slower than a comparison.
-const MATCH_STEPS_A_BYTE: u32 = 1;
+/// A pattern's state machine is slower than a comparison: it is charged a step for each byte.
+const MATCH_FACTOR: u32 = 16;
+/// What making a text costs, however short it is.
+const MADE_STEPS: u32 = 4;
 
 /// Whether the event meets the condition; not if finding out would cost more than the budget.
 pub(super) fn is_true(program: &Program, view: View<'_>, catalogue: &Catalogue) -> bool {
@@ -54,7 +56,13 @@ impl<'e> Run<'e> {
             Node::Number(number) => Value::Number(*number),
             Node::Text(text) => Value::Text(text),
             Node::Time(time_us) => Value::Time(*time_us),
-            Node::Variable(variable) => self.variable(*variable),
+            Node::Variable(variable) => {
+                let value = self.variable(*variable);
+                if matches!(value, Value::Made(_)) {
+                    self.spend(MADE_STEPS)?;
+                }
+                value
+            }
             Node::Item => self.item.clone(),
             Node::Member(object, name) => {
                 let object = self.eval(object)?;
@@ -108,12 +116,12 @@ impl<'e> Run<'e> {
             }
             Node::Matches(text, pattern) => {
                 let text = self.eval(text)?;
-                self.spend(text.weight().saturating_mul(16 * MATCH_STEPS_A_BYTE))?;
+                self.spend(text.weight().saturating_mul(MATCH_FACTOR))?;
                 Value::Bool(text.text().is_some_and(|text| pattern.is_match(text)))
             }
             Node::Convert(conversion, value) => {
                 let value = self.eval(value)?;
-                self.spend(value.weight())?;
+                self.spend(MADE_STEPS + value.weight())?;
                 convert(*conversion, &value)
             }
             Node::Each(each) => self.each(each)?,
@@ -372,7 +380,7 @@ fn convert<'e>(conversion: Conversion, value: &Value<'e>) -> Value<'e> {
             .and_then(Number::truncated)
             .map(|whole| Value::Number(Number::Int(whole))),
         (Conversion::Time, Value::Time(time_us)) => Some(Value::Time(*time_us)),
-        (Conversion::Time, _) => value.text().and_then(parse_iso8601_us).map(Value::Time),
+        (Conversion::Time, _) => value.text().and_then(read_time).map(Value::Time),
         (Conversion::Text, _) => None,
     };
     made.unwrap_or(Value::Absent)

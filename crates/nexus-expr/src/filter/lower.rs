@@ -7,12 +7,13 @@ use cel::{
     IdedExpr,
     common::ast::{CallExpr, Expr, LiteralValue, SourceInfo, operators},
 };
-use nexus_core::parse_iso8601_us;
+use nexus_core::{Catalogue, NameForm};
 
 use super::{
     FILTER_DEPTH_MAX, nesting,
     node::{Comparison, Node, Operator, Program, Reads, Variable},
     number::Number,
+    value::read_time,
 };
 use crate::FilterError;
 
@@ -21,10 +22,12 @@ pub(super) fn lower(
     text: &str,
     parsed: &IdedExpr,
     places: &SourceInfo,
+    catalogue: &Catalogue,
 ) -> Result<Program, FilterError> {
     let mut lowering = Lowering {
         text,
         places,
+        catalogue,
         reads: Reads::default(),
         item: None,
         depth: 0,
@@ -68,6 +71,7 @@ type Lowered = Result<(Node, Kind), FilterError>;
 struct Lowering<'t> {
     text: &'t str,
     places: &'t SourceInfo,
+    catalogue: &'t Catalogue,
     reads: Reads,
     /// The name of the item, inside of `exists` and its like.
     item: Option<&'t str>,
@@ -75,7 +79,7 @@ struct Lowering<'t> {
 }
 
 impl<'t> Lowering<'t> {
-    fn refuse(&self, at: &IdedExpr, message: impl Into<String>) -> FilterError {
+    fn refuse(&self, at: &IdedExpr, message: impl AsRef<str>) -> FilterError {
         let place = self
             .places
             .offset_for(at.id)
@@ -86,21 +90,15 @@ impl<'t> Lowering<'t> {
             Expr::Select(_) => place + 1,
             _ => place,
         };
-        FilterError::new(self.text, place, message.into())
+        FilterError::new(self.text, place, message.as_ref())
     }
 
     /// Where the name of a call begins whose parenthesis is at `place`; an operator is where it is.
     fn name_before(&self, place: usize, name: &str) -> usize {
-        let before: Vec<char> = self.text.chars().take(place).collect();
-        let end = before
-            .iter()
-            .rposition(|c| !c.is_whitespace())
-            .map_or(0, |last| last + 1);
-        let start = end.saturating_sub(name.chars().count());
-        if before[start..end].iter().copied().eq(name.chars()) {
-            start
-        } else {
-            place
+        let before = self.text.get(..place).unwrap_or_default();
+        match before.trim_end().strip_suffix(name) {
+            Some(rest) => rest.len(),
+            None => place,
         }
     }
 
@@ -236,7 +234,13 @@ impl<'t> Lowering<'t> {
                 Kind::Any,
             )),
             (operators::IN, [value, list]) => {
-                Ok((Node::In(self.boxed(value)?, self.boxed(list)?), Kind::Bool))
+                let (value, mut list) = (self.boxed(value)?, self.boxed(list)?);
+                if let Node::List(items) = &mut *list {
+                    items
+                        .iter_mut()
+                        .for_each(|item| self.call_alike(&value, item));
+                }
+                Ok((Node::In(value, list), Kind::Bool))
             }
             (name, [a, b]) => {
                 if let Some(comparison) = comparison(name) {
@@ -275,10 +279,31 @@ impl<'t> Lowering<'t> {
                 left = self.time_literal(a, left)?;
                 (left, right)
             }
-            _ => (left, right),
+            _ => {
+                if matches!(comparison, Comparison::Equal | Comparison::NotEqual) {
+                    self.call_alike(&left, &mut right);
+                    self.call_alike(&right, &mut left);
+                }
+                (left, right)
+            }
         };
         let (left, right) = (Box::new(compared.0), Box::new(compared.1));
         Ok((Node::Compare(comparison, left, right), Kind::Bool))
+    }
+
+    /// An event may be called by any of its names: where a topic or a name is compared with another name of
+    /// the same event, that is put in its place.
+    fn call_alike(&self, asked: &Node, text: &mut Node) {
+        let form = match asked {
+            Node::Variable(Variable::Topic) => NameForm::Topic,
+            Node::Variable(Variable::Name) => NameForm::Name,
+            _ => return,
+        };
+        if let Node::Text(name) = text
+            && let Ok(named) = self.catalogue.resolve(name)
+        {
+            *text = Node::Text(named.event_type.name_in(form).into());
+        }
     }
 
     /// A text that a time is compared with is read once; one that is no time is a mistake.
@@ -286,7 +311,7 @@ impl<'t> Lowering<'t> {
         let Node::Text(text) = &node else {
             return Ok(node);
         };
-        match parse_iso8601_us(text) {
+        match read_time(text) {
             Some(time_us) => Ok(Node::Time(time_us)),
             None => Err(self.refuse(expr, "write a time as \"2026-11-21T06:00:00Z\"")),
         }
@@ -303,7 +328,7 @@ impl<'t> Lowering<'t> {
         }
         let kind = match (operator, left_kind, right_kind) {
             (Operator::Add, Kind::Text, Kind::Text) => Kind::Text,
-            (Operator::Add, _, _) => Kind::Any,
+            (Operator::Add, Kind::Any | Kind::Text, Kind::Any | Kind::Text) => Kind::Any,
             _ => Kind::Number,
         };
         let node = Node::Calculate(operator, Box::new(left), Box::new(right));

@@ -28,8 +28,7 @@ pub(super) fn check(text: &str) -> Result<(), FilterError> {
             _ => {}
         }
         if open + choices > FILTER_DEPTH_MAX {
-            let place = text.get(..at).map_or(0, |before| before.chars().count());
-            return Err(FilterError::new(text, place, too_deep()));
+            return Err(FilterError::new(text, at, &too_deep()));
         }
         at += 1;
     }

@@ -82,7 +82,7 @@ impl<'e> Value<'e> {
     fn time_us(&self) -> Option<i64> {
         match self {
             Self::Time(time_us) => Some(*time_us),
-            _ => self.text().and_then(parse_iso8601_us),
+            _ => self.text().and_then(read_time),
         }
     }
 
@@ -104,6 +104,16 @@ impl<'e> Value<'e> {
             u32::try_from(text.len() / BYTES_A_STEP).unwrap_or(u32::MAX)
         })
     }
+}
+
+/// Longer texts are no time; they are not even looked at.
+const TIME_BYTES_MAX: usize = 64;
+
+/// Reads an RFC 3339 time into microseconds since 1970.
+pub(super) fn read_time(text: &str) -> Option<i64> {
+    (text.len() <= TIME_BYTES_MAX)
+        .then(|| parse_iso8601_us(text))
+        .flatten()
 }
 
 /// The items of a list, wherever it is.

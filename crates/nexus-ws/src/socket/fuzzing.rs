@@ -20,19 +20,16 @@ pub fn check_frames(input: &[u8]) {
     let message_bytes_max = 16 << (longest % 8);
     let whole = receive(bytes, message_bytes_max, usize::MAX);
     let pieces = receive(bytes, message_bytes_max, 1 + usize::from(*piece));
-    // Where a connection was broken, it depends on the pieces what was skipped behind that place.
-    let was_whole = whole.last() == Some(&Received::Gone);
-    assert_eq!(pieces.last() == Some(&Received::Gone), was_whole);
-    let kept = |received: &[Received]| -> Vec<String> {
-        let is_kept = |one: &&Received| match one {
-            Received::Text(_) | Received::Binary => true,
-            Received::TooLarge => was_whole,
-            _ => false,
-        };
-        let kept = received.iter().filter(is_kept);
-        kept.map(|one| format!("{one:?}")).collect()
-    };
-    assert_eq!(kept(&whole), kept(&pieces));
+    let is_whole = |received: &[Received]| received.last() == Some(&Received::Gone);
+    if is_whole(&whole) && is_whole(&pieces) {
+        assert_eq!(messages(&whole, true), messages(&pieces, true));
+    } else {
+        // What breaks a connection may come too late to be seen in one case: text that is not UTF-8 is
+        // excused in a message that is known to be too long. But nothing is heard differently before.
+        let (whole, pieces) = (messages(&whole, false), messages(&pieces, false));
+        let shorter = whole.len().min(pieces.len());
+        assert_eq!(whole[..shorter], pieces[..shorter]);
+    }
     for received in &whole {
         if let Received::Text(text) = received {
             assert!(text.len() <= message_bytes_max);
@@ -40,6 +37,16 @@ pub fn check_frames(input: &[u8]) {
             v1::check_message(text);
         }
     }
+}
+
+/// The messages among what was heard, with those that were skipped or without.
+fn messages(received: &[Received], with_skipped: bool) -> Vec<&Received> {
+    let is_message = |one: &&Received| match one {
+        Received::Text(_) | Received::Binary => true,
+        Received::TooLarge => with_skipped,
+        _ => false,
+    };
+    received.iter().filter(is_message).collect()
 }
 
 /// Everything that a connection hears, until its end.

@@ -1,0 +1,68 @@
+//! However hostile a filter and a payload are, what one evaluation may cost is bounded.
+
+use super::support::passes;
+
+/// About 128 Ki items in 256 KiB.
+fn ones() -> String {
+    format!("[{}1]", "1,".repeat(128 * 1024 - 2))
+}
+
+#[test]
+fn a_filter_that_would_cost_more_than_its_budget_is_false() {
+    let payload = format!(r#"{{"list":{},"n":1}}"#, ones());
+    // The first item decides, so that this is cheap in however large a list.
+    assert!(passes("payload.list.exists(i, i == 1)", &payload));
+    assert!(passes("payload.list.size() > 100000", &payload));
+    // All of them would have to be looked at.
+    for filter in [
+        "payload.list.all(i, i == 1)",
+        "!payload.list.exists(i, i == 2)",
+        "payload.list.all(i, i in payload.list)",
+        "payload.list.filter(i, i == 1).size() > 0",
+        "!(2 in payload.list)",
+        "payload.list == payload.list",
+        // The budget ends the whole filter, whatever stands beside.
+        "payload.list.all(i, i == 1) || payload.n == 1",
+    ] {
+        assert!(!passes(filter, &payload), "{filter}");
+    }
+}
+
+#[test]
+fn what_is_within_the_budget_is_found() {
+    let payload = format!(r#"{{"list":[{}2]}}"#, "1,".repeat(10_000));
+    for filter in [
+        "payload.list.exists(i, i == 2)",
+        "2 in payload.list",
+        "payload.list[10000] == 2",
+        "payload.list.filter(i, i == 1).size() == 10000",
+        "payload.list == payload.list",
+    ] {
+        assert!(passes(filter, &payload), "{filter}");
+    }
+}
+
+#[test]
+fn long_texts_are_charged_by_their_length() {
+    let text = format!("{}b", "a".repeat(200 * 1024));
+    let payload = format!(r#"{{"text":"{text}","list":["x","y"]}}"#);
+    assert!(passes("payload.text.endsWith('b')", &payload));
+    assert!(passes(
+        "payload.text.contains('ab') && payload.text == payload.text",
+        &payload
+    ));
+    // Doubled again and again, it would be gigabytes.
+    let doubled = vec!["payload.text"; 25].join("+");
+    assert!(!passes(&format!("size({doubled}) > 0"), &payload));
+    assert!(!passes("payload.text.matches('(a|ab|b)*c')", &payload));
+}
+
+#[test]
+fn a_payload_as_deep_as_any_is_compared() {
+    let deep = format!("{}1{}", "[".repeat(60), "]".repeat(60));
+    let payload = format!(r#"{{"a":{deep},"b":{deep},"c":[{deep}]}}"#);
+    assert!(passes(
+        "payload.a == payload.b && payload.a != payload.c",
+        &payload
+    ));
+}
