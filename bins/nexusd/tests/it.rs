@@ -19,5 +19,7 @@ mod disk;
 mod flow;
 #[path = "it/integration_docs.rs"]
 mod integration_docs;
+#[path = "it/retention.rs"]
+mod retention;
 #[path = "it/support.rs"]
 mod support;
