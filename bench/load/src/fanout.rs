@@ -71,37 +71,39 @@ impl Shared {
         self.moved.notify_waiters();
     }
 
-    /// The readers that look at events are the first of each topic.
+    /// The first reader looks at events. With several topics all do: a reader that is told of positions
+    /// between its events gets other bytes than its neighbours.
     fn looks(&self, reader: usize) -> bool {
-        reader < self.topics
+        reader == 0 || self.topics > 1
     }
 
     /// How many events the slowest reader has still to get. One that counts bytes is compared with the
-    /// one of its topic that looks.
+    /// first.
     fn behind(&self) -> u64 {
-        let mut seen = 0;
-        let mut lag = 0;
-        for (index, reader) in self.readers.iter().enumerate() {
+        let topics = self.topics as u64;
+        let first = &self.readers[0];
+        let event_bytes = first.bytes.get() / first.events.get().max(1);
+        let lag = |(index, reader): (usize, &Progress)| {
             if self.looks(index) {
-                seen += reader.events.get();
-                continue;
+                let wanted = self.published.get() / topics;
+                wanted.saturating_sub(reader.events.get()) * topics
+            } else {
+                let missing = first.bytes.get().saturating_sub(reader.bytes.get());
+                missing / event_bytes.max(1)
             }
-            let first = &self.readers[index % self.topics];
-            let event_bytes = first.bytes.get() / first.events.get().max(1);
-            let missing = first.bytes.get().saturating_sub(reader.bytes.get());
-            lag = lag.max(missing / event_bytes.max(1) * self.topics as u64);
-        }
-        self.published.get().saturating_sub(seen).max(lag)
+        };
+        self.readers.iter().enumerate().map(lag).max().unwrap_or(0)
     }
 
     fn is_drained(&self) -> bool {
-        let seen: u64 = (0..self.topics)
-            .map(|index| self.readers[index].events.get())
-            .sum();
-        let same = |(index, reader): (usize, &Progress)| {
-            reader.bytes.get() == self.readers[index % self.topics].bytes.get()
-        };
-        seen == self.answered.get() && self.readers.iter().enumerate().all(same)
+        let first = &self.readers[0];
+        let looked: u64 = self.readers.iter().map(|reader| reader.events.get()).sum();
+        if self.topics > 1 {
+            // Every event goes to the readers of its topic, which are equally many.
+            return looked == self.answered.get() * (self.readers.len() / self.topics) as u64;
+        }
+        let same = |reader: &Progress| reader.bytes.get() == first.bytes.get();
+        looked == self.answered.get() && self.readers.iter().all(same)
     }
 }
 

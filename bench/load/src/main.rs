@@ -188,6 +188,10 @@ fn run(load: Load) -> io::Result<()> {
             topics,
         } => {
             target.check(readers)?;
+            if readers % topics.max(1) != 0 {
+                let what = "each topic must have equally many readers";
+                return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+            }
             let options = fanout::Options {
                 server: target.server(topics),
                 readers,

@@ -41,7 +41,7 @@ impl Peer {
             .env("LOG_LEVEL", "warn")
             // The benchmarks name their own topics, and open more sockets than the default allows.
             .env("NEXUS__EVENTS__OPEN", "true")
-            .env("NEXUS__LIMITS__CONNECTIONS", "20000");
+            .env("NEXUS__LIMITS__CONNECTIONS", "12000");
         for limit in [
             "ANONYMOUS_REQUESTS_PER_SECOND",
             "ADDRESS_REQUESTS_PER_SECOND",
