@@ -58,10 +58,13 @@ fn curl_follows_a_stream_and_goes_on_after_a_restart() {
     assert_eq!(told.len(), 2, "{told:?}");
     assert_eq!(told[0]["payload"]["amount"], 11);
     assert_eq!(told[0]["position"], seen);
-    assert_eq!(
-        (&told[1]["code"], &told[1]["position"]),
-        (&json!(4012), &json!(seen))
-    );
+    assert_eq!(told[1]["code"], 4012);
+    // What reactions published meanwhile is not for this reader, and moves it on all the same.
+    let seq = |position: &Value| {
+        let (_, seq) = position.as_str().unwrap().split_once('-').unwrap();
+        seq.parse::<u64>().unwrap()
+    };
+    assert!(seq(&told[1]["position"]) >= seq(&told[0]["position"]));
     let (status, options, folder) = daemon.end();
     assert!(status.success(), "{status}");
 

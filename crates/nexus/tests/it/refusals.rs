@@ -29,7 +29,10 @@ const HANDSHAKE: [(&str, &str); 4] = [
 ];
 
 fn headers<'a>(route: &Served, more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
-    let handshake = if route.access == Access::Stream {
+    // A socket of face v1 opens first and hears then who it is; without an upgrade the same path gives
+    // server-sent events, and asks at once.
+    let is_v1 = route.path.ends_with("/stream");
+    let handshake = if route.access == Access::Stream && !is_v1 {
         &HANDSHAKE[..]
     } else {
         &[]
@@ -101,7 +104,8 @@ async fn what_http_refuses_is_refused_on_every_route() {
             async move { ask(address, &request).await }
         };
 
-        let answer = send(request("DELETE", &path, &[], b"")).await;
+        // No route takes it.
+        let answer = send(request("PUT", &path, &[], b"")).await;
         expect(&answer, &tell("wrong method"), 405, "method-not-allowed");
         assert!(
             answer
@@ -326,7 +330,9 @@ async fn bad_bodies_are_refused_on_every_route_that_takes_one() {
             b"{\"event\":\"PAYMENT_RECEIVED\",\0\"payload\":{}}",
         ),
     ];
-    for route in nexus.routes.iter().filter(|route| is_post(route)) {
+    // What is posted to set a cookie has no body: the token is all.
+    let takes_body = |route: &&Served| is_post(route) && route.access != Access::Read;
+    for route in nexus.routes.iter().filter(takes_body) {
         let path = path(route);
         let is_mapped = !route.path.contains("{node}");
         let is_v1 = path.starts_with("/api/v1");
