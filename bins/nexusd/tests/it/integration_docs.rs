@@ -547,6 +547,16 @@ fn the_configuration_example_passes_check() {
 }
 
 #[test]
+fn the_retention_example_passes_check() {
+    let example = Example::new("retention.toml");
+    let file = example.file();
+    let arguments = ["check", "--config", file.to_str().unwrap()];
+    let mut command = nexusd(example.folder.path(), &arguments);
+    let (status, _, stderr) = Process::run(command.env("NEXUS_SECRET", SECRET));
+    assert!(status.success(), "{stderr}");
+}
+
+#[test]
 fn every_payload_of_the_reference_fits_its_schema() {
     let examples = blocks(REFERENCE, "event");
     for event in ProtocolEvent::ALL {
