@@ -15,6 +15,8 @@ mod crash;
 mod dev;
 #[path = "it/disk.rs"]
 mod disk;
+#[path = "it/event_streams.rs"]
+mod event_streams;
 #[path = "it/flow.rs"]
 mod flow;
 #[path = "it/integration_docs.rs"]
