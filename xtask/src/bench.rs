@@ -73,5 +73,14 @@ pub(crate) fn can_run(workspace: &Workspace) -> bool {
 
 /// Runs every benchmark for seconds with what is built already, so that it is known to work.
 pub(crate) fn smoke(workspace: &Workspace) -> Result<()> {
-    ingest::smoke(workspace)
+    ingest::smoke(workspace)?;
+    let all = [
+        batch::BENCHMARK,
+        fanout::BENCHMARK,
+        latency::BENCHMARK,
+        memory::BENCHMARK,
+        growth::BENCHMARK,
+    ];
+    all.iter()
+        .try_for_each(|benchmark| benchmark.smoke(workspace))
 }
