@@ -4,11 +4,14 @@
 //! answer, so that is an event too: `nexus.published` when one is kept, `nexus.refused` when it is not.
 
 use std::{
+    borrow::Cow,
     sync::Arc,
     task::{Context, Poll},
 };
 
-use nexus_core::{Error, Position, RawObject, Receipt, Scope, Start, iso8601, read_cloud_event};
+use nexus_core::{
+    Command, Position, Principal, RawObject, Receipt, Scope, Start, iso8601, read_cloud_event,
+};
 use serde::Serialize;
 
 use crate::{
@@ -99,32 +102,43 @@ impl CloudEvents {
         }
     }
 
-    fn publish(
-        &mut self,
-        text: &str,
-        link: &mut Link,
-        context: &mut Context<'_>,
-    ) -> Result<(), (Option<String>, Refusal)> {
-        let refused = |error: Error| (None, Refusal::of(&error));
-        let Some(object) = RawObject::parse(text.as_bytes()).map_err(refused)? else {
-            let refusal = Refusal::new("malformed-json", "a message is a JSON object");
-            return Err((None, refusal));
+    /// Begins to publish what a message says.
+    fn take(&mut self, text: &str, link: &mut Link, context: &mut Context<'_>) {
+        let object = match RawObject::parse(text.as_bytes()) {
+            Ok(Some(object)) => object,
+            Ok(None) => {
+                let refusal = Refusal::new("malformed-json", "a message is a JSON object");
+                return self.refuse(None, &refusal, link);
+            }
+            Err(error) => return self.refuse(None, &Refusal::of(&error), link),
         };
         let id = object.text("id").ok().flatten();
         let id = id.filter(|id| id.len() <= ID_BYTES_MAX);
-        let id = id.map(|id| id.into_owned());
+        let id = id.map(Cow::into_owned);
+        match self.command(text, &object, link) {
+            Ok((principal, command)) => {
+                let log = &self.shared.log;
+                self.publishes.begin(log, principal, command, id, context);
+            }
+            Err(refusal) => self.refuse(id.as_deref(), &refusal, link),
+        }
+    }
+
+    fn command(
+        &self,
+        text: &str,
+        object: &RawObject<'_>,
+        link: &mut Link,
+    ) -> Result<(Principal, Command), Refusal> {
         let principal = link.renewed();
-        let principal = principal.map_err(|error| (id.clone(), Refusal::of_auth(&error)))?;
-        publishing::admit(&self.shared.options, principal.source())
-            .map_err(|refusal| (id.clone(), refusal))?;
-        let catalogue = self.shared.log.catalogue();
-        let mut event = read_cloud_event(&object, &catalogue)
-            .map_err(|error| (id.clone(), Refusal::of(&error)))?;
-        self.origin.add_to(&mut event.causes);
+        let principal = principal.map_err(|error| Refusal::of_auth(&error))?;
+        publishing::admit(&self.shared.options, principal.source())?;
         let log = &self.shared.log;
+        let event = read_cloud_event(object, &log.catalogue());
+        let mut event = event.map_err(|error| Refusal::of(&error))?;
+        self.origin.add_to(&mut event.causes);
         let command = publishing::command(log, principal.source(), event, None, text);
-        self.publishes.begin(log, principal, command, id, context);
-        Ok(())
+        Ok((principal, command))
     }
 
     fn published(&mut self, id: Option<&str>, receipt: &Receipt, link: &mut Link) {
@@ -197,10 +211,7 @@ impl Face for CloudEvents {
 
     fn receive(&mut self, message: Message<'_>, link: &mut Link, context: &mut Context<'_>) {
         let refusal = match message {
-            Message::Text(text) => match self.publish(text, link, context) {
-                Ok(()) => return,
-                Err((id, refusal)) => return self.refuse(id.as_deref(), &refusal, link),
-            },
+            Message::Text(text) => return self.take(text, link, context),
             Message::Binary => Refusal::new("malformed-json", "a message is a text frame"),
             Message::TooLarge => Refusal::new("too-large", "the message was skipped"),
             Message::TooFast => Refusal::new("rate-limited", "the message was skipped"),

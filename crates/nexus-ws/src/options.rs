@@ -7,7 +7,9 @@ use nexus_core::Source;
 /// How fast a source may publish: asked before each of its events, and says after how many seconds the next
 /// may come if this one may not.
 #[derive(Clone)]
-pub struct PublishLimit(Arc<dyn Fn(&Source) -> Result<(), u32> + Send + Sync>);
+pub struct PublishLimit(Arc<Take>);
+
+type Take = dyn Fn(&Source) -> Result<(), u32> + Send + Sync;
 
 impl PublishLimit {
     /// A limit that somebody else keeps, for all ways of publishing.

@@ -3,6 +3,7 @@
 
 mod chunk;
 mod closing;
+mod face;
 pub(crate) mod frame;
 #[cfg(any(test, feature = "fuzzing"))]
 pub mod fuzzing;
@@ -20,114 +21,22 @@ use std::{
 };
 
 use nexus_auth::Grant;
-use nexus_core::Principal;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     time::{Instant, Sleep, sleep_until},
 };
 use tokio_util::sync::{CancellationToken, WaitForCancellationFuture};
 
-pub(crate) use self::{chunk::Chunk, closing::Closing};
+pub(crate) use self::{
+    chunk::Chunk,
+    closing::Closing,
+    face::{Bounds, Face, Link, Message},
+};
 use self::{
     heartbeat::{Beat, Heartbeat, MessageRate},
     inbound::{Inbound, Received},
-    outbound::Outbound,
 };
-use crate::{
-    handle::{Seat, Shared},
-    signal::Notice,
-};
-
-/// A message of a client, or what is left of one.
-#[derive(Debug)]
-pub(crate) enum Message<'a> {
-    Text(&'a str),
-    /// Only text is spoken here.
-    Binary,
-    /// It was too long and was skipped.
-    TooLarge,
-    /// It came too soon after others and was skipped.
-    TooFast,
-}
-
-/// What clients of one kind are told, and what they may say.
-pub(crate) trait Face {
-    /// Goes on with what is under way, such as a subscription whose start is looked up. Says whether
-    /// anything came of it.
-    fn poll_work(&mut self, link: &mut Link, context: &mut Context<'_>) -> bool;
-
-    /// Whether it can take a message now.
-    fn takes_messages(&self, link: &Link) -> bool;
-
-    /// Takes a message.
-    fn receive(&mut self, message: Message<'_>, link: &mut Link, context: &mut Context<'_>);
-
-    /// Hands over what the log holds, as far ahead of the socket as it may be. Says whether anything was.
-    fn fill(&mut self, link: &mut Link, context: &mut Context<'_>) -> bool;
-
-    /// What was handed over and not taken is to be handed over again, because the client takes nothing.
-    fn give_back(&mut self, link: &mut Link);
-
-    /// The rules changed, and the client still may: with these rights now.
-    fn granted(&mut self, link: &mut Link);
-
-    /// Something else that concerns the face was told to the connection.
-    fn noticed(&mut self, notice: Notice, link: &mut Link) {
-        let _ = (notice, link);
-    }
-
-    /// When [`Face::on_time`] is due, at the latest.
-    fn due(&self) -> Option<Instant> {
-        None
-    }
-
-    /// Does what is due.
-    fn on_time(&mut self, now: Instant, link: &mut Link) {
-        let _ = (now, link);
-    }
-
-    /// Whether everything that it was asked for is answered: before that a draining server does not end it.
-    fn is_settled(&self) -> bool {
-        true
-    }
-
-    /// The connection ends. What was not sent is taken back, the last is said, nothing more is wanted. Gives
-    /// where the client goes on, if it was being sent events.
-    fn leave(&mut self, link: &mut Link) -> Option<nexus_core::Position>;
-}
-
-/// What a face has of its connection.
-pub(crate) struct Link {
-    pub(crate) seat: Seat,
-    /// Who the client is, once that is known.
-    pub(crate) grant: Option<Grant>,
-    pub(crate) outbound: Outbound,
-    /// Why the connection is to be closed.
-    ending: Option<Closing>,
-}
-
-impl Link {
-    pub(crate) fn shared(&self) -> &Shared {
-        &self.seat.edge.0.shared
-    }
-
-    /// Has the connection closed as soon as the face is done with what it is doing.
-    pub(crate) fn close(&mut self, closing: Closing) {
-        self.ending.get_or_insert(closing);
-    }
-
-    /// Who the client is and what it may, at this moment; closes the connection if it is nobody any more.
-    pub(crate) fn renewed(&mut self) -> Result<Principal, nexus_auth::Error> {
-        let grant = self.grant.as_ref().ok_or(nexus_auth::Error::Unauthorized)?;
-        match self.shared().auth.renew(grant) {
-            Ok(grant) => Ok(grant.principal),
-            Err(error) => {
-                self.close(Closing::Revoked);
-                Err(error)
-            }
-        }
-    }
-}
+use crate::{handle::Seat, signal::Notice};
 
 struct Connection<S, F> {
     socket: S,
@@ -144,13 +53,6 @@ struct Connection<S, F> {
     gave_back: bool,
     /// How many bytes it was last counted with.
     waiting: usize,
-}
-
-/// How a face wants its messages bounded.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Bounds {
-    pub(crate) message_bytes_max: usize,
-    pub(crate) messages_per_second_max: u32,
 }
 
 /// Serves a socket after its handshake, until it is closed.
@@ -173,12 +75,7 @@ pub(crate) async fn serve<S, F>(
         inbound: Inbound::new(bounds.message_bytes_max),
         rate: MessageRate::new(bounds.messages_per_second_max, now),
         heartbeat: Heartbeat::new(options.ping, options.pong, now),
-        link: Link {
-            seat,
-            grant,
-            outbound: Outbound::default(),
-            ending: None,
-        },
+        link: Link::new(seat, grant),
         closing: None,
         client_done: false,
         gave_back: false,

@@ -140,7 +140,8 @@ impl V1 {
         let reader = Reader::new(self.shared.clone(), signal, selection, start.position.seq);
         let answer = Answer::subscribed(&id, sub, start);
         link.outbound.answer(&answer.to_json());
-        let subscription = Subscription::new(id, sub, reader, count, starting.lease);
+        let lease = starting.lease;
+        let subscription = Subscription::new(id, sub, reader, count, lease, start.position);
         self.subscriptions.add(subscription);
         true
     }

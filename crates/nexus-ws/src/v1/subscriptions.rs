@@ -43,8 +43,8 @@ impl Subscription {
         reader: Reader,
         patterns: usize,
         lease: Option<Lease>,
+        start: Position,
     ) -> Self {
-        let told = reader.settled();
         let durable = lease.map(|lease| {
             Box::new(Durable {
                 lease,
@@ -57,7 +57,7 @@ impl Subscription {
             reader,
             patterns,
             durable,
-            told,
+            told: start.seq,
         }
     }
 

@@ -13,6 +13,9 @@ use crate::harness::{
     ADMIN_TOKEN, Client, Hub, ORIGIN, PATIENCE, STREAM_TOKEN, auth_options, token, until,
 };
 
+/// A target, headers, and the status they are answered with.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], u16);
+
 async fn status(hub: &Hub, target: &str, headers: &[(&str, &str)]) -> u16 {
     match Client::open(hub.address, hub.request(target, headers), None).await {
         Ok(_) => 101,
@@ -31,7 +34,7 @@ async fn the_handshake_says_who_may() {
     let hub = Hub::start().await;
     let bearer = format!("Bearer {STREAM_TOKEN}");
     let v1 = ("sec-websocket-protocol", PROTOCOL);
-    let cases: &[(&str, &[(&str, &str)], u16)] = &[
+    let cases: &[Case<'_>] = &[
         (PATH, &[("authorization", &bearer), v1], 101),
         ("/api/stream", &[("authorization", &bearer)], 101),
         (PATH, &[v1], 101),
