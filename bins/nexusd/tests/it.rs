@@ -23,5 +23,7 @@ mod flow;
 mod integration_docs;
 #[path = "it/retention.rs"]
 mod retention;
+#[path = "it/streams.rs"]
+mod streams;
 #[path = "it/support.rs"]
 mod support;

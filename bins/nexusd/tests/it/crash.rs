@@ -67,18 +67,23 @@ pub(crate) fn stop(daemon: Daemon) {
     assert_eq!(status.code(), Some(0), "{status}");
 }
 
+/// The seed of what a test leaves to chance: that of `NEXUS_TEST_SEED`.
+pub(crate) fn seed() -> u64 {
+    let seed = std::env::var("NEXUS_TEST_SEED");
+    let seed = seed.map_or(SEED, |seed| {
+        seed.parse().expect("NEXUS_TEST_SEED: a number")
+    });
+    println!("the moments are those of NEXUS_TEST_SEED={seed}");
+    seed
+}
+
 /// When to kill, counted from ready.
 struct Moments(Random);
 
 impl Moments {
     /// As `NEXUS_TEST_SEED` says.
     fn seeded() -> Self {
-        let seed = std::env::var("NEXUS_TEST_SEED");
-        let seed = seed.map_or(SEED, |seed| {
-            seed.parse().expect("NEXUS_TEST_SEED: a number")
-        });
-        println!("the moments are those of NEXUS_TEST_SEED={seed}");
-        Self(Random::seeded(seed))
+        Self(Random::seeded(seed()))
     }
 
     fn next(&mut self) -> Duration {
