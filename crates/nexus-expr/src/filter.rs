@@ -34,7 +34,7 @@ pub const FILTER_DEPTH_MAX: usize = 32;
 /// it looks at. A filter that would cost more is false for that event.
 pub const FILTER_STEPS_MAX: u32 = 100_000;
 /// A pattern of `matches` is compiled to at most this many bytes.
-pub const FILTER_PATTERN_BYTES_MAX: usize = 64 * 1024;
+pub const FILTER_PATTERN_BYTES_MAX: usize = 256 * 1024;
 
 /// Enough for the parser to come to the end of what it tells of one mistake.
 const RECOVERIES_MAX: u32 = 4;

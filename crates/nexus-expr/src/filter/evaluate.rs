@@ -13,8 +13,6 @@ use super::{
     view::View,
 };
 
-/// A pattern's state machine is slower than a comparison: it is charged a step for each byte.
-const MATCH_FACTOR: u32 = 16;
 /// What making a text costs, however short it is.
 const MADE_STEPS: u32 = 4;
 
@@ -46,6 +44,13 @@ impl<'e> Run<'e> {
     fn spend(&mut self, steps: u32) -> Result<()> {
         self.steps_left = self.steps_left.checked_sub(steps).ok_or(Spent)?;
         Ok(())
+    }
+
+    /// A value of the payload. A text is looked at to know that it is one.
+    fn see(&mut self, place: Place) -> Result<Value<'e>> {
+        let value = Value::of(self.view.at(place));
+        self.spend(value.weight())?;
+        Ok(value)
     }
 
     fn eval(&mut self, node: &'e Node) -> Result<Value<'e>> {
@@ -116,8 +121,12 @@ impl<'e> Run<'e> {
             }
             Node::Matches(text, pattern) => {
                 let text = self.eval(text)?;
-                self.spend(text.weight().saturating_mul(MATCH_FACTOR))?;
-                Value::Bool(text.text().is_some_and(|text| pattern.is_match(text)))
+                let Some(text) = text.text() else {
+                    return Ok(Value::Bool(false));
+                };
+                let bytes = u32::try_from(text.len()).unwrap_or(u32::MAX);
+                self.spend(bytes.saturating_mul(pattern.steps_a_byte))?;
+                Value::Bool(pattern.regex.is_match(text))
             }
             Node::Convert(conversion, value) => {
                 let value = self.eval(value)?;
@@ -160,7 +169,7 @@ impl<'e> Run<'e> {
         };
         let (found, looked_at) = self.view.member(*place, name);
         self.spend(looked_at / 4)?;
-        Ok(found.map_or(Value::Absent, |place| Value::of(self.view.at(place))))
+        found.map_or(Ok(Value::Absent), |place| self.see(place))
     }
 
     fn index(&mut self, list: &Value<'e>, index: &Value<'e>) -> Result<Value<'e>> {
@@ -184,7 +193,7 @@ impl<'e> Run<'e> {
                 }
                 self.spend(at / 4)?;
                 let item = tape.items(*place).nth(at as usize);
-                Ok(item.map_or(Value::Absent, |place| Value::of(self.view.at(place))))
+                item.map_or(Ok(Value::Absent), |place| self.see(place))
             }
             Value::List(items) => Ok(items.get(at as usize).cloned().unwrap_or(Value::Absent)),
             _ => Ok(Value::Absent),
@@ -213,7 +222,7 @@ impl<'e> Run<'e> {
 
     /// Equality by value. Recurses as deep as a payload is, which is bounded.
     fn is_equal(&mut self, a: &Value<'e>, b: &Value<'e>) -> Result<bool> {
-        self.spend(1 + a.weight().min(b.weight()))?;
+        self.spend(1 + a.weight().saturating_add(b.weight()))?;
         match (a, b) {
             (Value::Absent, Value::Absent) => Ok(true),
             (Value::Bool(a), Value::Bool(b)) => Ok(a == b),
@@ -269,7 +278,8 @@ impl<'e> Run<'e> {
         if let (Value::Object(place), Some(name)) = (&list, value.text()) {
             let (found, looked_at) = self.view.member(*place, name);
             self.spend(looked_at)?;
-            return Ok(found.is_some_and(|place| !Value::of(self.view.at(place)).is_absent()));
+            let value = found.map_or(Ok(Value::Absent), |place| self.see(place))?;
+            return Ok(!value.is_absent());
         }
         let Some(items) = items(self.view, &list) else {
             return Ok(false);
@@ -321,6 +331,7 @@ impl<'e> Run<'e> {
         let mut kept = Vec::new();
         let mut outcome = None;
         for item in items {
+            self.spend(item.weight())?;
             self.item = item;
             let is_match = self.eval(&each.condition)?.is_true();
             matching += u32::from(is_match);

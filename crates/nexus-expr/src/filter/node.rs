@@ -87,9 +87,17 @@ pub(super) enum Node {
     Calculate(Operator, Box<Node>, Box<Node>),
     Size(Box<Node>),
     Find(Find, Box<Node>, Box<Node>),
-    Matches(Box<Node>, Regex),
+    Matches(Box<Node>, Pattern),
     Convert(Conversion, Box<Node>),
     Each(Box<Each>),
+}
+
+/// A regular expression.
+#[derive(Debug)]
+pub(super) struct Pattern {
+    pub(super) regex: Regex,
+    /// What each byte that it looks at may cost.
+    pub(super) steps_a_byte: u32,
 }
 
 /// A call that looks at every item of a list.

@@ -54,6 +54,11 @@ fn long_texts_are_charged_by_their_length() {
     // Doubled again and again, it would be gigabytes.
     let doubled = vec!["payload.text"; 25].join("+");
     assert!(!passes(&format!("size({doubled}) > 0"), &payload));
+    // Each look at a text costs, also when little is done with it.
+    assert!(!passes(
+        "['x', 'y', 'x', 'y', 'x', 'y', 'x', 'y'].all(i, has(payload.text))",
+        &payload
+    ));
     assert!(!passes("payload.text.matches('(a|ab|b)*c')", &payload));
 }
 
@@ -65,4 +70,11 @@ fn a_payload_as_deep_as_any_is_compared() {
         "payload.a == payload.b && payload.a != payload.c",
         &payload
     ));
+}
+
+#[test]
+fn a_large_pattern_may_read_less_than_a_small_one() {
+    let payload = format!(r#"{{"text":"{}"}}"#, "ab".repeat(5 * 1024));
+    assert!(passes("payload.text.matches('b{2}|a(b|c)a')", &payload));
+    assert!(!passes("payload.text.matches('[ab]*a[ab]{200}')", &payload));
 }

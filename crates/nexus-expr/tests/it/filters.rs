@@ -228,6 +228,8 @@ fn texts() {
             true,
         ),
         ("payload.currency.matches('^x')", false),
+        (r"payload.exact.matches(r'^\d{1,12}\.\d{2}$')", true),
+        (r"'ana@example.org'.matches(r'^[\w.]+@\w+\.\w+$')", true),
         (
             "payload.currency < 'USD' && payload.currency >= 'BRL'",
             true,

@@ -4,19 +4,28 @@ use cel::{
     IdedExpr,
     common::ast::{CallExpr, Expr},
 };
-use regex::{Regex, RegexBuilder};
+use regex::RegexBuilder;
 
 use super::{Kind, Lowered, Lowering};
 use crate::{
     FilterError,
     filter::{
         FILTER_PATTERN_BYTES_MAX,
-        node::{Conversion, Each, Find, Node, Quantifier},
+        node::{Conversion, Each, Find, Node, Pattern, Quantifier},
     },
 };
 
 /// A pattern's groups stand at most this deep in each other.
 const PATTERN_DEPTH_MAX: u32 = 32;
+
+/// How large a pattern may be when compiled, and what it is then charged for each byte of text: at worst the
+/// time grows with both, some nanoseconds for each state and byte.
+const PATTERN_STEPS: [(usize, u32); 4] = [
+    (4 * 1024, 4),
+    (16 * 1024, 16),
+    (64 * 1024, 64),
+    (FILTER_PATTERN_BYTES_MAX, 128),
+];
 
 const FUNCTIONS: &str = "has, size, startsWith, endsWith, contains, matches, lowerAscii, upperAscii, \
      string, double, int, timestamp, exists, all, exists_one, filter, map";
@@ -119,21 +128,34 @@ impl<'t> Lowering<'t> {
     }
 
     /// A pattern is compiled here and never for an event, so it has to stand in the filter.
-    fn pattern(&mut self, expr: &'t IdedExpr) -> Result<Regex, FilterError> {
+    fn pattern(&mut self, expr: &'t IdedExpr) -> Result<Pattern, FilterError> {
         let (Node::Text(pattern), _) = self.lower(expr)? else {
             return Err(self.refuse(expr, "the pattern of matches() has to be written as a text"));
         };
-        RegexBuilder::new(&pattern)
-            .size_limit(FILTER_PATTERN_BYTES_MAX)
-            .dfa_size_limit(4 * FILTER_PATTERN_BYTES_MAX)
-            .nest_limit(PATTERN_DEPTH_MAX)
-            .build()
-            .map_err(|error| {
-                // What is wrong stands in the last line; those before it draw the place.
-                let told = error.to_string();
-                let last = told.lines().last().unwrap_or_default();
-                self.refuse(expr, format!("this is no pattern that can be used: {last}"))
-            })
+        let mut told = String::new();
+        for (bytes_max, steps_a_byte) in PATTERN_STEPS {
+            let compiled = RegexBuilder::new(&pattern)
+                .size_limit(bytes_max)
+                .dfa_size_limit(FILTER_PATTERN_BYTES_MAX)
+                .nest_limit(PATTERN_DEPTH_MAX)
+                .build();
+            match compiled {
+                Ok(regex) => {
+                    return Ok(Pattern {
+                        regex,
+                        steps_a_byte,
+                    });
+                }
+                Err(error @ regex::Error::CompiledTooBig(_)) => told = error.to_string(),
+                Err(error) => {
+                    told = error.to_string();
+                    break;
+                }
+            }
+        }
+        // What is wrong stands in the last line; those before it draw the place.
+        let last = told.lines().last().unwrap_or_default();
+        Err(self.refuse(expr, format!("this is no pattern that can be used: {last}")))
     }
 
     fn each(
