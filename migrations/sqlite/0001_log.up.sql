@@ -21,7 +21,8 @@ CREATE TABLE sources (
     name TEXT NOT NULL UNIQUE
 );
 
--- Erasing an event sets key, causes, payload and salt to NULL; its commitment keeps the chain whole.
+-- The commitment is the hash over salt, key, causes and payload, and only stored when they are not: erasing
+-- an event sets it, and them to NULL, so that the chain stays whole.
 -- `seal` covers the whole row, so that a page can be checked without its batch.
 CREATE TABLE events (
     seq        INTEGER PRIMARY KEY,
@@ -31,7 +32,7 @@ CREATE TABLE events (
     time_us    INTEGER NOT NULL,
     seal       INTEGER NOT NULL,
     salt       BLOB,
-    commitment BLOB    NOT NULL,
+    commitment BLOB,
     key        TEXT,
     causes     BLOB,
     payload    BLOB

@@ -219,6 +219,10 @@ impl<'de> Visitor<'de> for Strict {
             if names.is_repeated(&name, members.iter().map(|(name, _)| name.as_ref())) {
                 return Err(de::Error::custom("two members have the same name"));
             }
+            if members.is_empty() {
+                // Most objects that are not empty have a few members.
+                members.reserve_exact(8);
+            }
             members.push((name, map.next_value_seed(inner)?));
         }
         Ok(Json::Object(members))

@@ -22,7 +22,7 @@ enum Source {
     Seeded(u64),
 }
 
-const BLOCK_BYTES: usize = 1024;
+const BLOCK_BYTES: usize = 4096;
 
 impl Random {
     /// The operating system's generator.
@@ -55,8 +55,8 @@ impl Random {
                 block,
                 used,
             } => {
-                for byte in &mut bytes {
-                    if *used == BLOCK_BYTES {
+                for chunk in bytes.chunks_mut(BLOCK_BYTES) {
+                    if *used + chunk.len() > BLOCK_BYTES {
                         #[allow(
                             clippy::expect_used,
                             reason = "no randomness: nothing safe can follow"
@@ -66,9 +66,11 @@ impl Random {
                             .expect("the operating system gives random bytes");
                         *used = 0;
                     }
-                    // Taken out, so that no byte is ever given twice.
-                    *byte = std::mem::take(&mut block[*used]);
-                    *used += 1;
+                    let taken = &mut block[*used..*used + chunk.len()];
+                    chunk.copy_from_slice(taken);
+                    // So that no byte is ever given twice.
+                    taken.fill(0);
+                    *used += chunk.len();
                 }
             }
             Source::Seeded(state) => {

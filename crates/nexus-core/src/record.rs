@@ -229,16 +229,16 @@ impl Once {
     /// has spent 2^64 hashes to confuse only themselves.
     #[must_use]
     pub fn stored_key(&self) -> OnceKey {
-        let mut hash = ring::digest::Context::new(&ring::digest::SHA256);
+        let mut hash = crate::chain::Fields::new();
         let kind: &[u8] = match self.of {
             OnceOf::Fact => b"fact",
             OnceOf::Request { .. } => b"request",
         };
         for part in [kind, self.scope.as_bytes(), self.key.as_bytes()] {
-            crate::chain::field(&mut hash, part);
+            hash.field(part);
         }
         let mut key = [0; 16];
-        key.copy_from_slice(&hash.finish().as_ref()[..16]);
+        key.copy_from_slice(&hash.finish()[..16]);
         key
     }
 }

@@ -71,9 +71,8 @@ impl Sqlite {
         // What waits is read when the backend is first opened for writing.
         let once = OnceKeys::new();
         let pages = SqlitePages::new(readers.clone(), names.clone(), once.waiting());
-        let backend = SqliteBackend::new(
-            &options, connection, head, names, once, readers, clock, lock,
-        );
+        let shared = (names, once, readers);
+        let backend = SqliteBackend::new(&options, connection, head, shared, clock, lock);
         Ok((backend, pages))
     }
 

@@ -2,14 +2,12 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
+use futures_util::TryStreamExt;
 use nexus_core::{
     Event, EventPage, EventQuery, Fenced, Key, OnceEntry, OnceKey, Order, Pages, ReadError, Record,
     RecordQuery, RecordsBy, Seq, Source, Topic,
 };
-use sqlx::{
-    Arguments, AssertSqlSafe, Row, SqliteConnection,
-    sqlite::{SqliteArguments, SqliteRow},
-};
+use sqlx::{Arguments, AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteArguments};
 use uuid::Uuid;
 
 use super::{
@@ -18,8 +16,8 @@ use super::{
     page_query::{Form, PageStatements, Plan},
     readers::{Reader, Readers},
     rows::{
-        EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, StoredEvent, decode_once, decode_record,
-        from_column, to_column,
+        EVENT_COLUMNS, EVENT_COLUMNS_END, ONCE_COLUMNS, RECORD_COLUMNS, StoredEvent, decode_once,
+        decode_record, from_column, to_column,
     },
     schema,
 };
@@ -140,9 +138,8 @@ impl SqlitePages {
     async fn event(
         &self,
         connection: &mut SqliteConnection,
-        row: &SqliteRow,
+        event: StoredEvent,
     ) -> Result<Event, ReadError> {
-        let event = StoredEvent::decode(row)?;
         let topic: Option<Topic> = self.names.name(connection, event.topic).await?;
         let source: Option<Source> = self.names.name(connection, event.source).await?;
         let (Some(topic), Some(source)) = (topic, source) else {
@@ -212,21 +209,26 @@ impl SqlitePages {
                 }
                 Plan::Everything | Plan::Nothing => self.statements.everything(form),
             };
-            let rows = sqlx::query_with(AssertSqlSafe(sql), arguments)
-                .fetch_all(&mut *connection)
-                .await?;
-            let mut events = Vec::with_capacity(rows.len());
-            for row in &rows {
-                events.push(Arc::new(self.event(connection, row).await?));
+            // Decoded while the connection's thread reads on: a page takes as long as the slower of the two.
+            let mut rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch(&mut *connection);
+            let (mut stored, mut candidates) = (Vec::new(), 0_i64);
+            while let Some(row) = rows.try_next().await? {
+                candidates = row.try_get_unchecked(EVENT_COLUMNS_END)?;
+                stored.push(StoredEvent::decode(&row)?);
+            }
+            drop(rows);
+            let mut events = Vec::with_capacity(stored.len());
+            for event in stored {
+                events.push(Arc::new(self.event(connection, event).await?));
             }
             match query.order {
                 Order::Ascending => events.sort_by_key(|event| event.seq),
                 Order::Descending => events.sort_by_key(|event| Reverse(event.seq)),
             }
+            events.truncate(query.events_max.min(query.examined_max));
             let is_gapless = *plan == Plan::Everything && !form.is_narrowed;
             check_order(&events, query.order, &window, is_gapless)?;
-            let candidates: i64 = rows.first().map_or(Ok(0), |row| row.try_get(11))?;
-            let is_cut = usize::try_from(candidates)? > rows.len();
+            let is_cut = usize::try_from(candidates)? > events.len();
             let mut page = EventPage {
                 events,
                 reached: window.end(query.order),
@@ -275,7 +277,10 @@ impl Pages for SqlitePages {
                 .fetch_optional(&mut *connection)
                 .await?;
             match row {
-                Some(row) => Ok(Some(Arc::new(self.event(connection, &row).await?))),
+                Some(row) => {
+                    let event = StoredEvent::decode(&row)?;
+                    Ok(Some(Arc::new(self.event(connection, event).await?)))
+                }
                 None => Ok(None),
             }
         })

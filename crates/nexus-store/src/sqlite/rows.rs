@@ -13,7 +13,10 @@ use super::once::key_of;
 use crate::Damage;
 
 /// The columns of an event, in the order that [`StoredEvent::decode`] reads them.
-pub(crate) const EVENT_COLUMNS: &str = "e.seq, e.id, e.topic, e.source, e.time_us, e.seal, e.salt, e.commitment, e.key, e.causes, e.payload";
+pub(crate) const EVENT_COLUMNS: &str = "e.seq, e.id, e.topic, e.source, e.time_us, e.seal, \
+    CASE WHEN e.commitment IS NULL THEN e.salt ELSE e.commitment END, e.key, e.causes, e.payload";
+/// Where the first column behind these is.
+pub(crate) const EVENT_COLUMNS_END: usize = 10;
 /// The columns of a record, in the order that [`decode_record`] reads them.
 pub(crate) const RECORD_COLUMNS: &str =
     "r.key, r.owner, r.scope, r.state, r.due_us, r.revision, r.fence, r.body, r.seal";
@@ -58,7 +61,6 @@ pub(crate) struct StoredEvent {
 
 #[derive(Debug)]
 struct Content {
-    salt: [u8; 16],
     key: Option<Arc<str>>,
     causes: Bytes,
     payload: Bytes,
@@ -72,18 +74,22 @@ impl StoredEvent {
     }
 
     fn columns(row: &SqliteRow, seq: Seq) -> Option<Self> {
-        let salt: Option<&[u8]> = row.try_get_unchecked(6).ok()?;
-        let key: Option<&str> = row.try_get_unchecked(8).ok()?;
-        let causes: Option<&[u8]> = row.try_get_unchecked(9).ok()?;
-        let payload: Option<&[u8]> = row.try_get_unchecked(10).ok()?;
-        let content = match (salt, causes, payload) {
-            (Some(salt), Some(causes), Some(payload)) => Some(Content {
-                salt: salt.try_into().ok()?,
-                key: key.map(Into::into),
-                causes: Bytes::copy_from_slice(causes),
-                payload: Bytes::copy_from_slice(payload),
-            }),
-            (None, None, None) if key.is_none() => None,
+        // The salt, or the commitment of an event whose content was erased.
+        let secret: &[u8] = row.try_get_unchecked(6).ok()?;
+        let key: Option<&str> = row.try_get_unchecked(7).ok()?;
+        let causes: Option<&[u8]> = row.try_get_unchecked(8).ok()?;
+        let payload: Option<&[u8]> = row.try_get_unchecked(9).ok()?;
+        let (commitment, content) = match (causes, payload) {
+            (Some(causes), Some(payload)) => {
+                let content = Content {
+                    key: key.map(Into::into),
+                    causes: Bytes::copy_from_slice(causes),
+                    payload: Bytes::copy_from_slice(payload),
+                };
+                let salt = secret.try_into().ok()?;
+                (commitment(salt, key, causes, payload), Some(content))
+            }
+            (None, None) if key.is_none() => (secret.try_into().ok()?, None),
             _ => return None,
         };
         Some(Self {
@@ -93,7 +99,7 @@ impl StoredEvent {
             source: row.try_get_unchecked(3).ok()?,
             time_us: row.try_get_unchecked(4).ok()?,
             seal: row.try_get_unchecked(5).ok()?,
-            commitment: row.try_get_unchecked::<&[u8], _>(7).ok()?.try_into().ok()?,
+            commitment,
             content,
         })
     }
@@ -101,16 +107,7 @@ impl StoredEvent {
     /// Checks everything that was stored of the event; gives what it adds to its batch's hash.
     pub(crate) fn check(&self, topic: &Topic, source: &Source) -> Result<Digest, Damage> {
         let leaf = leaf(self.id, topic, source, &self.commitment);
-        let content_holds = self.content.as_ref().is_none_or(|content| {
-            let Content {
-                salt,
-                key,
-                causes,
-                payload,
-            } = content;
-            commitment(salt, key.as_deref(), causes, payload) == self.commitment
-        });
-        if content_holds && event_seal(&leaf, self.seq, self.time_us) == self.seal {
+        if event_seal(&leaf, self.seq, self.time_us) == self.seal {
             Ok(leaf)
         } else {
             Err(Damage::Event {

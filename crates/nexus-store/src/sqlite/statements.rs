@@ -148,12 +148,13 @@ pub(crate) const BEGIN_WITH_BATCH: &str =
     "BEGIN IMMEDIATE; INSERT INTO batches (last, first, time_us, hash) VALUES (?, ?, ?, ?)";
 /// A failed statement ends the transaction, and the connection with it: so SQLite need not keep what the
 /// statement changes, to undo it alone.
-const INSERT_EVENTS: &str = "INSERT OR ROLLBACK INTO events (seq,time_us,id,topic,source,seal,salt,commitment,key,causes,payload)";
+const INSERT_EVENTS: &str =
+    "INSERT OR ROLLBACK INTO events (seq,time_us,id,topic,source,seal,salt,key,causes,payload)";
 const PUT_ONCE: &str =
     "INSERT OR ROLLBACK INTO once (n,name,name_rest,fingerprint,first,last,expires_us,seal)";
 
 /// The columns of an event.
-pub(crate) const EVENT_COLUMNS: usize = 11;
+pub(crate) const EVENT_COLUMNS: usize = 10;
 /// The columns of a once-key.
 pub(crate) const ONCE_COLUMNS: usize = 8;
 /// The columns of a record.

@@ -315,7 +315,6 @@ fn bind_event(
     bind(arguments, ids.1)?;
     bind(arguments, event_seal(event.leaf(), seq, time_us))?;
     bind(arguments, event.salt().as_slice())?;
-    bind(arguments, event.commitment().as_slice())?;
     bind(arguments, event.key().cloned())?;
     bind(arguments, event.causes().to_vec())?;
     bind(arguments, event.payload().to_vec())

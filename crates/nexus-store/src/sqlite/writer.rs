@@ -48,9 +48,7 @@ impl SqliteBackend {
         options: &SqliteOptions,
         connection: SqliteConnection,
         head: Head,
-        names: Arc<Names>,
-        once: OnceKeys,
-        readers: Arc<Readers>,
+        (names, once, readers): (Arc<Names>, OnceKeys, Arc<Readers>),
         clock: Clock,
         lock: Lock,
     ) -> Self {

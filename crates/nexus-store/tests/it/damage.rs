@@ -62,7 +62,7 @@ async fn make(folder: &Path) -> Vec<Arc<Event>> {
     let (log, service) = open(folder).await;
     let service = tokio::spawn(service.run());
     for batch in 0..30 {
-        let events = (0..10).map(|n| event(&log, &format!("{batch}-{n}-{}", "x".repeat(100))));
+        let events = (0..10).map(|n| event(&log, &format!("{batch}-{n}-{}", "x".repeat(300))));
         let command = nexus_core::Command {
             events: events.collect(),
             ..nexus_core::Command::default()
