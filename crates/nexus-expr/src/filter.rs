@@ -35,6 +35,8 @@ pub const FILTER_DEPTH_MAX: usize = 32;
 pub const FILTER_STEPS_MAX: u32 = 100_000;
 /// A pattern of `matches` is compiled to at most this many bytes.
 pub const FILTER_PATTERN_BYTES_MAX: usize = 256 * 1024;
+/// A filter has at most this many patterns: a short text can stand for a large one.
+pub const FILTER_PATTERNS_MAX: usize = 8;
 
 /// Enough for the parser to come to the end of what it tells of one mistake.
 const RECOVERIES_MAX: u32 = 4;

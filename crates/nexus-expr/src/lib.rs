@@ -34,8 +34,8 @@ mod schema;
 
 pub use error::{Error, FilterError};
 pub use filter::{
-    FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_PATTERN_BYTES_MAX, FILTER_STEPS_MAX, compile_filter,
-    compile_filter_with,
+    FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_PATTERN_BYTES_MAX, FILTER_PATTERNS_MAX,
+    FILTER_STEPS_MAX, compile_filter, compile_filter_with,
 };
 pub use path::{PATH_NAMES_MAX, PayloadPath};
 pub use schema::{ALL_PROBLEMS_BYTES_MAX, PROBLEMS_MAX, Schema};

@@ -9,7 +9,7 @@ use super::{
     node::{Comparison, Conversion, Each, Find, Node, Operator, Program, Quantifier, Variable},
     number::Number,
     tape::Place,
-    value::{Value, items, read_time},
+    value::{Value, items, read_time, weight},
     view::View,
 };
 
@@ -167,9 +167,16 @@ impl<'e> Run<'e> {
         let Value::Object(place) = object else {
             return Ok(Value::Absent);
         };
-        let (found, looked_at) = self.view.member(*place, name);
-        self.spend(looked_at / 4)?;
+        let found = self.find(*place, name, 4)?;
         found.map_or(Ok(Value::Absent), |place| self.see(place))
+    }
+
+    /// A member of an object of the payload; so many short names are compared in a step, and a long one may
+    /// have to be read against each that is as long.
+    fn find(&mut self, object: Place, name: &str, names_a_step: u32) -> Result<Option<Place>> {
+        let (found, looked_at) = self.view.member(object, name);
+        self.spend(looked_at.saturating_mul(1 + weight(name)) / names_a_step)?;
+        Ok(found)
     }
 
     fn index(&mut self, list: &Value<'e>, index: &Value<'e>) -> Result<Value<'e>> {
@@ -250,9 +257,7 @@ impl<'e> Run<'e> {
         }
         for (name, value) in tape.members(a) {
             let name = Value::of(self.view.at(name));
-            let (other, looked_at) = self.view.member(b, name.text().unwrap_or_default());
-            self.spend(looked_at)?;
-            let Some(other) = other else {
+            let Some(other) = self.find(b, name.text().unwrap_or_default(), 1)? else {
                 return Ok(false);
             };
             let (value, other) = (self.view.at(value), self.view.at(other));
@@ -276,8 +281,7 @@ impl<'e> Run<'e> {
         }
         let list = self.eval(list)?;
         if let (Value::Object(place), Some(name)) = (&list, value.text()) {
-            let (found, looked_at) = self.view.member(*place, name);
-            self.spend(looked_at)?;
+            let found = self.find(*place, name, 1)?;
             let value = found.map_or(Ok(Value::Absent), |place| self.see(place))?;
             return Ok(!value.is_absent());
         }

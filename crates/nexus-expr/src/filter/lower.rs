@@ -30,6 +30,7 @@ pub(super) fn lower(
         catalogue,
         reads: Reads::default(),
         item: None,
+        patterns: 0,
         depth: 0,
     };
     let root = lowering.condition(parsed)?;
@@ -75,6 +76,8 @@ struct Lowering<'t> {
     reads: Reads,
     /// The name of the item, inside of `exists` and its like.
     item: Option<&'t str>,
+    /// How many patterns were compiled.
+    patterns: usize,
     depth: usize,
 }
 

@@ -99,11 +99,14 @@ impl<'e> Value<'e> {
 
     /// What comparing it costs, beyond the one step of the operator.
     pub(super) fn weight(&self) -> u32 {
-        const BYTES_A_STEP: usize = 16;
-        self.text().map_or(0, |text| {
-            u32::try_from(text.len() / BYTES_A_STEP).unwrap_or(u32::MAX)
-        })
+        self.text().map_or(0, weight)
     }
+}
+
+/// What reading a text costs.
+pub(super) fn weight(text: &str) -> u32 {
+    const BYTES_A_STEP: usize = 16;
+    u32::try_from(text.len() / BYTES_A_STEP).unwrap_or(u32::MAX)
 }
 
 /// Longer texts are no time; they are not even looked at.

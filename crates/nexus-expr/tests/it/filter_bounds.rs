@@ -62,6 +62,28 @@ fn long_texts_are_charged_by_their_length() {
     assert!(!passes("payload.text.matches('(a|ab|b)*c')", &payload));
 }
 
+/// Names that are as long as the one that is asked for, and differ from it only at their end.
+#[test]
+fn long_names_are_charged_by_their_length() {
+    let name = "n".repeat(2_000);
+    let members: Vec<String> = (10..60).map(|n| format!(r#""{name}{n}":1"#)).collect();
+    let payload = format!(
+        r#"{{"object":{{{}}},"list":[{}7]}}"#,
+        members.join(","),
+        "1,".repeat(300)
+    );
+    assert!(passes(&format!("payload.object.{name}59 == 1"), &payload));
+    for missing in [
+        format!("payload.object.{name}xx"),
+        format!("payload.object['{name}xx']"),
+        format!("'{name}xx' in payload.object"),
+    ] {
+        assert!(passes(&format!("{missing} || 7 in payload.list"), &payload));
+        let filter = format!("payload.list.exists(i, {missing} || i == 7)");
+        assert!(!passes(&filter, &payload), "{filter}");
+    }
+}
+
 #[test]
 fn a_payload_as_deep_as_any_is_compared() {
     let deep = format!("{}1{}", "[".repeat(60), "]".repeat(60));

@@ -1,7 +1,7 @@
 //! Mistakes in filters are told when they are made, with their place.
 
 use nexus_core::{Coded, Kind};
-use nexus_expr::{FILTER_BYTES_MAX, compile_filter};
+use nexus_expr::{FILTER_BYTES_MAX, FILTER_PATTERNS_MAX, compile_filter};
 
 #[track_caller]
 fn refused(filter: &str, line: usize, column: usize, part: &str) {
@@ -95,6 +95,9 @@ fn patterns_are_compiled_with_the_filter() {
         "backreferences are not supported",
     );
     refused("topic.matches('((a{1,500}){1,500}){1,500}')", 1, 15, "");
+    let many = |count: usize| vec!["topic.matches('a')"; count].join("&&");
+    assert!(compile_filter(&many(FILTER_PATTERNS_MAX)).is_ok());
+    refused(&many(FILTER_PATTERNS_MAX + 1), 1, 175, "at most 8 patterns");
 }
 
 #[test]

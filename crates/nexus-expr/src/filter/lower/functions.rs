@@ -10,7 +10,7 @@ use super::{Kind, Lowered, Lowering};
 use crate::{
     FilterError,
     filter::{
-        FILTER_PATTERN_BYTES_MAX,
+        FILTER_PATTERN_BYTES_MAX, FILTER_PATTERNS_MAX,
         node::{Conversion, Each, Find, Node, Pattern, Quantifier},
     },
 };
@@ -132,6 +132,11 @@ impl<'t> Lowering<'t> {
         let (Node::Text(pattern), _) = self.lower(expr)? else {
             return Err(self.refuse(expr, "the pattern of matches() has to be written as a text"));
         };
+        self.patterns += 1;
+        if self.patterns > FILTER_PATTERNS_MAX {
+            let what = format!("a filter has at most {FILTER_PATTERNS_MAX} patterns");
+            return Err(self.refuse(expr, what));
+        }
         let mut told = String::new();
         for (bytes_max, steps_a_byte) in PATTERN_STEPS {
             let compiled = RegexBuilder::new(&pattern)
