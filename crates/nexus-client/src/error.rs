@@ -188,6 +188,7 @@ fn kind_of(status: u16) -> Kind {
         StatusCode::METHOD_NOT_ALLOWED => Kind::MethodNotAllowed,
         StatusCode::REQUEST_TIMEOUT => Kind::Timeout,
         StatusCode::CONFLICT => Kind::Conflict,
+        StatusCode::GONE => Kind::Gone,
         StatusCode::PRECONDITION_FAILED => Kind::Stale,
         StatusCode::PRECONDITION_REQUIRED => Kind::PreconditionRequired,
         StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
@@ -222,6 +223,7 @@ mod tests {
                 ..Refusal::default()
             }))
         };
+        assert_eq!(refused(410).kind(), Kind::Gone);
         assert_eq!(refused(412).kind(), Kind::Stale);
         assert_eq!(refused(418).kind(), Kind::Malformed);
         assert_eq!(refused(502).kind(), Kind::Internal);

@@ -158,7 +158,7 @@ impl Coded for Error {
             | Self::InvalidEvent { .. }
             | Self::InvalidPayload { .. } => Kind::Malformed,
             Self::TooMany { .. } => Kind::Conflict,
-            Self::UnknownPosition { .. } | Self::Pruned { .. } => Kind::Stale,
+            Self::UnknownPosition { .. } | Self::Pruned { .. } => Kind::Gone,
             Self::NotPermitted { .. } => Kind::Forbidden,
             Self::TooLarge { .. } => Kind::TooLarge,
             Self::IdempotencyMismatch => Kind::Unprocessable,
@@ -221,7 +221,23 @@ impl Coded for Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Family, Key, Seq};
+    use crate::{Epoch, Family, Key, Seq};
+
+    #[test]
+    fn what_is_no_longer_there_is_gone_and_what_has_changed_is_stale() {
+        let position = Position {
+            epoch: Epoch::new(7),
+            seq: Seq::new(9),
+        };
+        let end = position;
+        let pruned = Error::Pruned { through: position };
+        for gone in [pruned, Error::UnknownPosition { position, end }] {
+            assert_eq!(gone.kind(), Kind::Gone, "{gone}");
+        }
+        let guard = Guard::LastSeq(Seq::new(9));
+        let found = None;
+        assert_eq!(Error::Refused { guard, found }.kind(), Kind::Stale);
+    }
 
     #[test]
     fn a_condition_that_does_not_hold_is_told_in_words() {

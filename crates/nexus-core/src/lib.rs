@@ -60,6 +60,7 @@ mod protocol_event;
 mod random;
 mod reactor;
 mod record;
+mod request_key;
 mod topic;
 mod wire;
 
@@ -93,6 +94,7 @@ pub use reactor::{
     RetrySchedule, SharedReactor,
 };
 pub use record::{Change, Family, Fence, Guard, Key, Once, OnceEntry, OnceKey, OnceOf, Record};
+pub use request_key::REQUEST_KEY_BYTES_MAX;
 pub use topic::{TOPIC_BYTES_MAX, TOPIC_SEGMENTS_MAX, Topic};
 pub use wire::{
     EVENT_ID_BYTES_MAX, is_traceparent, read_cloud_event, read_cloud_event_attributes, read_event,

@@ -37,6 +37,7 @@
 mod admission;
 mod call;
 mod connection;
+mod envelope;
 mod error;
 mod options;
 mod problem;

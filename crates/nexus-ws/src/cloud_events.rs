@@ -115,7 +115,7 @@ impl CloudEvents {
         let id = object.text("id").ok().flatten();
         let id = id.filter(|id| id.len() <= ID_BYTES_MAX);
         let id = id.map(Cow::into_owned);
-        match self.command(text, &object, link) {
+        match self.command(&object, link) {
             Ok((principal, command)) => {
                 let log = &self.shared.log;
                 self.publishes.begin(log, principal, command, id, context);
@@ -126,7 +126,6 @@ impl CloudEvents {
 
     fn command(
         &self,
-        text: &str,
         object: &RawObject<'_>,
         link: &mut Link,
     ) -> Result<(Principal, Command), Refusal> {
@@ -137,7 +136,7 @@ impl CloudEvents {
         let event = read_cloud_event(object, &log.catalogue());
         let mut event = event.map_err(|error| Refusal::of(&error))?;
         self.origin.add_to(&mut event.causes);
-        let command = publishing::command(log, principal.source(), event, None, text);
+        let command = publishing::command(log, principal.source(), event, None);
         Ok((principal, command))
     }
 

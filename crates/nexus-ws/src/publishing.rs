@@ -1,6 +1,7 @@
 //! Events on their way from a connection into the log: many at once, kept in the order they came.
 
 use std::{
+    slice,
     sync::Arc,
     task::{Context, Poll},
 };
@@ -9,12 +10,9 @@ use futures_util::{
     future::BoxFuture,
     stream::{FuturesUnordered, Stream},
 };
-use nexus_core::{Causes, Command, Error, Log, NewEvent, Once, Principal, Receipt, Source, sha256};
+use nexus_core::{Causes, Command, Error, Log, NewEvent, Once, Principal, Receipt, Source};
 
 use crate::{WsOptions, v1::Refusal};
-
-/// A request key is kept for a day.
-const KEY_LIFETIME_US: i64 = 86_400_000_000;
 
 /// Where a connection's events come from: what its upgrade said.
 #[derive(Debug, Clone)]
@@ -107,28 +105,9 @@ pub(crate) fn admit(options: &WsOptions, source: &Source) -> Result<(), Refusal>
 }
 
 /// One event, counted once if its sender gave it a name: a key of the request, else the event's own id.
-pub(crate) fn command(
-    log: &Log,
-    sender: &Source,
-    event: NewEvent,
-    idempotency_key: Option<&str>,
-    said: &str,
-) -> Command {
-    let once = |scope: &Source, key: &str| {
-        let expires_us = log.clock().now_us() + KEY_LIFETIME_US;
-        Once::request(scope, key, sha256(said.as_bytes()), expires_us)
-    };
-    let causes = &event.causes;
-    let once = match (idempotency_key, &causes.origin_id, &causes.origin_source) {
-        (Some(key), ..) => Some(once(sender, key)),
-        // Of CloudEvents, source and id are unique together. No source has a line break.
-        (None, Some(id), Some(source)) => Some(Once {
-            scope: format!("{sender}\n{source}").into(),
-            ..once(sender, id)
-        }),
-        (None, Some(id), None) => Some(once(sender, id)),
-        (None, None, _) => None,
-    };
+pub(crate) fn command(log: &Log, sender: &Source, event: NewEvent, key: Option<&str>) -> Command {
+    let now_us = log.clock().now_us();
+    let once = Once::of_events(sender, key, slice::from_ref(&event), now_us);
     Command {
         once,
         ..Command::event(event)

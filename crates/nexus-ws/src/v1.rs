@@ -177,13 +177,8 @@ impl V1 {
         let mut event = read_event(&publish.event, &catalogue).map_err(refused)?;
         self.origin.add_to(&mut event.causes);
         let key = publish.idempotency_key.as_deref();
-        let said: String = publish
-            .event
-            .members()
-            .flat_map(|(name, raw)| [name, "\n", raw, "\n"])
-            .collect();
         let log = &self.shared.log;
-        let command = publishing::command(log, principal.source(), event, key, &said);
+        let command = publishing::command(log, principal.source(), event, key);
         self.publishes
             .begin(log, principal, command, publish.reference, context);
         Ok(())

@@ -122,14 +122,7 @@ impl Log {
             guards,
             changes,
         } = command;
-        let events_max = shared.options.request_events_max;
-        if events.len() > events_max {
-            return Err(Error::TooLarge {
-                what: "request",
-                limit: events_max,
-                unit: "events",
-            });
-        }
+        self.check_count(events.len())?;
         let payload_bytes_max = shared.options.payload_bytes_max;
         let events = events
             .into_iter()
@@ -163,6 +156,22 @@ impl Log {
     pub fn check(&self, principal: &Principal, event: &NewEvent) -> Result<(), Error> {
         let payload_bytes_max = self.0.options.payload_bytes_max;
         event.judge(principal, payload_bytes_max).map(|_| ())
+    }
+
+    /// Makes the check of [`Log::submit`] on how many events a request has.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn check_count(&self, events: usize) -> Result<(), Error> {
+        let limit = self.0.options.request_events_max;
+        if events > limit {
+            return Err(Error::TooLarge {
+                what: "request",
+                limit,
+                unit: "events",
+            });
+        }
+        Ok(())
     }
 
     /// Publishes one event.

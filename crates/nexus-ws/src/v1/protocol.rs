@@ -3,14 +3,12 @@
 use std::sync::Arc;
 
 use nexus_auth::Secret;
-use nexus_core::{From, Json, Position, RawObject};
+use nexus_core::{From, Json, Position, REQUEST_KEY_BYTES_MAX, RawObject};
 
 use super::refusal::{About, Refusal};
 
 /// The id of a subscription, and a reference, have at most this many bytes.
 const ID_BYTES_MAX: usize = 64;
-/// An idempotency key has at most this many bytes.
-const KEY_BYTES_MAX: usize = 255;
 
 /// What a client says.
 #[derive(Debug)]
@@ -140,7 +138,7 @@ impl<'a> Members<'a> {
                 self.refuse("a publish needs a `ref`, so that its answer can be told apart")
             );
         };
-        let idempotency_key = self.optional_text("idempotency_key", KEY_BYTES_MAX)?;
+        let idempotency_key = self.optional_text("idempotency_key", REQUEST_KEY_BYTES_MAX)?;
         Ok(Request::Publish(Publish {
             reference,
             idempotency_key,

@@ -1,23 +1,12 @@
 //! What a request says beside its body: the key under which it counts once, and where its events come from.
 
 use http::{HeaderMap, HeaderName};
-use nexus_core::{Causes, Clock, Kind};
+use nexus_core::{Causes, Kind, REQUEST_KEY_BYTES_MAX};
 use nexus_http::{Call, Problem};
 
 pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const WEBHOOK_ID: HeaderName = HeaderName::from_static("webhook-id");
-
-/// A request key has at most this many bytes.
-const REQUEST_KEY_BYTES_MAX: usize = 255;
-
-/// A request key is kept for a day.
-const REQUEST_KEY_LIFETIME_US: i64 = 86_400_000_000;
-
-/// Until when a key that is used now is kept, in microseconds since 1970.
-pub(super) fn key_expires_us(clock: &Clock) -> i64 {
-    clock.now_us() + REQUEST_KEY_LIFETIME_US
-}
 
 /// The key under which the sender wants this request to count once: their own, else the id of the
 /// webhook.

@@ -129,6 +129,15 @@ async fn faults_are_told_up_to_a_bound() {
     let answer = post(&nexus, &[], json!(bad).to_string()).await;
     assert_eq!(pointers(&answer).len(), 100);
     assert_eq!(answer.body["errorsLeftOut"], 3 * 400 - 100);
+    // More than a request may have are not looked at one by one.
+    for (headers, body) in [
+        (&[LINES][..], "x\n".repeat(1_001)),
+        (&[], json!(vec![json!({}); 1_001]).to_string()),
+    ] {
+        let answer = post(&nexus, headers, body).await;
+        assert_eq!((answer.status, answer.code()), (413, "too-large"));
+        assert_eq!(answer.body.get("errors"), None);
+    }
     nexus.stop().await;
 }
 
@@ -259,6 +268,48 @@ fn with_id(mut event: Value, id: &str) -> Value {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_counts_once_whatever_door_the_event_comes_by() {
+    let nexus = start(&[]).await;
+    let vote = vote(0);
+    let payload = vote["payload"].to_string();
+    let neo = format!(r#"{{"event":"VOTE_CAST","payload":{payload}}}"#);
+    let bodies = [
+        format!(r#"{{"topic":"vote.cast","payload":{payload}}}"#),
+        format!(r#"{{ "payload": {payload}, "event": "FLUXX:VOTE_CAST" }}"#),
+        format!("[{neo}]"),
+    ];
+    let signed = |path, body: &str| {
+        let signature = sign(SECRET, body.as_bytes());
+        let (nexus, body) = (&nexus, body.to_owned());
+        async move {
+            let headers = [("X-Nexus-Signature", &*signature), ("Idempotency-Key", "k")];
+            send(nexus, "POST", path, &headers, body.as_bytes()).await
+        }
+    };
+    let first = signed("/events", &neo).await;
+    assert_eq!(first.status, 200, "{first:?}");
+    for body in bodies {
+        let again = signed("/api/v1/events", &body).await;
+        assert_eq!(again.status, 201, "{again:?}");
+        assert_eq!(again.header("idempotent-replayed"), Some("true"));
+        assert_eq!(
+            again.header("nexus-position"),
+            first.body["position"].as_str()
+        );
+    }
+    let other = neo.replace("for", "against");
+    for path in ["/events", "/api/v1/events"] {
+        let refused = signed(path, &other).await;
+        assert_eq!(
+            (refused.status, refused.code()),
+            (422, "idempotency-mismatch")
+        );
+    }
+    assert_eq!(count(&nexus, "vote.cast").await, 1);
+    nexus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_writers_that_expect_the_same_end_one_wins() {
     let nexus = start(&[]).await;
     let mut last = data(&post(&nexus, &[], vote(0).to_string()).await, 201)["seq"]
@@ -297,11 +348,12 @@ async fn of_two_writers_that_expect_the_same_end_one_wins() {
         post(&nexus, &other_epoch, vote(0).to_string()).await.code(),
         "stale"
     );
-    let nonsense = [("Nexus-Expected-Last-Sequence", "-1")];
-    assert_eq!(
-        post(&nexus, &nonsense, vote(0).to_string()).await.code(),
-        "invalid-request"
-    );
+    let signed = format!("+{last}");
+    for nonsense in ["-1", &signed, "1.0", ""] {
+        let headers = [("Nexus-Expected-Last-Sequence", nonsense)];
+        let answer = post(&nexus, &headers, vote(0).to_string()).await;
+        assert_eq!(answer.code(), "invalid-request", "{nonsense:?}");
+    }
     nexus.stop().await;
 }
 

@@ -107,6 +107,28 @@ async fn a_list_has_what_was_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_list_that_is_asked_for_in_letters_beyond_ascii_has_a_next_page() {
+    let nexus = start(&[]).await;
+    for n in 0..2 {
+        let mut keyed = vote(n);
+        keyed["key"] = json!("é🎉");
+        published(&nexus, keyed.to_string()).await;
+    }
+    let first = get(&nexus, "/api/v1/events?key=é🎉&limit=1").await;
+    let next = first.header("link").unwrap()[1..]
+        .split_once('>')
+        .unwrap()
+        .0;
+    assert!(
+        next.contains("?key=%C3%A9%F0%9F%8E%89&limit=1&cursor="),
+        "{next}"
+    );
+    let second = get(&nexus, next).await;
+    assert_eq!(seqs(&second), [seqs(&first)[0] + 1]);
+    nexus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_page_says_whether_there_is_more_and_where() {
     let nexus = start(&[]).await;
     five(&nexus).await;

@@ -98,6 +98,14 @@ async fn a_key_makes_it_count_once() {
         (&again["position"], &again["id"]),
         (&first["position"], &first["id"])
     );
+    // In whatever order its members are.
+    let turned = r#"{"payload":{"status":"idle"},"event":"STATUS_UPDATE","idempotency_key":"k-1","ref":5,"type":"publish"}"#;
+    client.send_text(turned).await;
+    let turned = client.next().await;
+    assert_eq!(
+        (&turned["ref"], &turned["replayed"]),
+        (&json!(5), &json!(true))
+    );
     client.send(&publish(3, "working")).await;
     let mismatch = client.next().await;
     assert_eq!(

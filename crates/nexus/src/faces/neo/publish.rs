@@ -1,6 +1,8 @@
 //! `POST /events`: one signed event in.
 
-use nexus_core::{Command, Kind, NewEvent, Once, Principal, RawObject, sha256};
+use std::slice;
+
+use nexus_core::{Command, Kind, NewEvent, Once, Principal, RawObject};
 use nexus_http::{Call, Problem};
 
 use super::{Answered, Neo, answer, object};
@@ -31,10 +33,12 @@ pub(super) async fn publish(
         causes: request::causes(call),
         ..NewEvent::new(named.event_type, call.body.slice_ref(payload.as_bytes()))
     };
-    let once = request::key(&call.headers)?.map(|key| {
-        let expires_us = request::key_expires_us(neo.log.clock());
-        Once::request(principal.source(), key, sha256(&call.body), expires_us)
-    });
+    let once = Once::of_events(
+        principal.source(),
+        request::key(&call.headers)?,
+        slice::from_ref(&event),
+        neo.log.clock().now_us(),
+    );
     let command = Command {
         once,
         ..Command::event(event)

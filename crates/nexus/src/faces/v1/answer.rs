@@ -1,37 +1,10 @@
-//! The envelope of the face, written by hand: what is in it is JSON already.
+//! What the face's answers have in common beside their envelope: where in the log something is, and what an
+//! event is called.
 
-use bytes::Bytes;
-use http::{HeaderName, HeaderValue, StatusCode};
-use nexus_core::{Catalogue, Clock, Event, Position, iso8601_ms};
-use nexus_http::Reply;
+use http::{HeaderName, HeaderValue};
+use nexus_core::{Catalogue, Event, Position};
 
 pub(super) const NEXUS_POSITION: HeaderName = HeaderName::from_static("nexus-position");
-
-const JSON: &str = "application/json";
-
-/// The longest part of an envelope that is not its data, rounded up.
-const ENVELOPE_BYTES: usize = 192;
-
-/// Wraps what `data` and `meta` write. What they write has to be JSON.
-pub(super) fn enveloped(
-    status: StatusCode,
-    clock: &Clock,
-    data_bytes: usize,
-    data: impl FnOnce(&mut Vec<u8>),
-    meta: Option<&str>,
-) -> Reply {
-    let mut body = Vec::with_capacity(ENVELOPE_BYTES + data_bytes);
-    body.extend_from_slice(b"{\"success\":true,\"data\":");
-    data(&mut body);
-    if let Some(meta) = meta {
-        body.extend_from_slice(b",\"meta\":");
-        body.extend_from_slice(meta.as_bytes());
-    }
-    body.extend_from_slice(b",\"timestamp\":\"");
-    body.extend_from_slice(iso8601_ms(clock.now_us()).as_bytes());
-    body.extend_from_slice(b"\"}");
-    Reply::bytes(status, JSON, Bytes::from(body))
-}
 
 /// A header that says where in the log something is.
 pub(super) fn position_header(position: Position) -> HeaderValue {

@@ -5,8 +5,8 @@
 
 use http::{HeaderName, header};
 use nexus_core::{
-    Catalogue, Digest, Error, Json, NewEvent, PayloadProblem, RawObject, read_cloud_event,
-    read_cloud_event_attributes, read_event, sha256,
+    Catalogue, Error, Json, NewEvent, PayloadProblem, RawObject, read_cloud_event,
+    read_cloud_event_attributes, read_event,
 };
 use nexus_http::Call;
 use serde_json::value::RawValue;
@@ -57,11 +57,18 @@ pub(super) struct Body<'c> {
 
 /// One event of a body, as it was sent.
 pub(super) struct Item<'c> {
-    /// Where it is in the body, as a JSON Pointer; of lines, those that are not empty are counted from 0.
-    pub(super) pointer: String,
+    /// Which of the list it is, counted from 0, where there is one; of lines, those that are not empty count.
+    index: Option<usize>,
     /// The line it stands on, counted from 1, where there are lines.
     pub(super) line: Option<usize>,
     text: &'c [u8],
+}
+
+impl Item<'_> {
+    /// Where it is in the body, as a JSON Pointer.
+    pub(super) fn pointer(&self) -> String {
+        self.index.map_or_else(String::new, |n| format!("/{n}"))
+    }
 }
 
 impl<'c> Body<'c> {
@@ -122,7 +129,7 @@ impl<'c> Body<'c> {
     pub(super) fn items(&self) -> Result<Vec<Item<'c>>, Error> {
         let body: &'c [u8] = &self.call.body;
         let whole = || Item {
-            pointer: String::new(),
+            index: None,
             line: None,
             text: body,
         };
@@ -131,7 +138,7 @@ impl<'c> Body<'c> {
             Form::Lines => lines(body)
                 .enumerate()
                 .map(|(n, (line, text))| Item {
-                    pointer: format!("/{n}"),
+                    index: Some(n),
                     line: Some(line),
                     text,
                 })
@@ -143,7 +150,7 @@ impl<'c> Body<'c> {
                         .into_iter()
                         .enumerate()
                         .map(|(n, item)| Item {
-                            pointer: format!("/{n}"),
+                            index: Some(n),
                             line: None,
                             text: item.get().as_bytes(),
                         })
@@ -203,25 +210,6 @@ impl<'c> Body<'c> {
             "datacontenttype" => header::CONTENT_TYPE.as_str().to_owned(),
             attribute => format!("ce-{attribute}"),
         })
-    }
-
-    /// What the request says, as a hash: a second request under the same key has to say the same.
-    pub(super) fn fingerprint(&self) -> Digest {
-        if self.form != Form::Headers {
-            return sha256(&self.call.body);
-        }
-        let mut attributes: Vec<_> = self.attributes().collect();
-        attributes.sort_unstable();
-        let mut said = Vec::new();
-        for (name, value) in attributes {
-            said.extend_from_slice(name.as_bytes());
-            said.push(b':');
-            said.extend_from_slice(value.as_bytes());
-            // No header has it.
-            said.push(b'\n');
-        }
-        said.extend_from_slice(&self.call.body);
-        sha256(&said)
     }
 
     fn event(&self, object: &RawObject<'_>, catalogue: &Catalogue) -> Result<NewEvent, Error> {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use nexus_core::{Error, Event, Kind, Position, Scope, write_event};
-use nexus_http::{Call, Problem};
+use nexus_http::{Call, Problem, Reply};
 use uuid::Uuid;
 
 use super::{Answered, V1, answer};
@@ -24,7 +24,7 @@ pub(super) async fn event(v1: &V1, call: &Call) -> Answered {
             write_event(out, position.epoch, &event, name);
         });
     };
-    let reply = answer::enveloped(StatusCode::OK, v1.log.clock(), event.weight(), data, None);
+    let reply = Reply::enveloped_raw(StatusCode::OK, v1.log.clock(), event.weight(), data, None);
     Ok(reply.header(answer::NEXUS_POSITION, answer::position_header(position)))
 }
 

@@ -36,6 +36,10 @@ pub(super) fn explain(
         Ok(items) => items,
         Err(whole) => return Problem::from(whole),
     };
+    // Nobody would read what is wrong with each of them, and it would be much work.
+    if let Err(too_many) = log.check_count(items.len()) {
+        return Problem::from(too_many);
+    }
     let mut faults = Faults::default();
     for item in &items {
         let checked = body
@@ -76,7 +80,7 @@ impl Faults {
                         } else {
                             &pointer
                         };
-                        let pointer = format!("{}{pointer}", item.pointer);
+                        let pointer = format!("{}{pointer}", item.pointer());
                         json!({ "pointer": pointer, "code": code, "detail": detail })
                     }
                 });
@@ -85,8 +89,8 @@ impl Faults {
         if self.first.is_none() {
             let place = match item.line {
                 Some(line) => format!("the event on line {line}: "),
-                None if item.pointer.is_empty() => String::new(),
-                None => format!("the event at {}: ", item.pointer),
+                None if body.is_one() => String::new(),
+                None => format!("the event at {}: ", item.pointer()),
             };
             self.first = Some((error, place));
         }

@@ -152,7 +152,7 @@ fn own_form(v1: &V1, events: &[Arc<Event>], meta: &str) -> Reply {
         });
     };
     let clock = v1.log.clock();
-    answer::enveloped(StatusCode::OK, clock, weight(events), write_all, Some(meta))
+    Reply::enveloped_raw(StatusCode::OK, clock, weight(events), write_all, Some(meta))
 }
 
 fn cloud_events(events: &[Arc<Event>]) -> Reply {
@@ -200,10 +200,17 @@ fn wants_cloud_events(headers: &HeaderMap) -> bool {
 fn link(call: &Call, next: PageCursor) -> Option<HeaderValue> {
     let mut query = String::new();
     for pair in call.uri.query().unwrap_or_default().split('&') {
-        if !pair.is_empty() && pair.split('=').next() != Some("cursor") {
-            query.push_str(pair);
-            query.push('&');
+        if pair.is_empty() || pair.split('=').next() == Some("cursor") {
+            continue;
         }
+        for byte in pair.bytes() {
+            // As it was sent, except that a header has no letters beyond ASCII.
+            match byte {
+                0x21..=0x7e => query.push(char::from(byte)),
+                _ => query.push_str(&format!("%{byte:02X}")),
+            }
+        }
+        query.push('&');
     }
     let path = call.path();
     HeaderValue::from_str(&format!("<{path}?{query}cursor={next}>; rel=\"next\"")).ok()

@@ -2,8 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use nexus_core::{
-    Command, Digest, Error, Guard, Kind, NewEvent, Once, Position, Principal, Receipt, Seq, Source,
-    sha256, write_decimal, write_position, write_time, write_uuid,
+    Command, Error, Guard, Kind, Once, Position, Receipt, Seq, write_decimal, write_position,
+    write_time, write_uuid,
 };
 use nexus_http::{Call, Problem, Reply};
 
@@ -42,7 +42,9 @@ pub(super) async fn publish(v1: &V1, call: &Call) -> Answered {
         let detail = "there is no event in the body";
         return Err(Problem::new(Kind::Malformed, "invalid-request", detail));
     }
-    let once = once(v1, call, &principal, &body, &events)?;
+    let key = request::key(&call.headers)?;
+    let now_us = v1.log.clock().now_us();
+    let once = Once::of_events(principal.source(), key, &events, now_us);
     let of_request = request::causes(call);
     for event in &mut events {
         request::add_causes(&mut event.causes, &of_request);
@@ -70,7 +72,10 @@ fn expected_last(v1: &V1, headers: &HeaderMap) -> Result<Option<Guard>, Problem>
     let epoch = v1.log.head().epoch;
     let text = value.to_str().unwrap_or_default();
     let position = match text.parse::<u64>() {
-        Ok(seq) if i64::try_from(seq).is_ok() => Some(v1.log.position(Seq::new(seq))),
+        // A number is digits: the standard library also takes a sign.
+        Ok(seq) if !text.starts_with('+') && i64::try_from(seq).is_ok() => {
+            Some(v1.log.position(Seq::new(seq)))
+        }
         _ => text.parse::<Position>().ok(),
     };
     match position {
@@ -85,58 +90,6 @@ fn expected_last(v1: &V1, headers: &HeaderMap) -> Result<Option<Guard>, Problem>
             Err(Problem::new(Kind::Malformed, "invalid-request", detail))
         }
     }
-}
-
-/// The key under which the request counts once: the sender's own, else the ids of its events.
-fn once(
-    v1: &V1,
-    call: &Call,
-    principal: &Principal,
-    body: &Body<'_>,
-    events: &[NewEvent],
-) -> Result<Option<Once>, Problem> {
-    let sender = principal.source();
-    let expires_us = request::key_expires_us(v1.log.clock());
-    let under =
-        |scope: &Source, key: &str| Once::request(scope, key, body.fingerprint(), expires_us);
-    if let Some(key) = request::key(&call.headers)? {
-        return Ok(Some(under(sender, key)));
-    }
-    let in_scope = |scope: String, key: &str| Once {
-        scope: scope.into(),
-        ..under(sender, key)
-    };
-    if let [event] = events
-        && body.is_one()
-    {
-        let causes = &event.causes;
-        let Some(id) = &causes.origin_id else {
-            return Ok(None);
-        };
-        return Ok(Some(match &causes.origin_source {
-            // Of CloudEvents, source and id are unique together. No source has a line break.
-            Some(source) => in_scope(format!("{sender}\n{source}"), id),
-            None => under(sender, id),
-        }));
-    }
-    Ok(ids_digest(events).map(|digest| {
-        let key: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-        in_scope(format!("{sender}\nids"), &key)
-    }))
-}
-
-/// The ids of all events in one; nothing when an event has none.
-fn ids_digest(events: &[NewEvent]) -> Option<Digest> {
-    let mut ids = Vec::new();
-    for event in events {
-        let id = event.causes.origin_id.as_deref()?;
-        let source = event.causes.origin_source.as_deref().unwrap_or_default();
-        for part in [source, id] {
-            ids.extend_from_slice(&part.len().to_le_bytes());
-            ids.extend_from_slice(part.as_bytes());
-        }
-    }
-    Some(sha256(&ids))
 }
 
 /// An error of the log, in the words of this face.
@@ -178,7 +131,7 @@ fn stored_one(v1: &V1, topic: &str, receipt: &Receipt) -> Reply {
         out.extend_from_slice(b"\"}");
     };
     const DATA_BYTES: usize = 320;
-    let reply = answer::enveloped(StatusCode::CREATED, v1.log.clock(), DATA_BYTES, data, None);
+    let reply = Reply::enveloped_raw(StatusCode::CREATED, v1.log.clock(), DATA_BYTES, data, None);
     let path = match receipt.first_id {
         Some(id) => format!("/api/v1/events/{id}"),
         None => format!("/api/v1/events/{}", receipt.position()),
@@ -205,7 +158,7 @@ fn stored_many(v1: &V1, receipt: &Receipt) -> Reply {
         out.extend_from_slice(b"\"}");
     };
     const DATA_BYTES: usize = 192;
-    answer::enveloped(StatusCode::CREATED, v1.log.clock(), DATA_BYTES, data, None)
+    Reply::enveloped_raw(StatusCode::CREATED, v1.log.clock(), DATA_BYTES, data, None)
 }
 
 fn with_headers(reply: Reply, receipt: &Receipt, allowance: Option<Allowance>) -> Reply {
