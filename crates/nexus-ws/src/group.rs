@@ -147,7 +147,8 @@ impl Group {
             let events = &events[..wanted];
             encoder.reserve(events);
             for event in events {
-                if !encoder.push(event) {
+                // Whoever announces waits for the group, and with it every other group.
+                if !encoder.push(event) || encoder.is_long() {
                     break 'full;
                 }
             }
@@ -155,5 +156,60 @@ impl Group {
         let segment = encoder.finish();
         // Memory that holds nothing of the range would let a reader turn on the spot.
         (segment.through > after).then_some(segment)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::atomic::AtomicUsize, time::Instant};
+
+    use nexus_core::{Command, Filter, Nexus, PatternSet, Principal, ProtocolEvent};
+
+    use super::*;
+    use crate::{format::Format, segment::TURN, selection::Rights};
+
+    /// However many events wait, a filter that is slow keeps the group no longer than a turn and one event.
+    #[tokio::test]
+    async fn a_slow_filter_does_not_keep_the_group() {
+        const EVENTS: usize = 20;
+        let nexus = Nexus::in_memory().await.unwrap();
+        let principal = Principal::nexus();
+        let failed = nexus.event(ProtocolEvent::PaymentFailed, r#"{"orderId":"o"}"#);
+        let command = Command {
+            events: vec![failed; EVENTS],
+            ..Command::default()
+        };
+        let receipt = nexus.log().submit(&principal, command).await.unwrap();
+        let mut heads = nexus.log().head_changes();
+        heads.wait_for(|head| *head == receipt.last).await.unwrap();
+
+        let looked_at = Arc::new(AtomicUsize::new(0));
+        let counted = looked_at.clone();
+        let slow = Filter::new("slow", move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            let begun = Instant::now();
+            while begun.elapsed() < TURN {
+                std::hint::spin_loop();
+            }
+            false
+        });
+        let everything = PatternSet::everything();
+        let rights = Rights::of(&principal);
+        let selection = Selection::of_patterns(Format::Neo, &everything, Some(slow), &rights);
+        let group = Group::new(1, Arc::new(selection), Seq::ZERO);
+        group.announce(receipt.first, receipt.last);
+        let mut position = Seq::ZERO;
+        for taken in 1..=EVENTS {
+            let Taken::Encoded { segment, .. } = group.take(position, nexus.log(), 1 << 20) else {
+                panic!("nothing follows {position}");
+            };
+            assert_eq!(looked_at.load(Ordering::SeqCst), taken);
+            position = segment.through;
+        }
+        assert_eq!(position, receipt.last);
+        assert!(matches!(
+            group.take(position, nexus.log(), 1 << 20),
+            Taken::UpToDate
+        ));
     }
 }

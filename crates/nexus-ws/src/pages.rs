@@ -16,6 +16,8 @@ use crate::{
 
 /// A page has at most this many events: about what a segment holds.
 const PAGE_EVENTS_MAX: usize = 512;
+/// After so many turns of a slow filter the page ends, so that others may read theirs.
+const TURNS_MAX: usize = 8;
 /// How long a reader waits when the store cannot be read.
 const READ_RETRY: Duration = Duration::from_millis(250);
 
@@ -81,7 +83,16 @@ async fn read_page(
     let catalogue = shared.log.catalogue();
     let mut encoder = Encoder::new(selection, epoch, catalogue, after, segment_bytes_max);
     encoder.reserve(&page.events);
+    let mut turns = 1;
     for event in page.events.iter().filter(|event| wanted(event)) {
+        if encoder.is_long() {
+            if turns == TURNS_MAX {
+                return Ok(Page::Read(encoder.finish()));
+            }
+            turns += 1;
+            tokio::task::yield_now().await;
+            encoder.take_turn();
+        }
         if !encoder.push(event) {
             return Ok(Page::Read(encoder.finish()));
         }

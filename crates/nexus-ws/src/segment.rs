@@ -1,8 +1,9 @@
 //! Segments: what a range of the log is for a group, encoded once for every reader of it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use nexus_core::{Catalogue, Epoch, Event, Seq, Topic};
+use tokio::time::Instant;
 
 use crate::{
     format::{Format, Naming},
@@ -12,6 +13,9 @@ use crate::{
 /// A message of a batch has at most this many bytes, or one event: what a connection is in the middle of
 /// it has to finish.
 pub(crate) const BATCH_BYTES_MAX: usize = 64 << 10;
+
+/// A filter may be slow, and what it looks at be much: after so long others have their turn.
+pub(crate) const TURN: Duration = Duration::from_millis(2);
 
 /// What a selection holds of `(after, through]`.
 #[derive(Debug)]
@@ -153,6 +157,8 @@ pub(crate) struct Encoder<'a> {
     bytes_max: usize,
     /// Neighbours often have one topic.
     last: Option<Known<'a>>,
+    /// When it has been at it for long; never without a filter.
+    turn_ends: Option<Instant>,
 }
 
 /// What was found out about a topic.
@@ -181,7 +187,18 @@ impl<'a> Encoder<'a> {
             segment: Segment::nothing(after, after),
             bytes_max: bytes_max.min(u32::MAX as usize),
             last: None,
+            turn_ends: selection.has_filter().then(|| Instant::now() + TURN),
         }
+    }
+
+    /// Whether it has looked at events for so long that others should have their turn before the next.
+    pub(crate) fn is_long(&self) -> bool {
+        self.turn_ends.is_some_and(|end| end <= Instant::now())
+    }
+
+    /// Others had theirs.
+    pub(crate) fn take_turn(&mut self) {
+        self.turn_ends = self.turn_ends.map(|_| Instant::now() + TURN);
     }
 
     /// Makes room for events that are about to come.

@@ -167,6 +167,11 @@ impl Selection {
             .find(|entry| entry.pattern.matches(topic))
     }
 
+    /// Whether events have to meet a condition.
+    pub(crate) fn has_filter(&self) -> bool {
+        self.filter.is_some()
+    }
+
     /// Whether an event whose topic is wanted is shown: it meets the condition, and if it is private, it is
     /// the reader's.
     pub(crate) fn shows(&self, event: &Event) -> bool {
