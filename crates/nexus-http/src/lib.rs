@@ -56,7 +56,7 @@ pub use options::{
     CONNECTIONS_PER_ADDRESS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Rate, ServerOptions,
 };
 pub use problem::Problem;
-pub use rate_limit::AnonymousToken;
+pub use rate_limit::{AnonymousToken, rate_limit_headers};
 pub use reply::Reply;
 pub use route::{Access, Form, Route};
 pub use server::Server;

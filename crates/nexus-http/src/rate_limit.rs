@@ -9,6 +9,7 @@ use std::{
     net::{IpAddr, Ipv6Addr},
 };
 
+use http::{HeaderName, HeaderValue};
 use nexus_core::Kind;
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -20,6 +21,28 @@ const SHARDS: usize = 16;
 const ADDRESSES_MAX: usize = 65_536;
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 
+const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
+
+/// A limit as the header fields for rate limits tell it: `quota` in `window_s` seconds, of which `left` are
+/// left, and that they are more in `more_after_s` seconds. `name` says of what, in lower-case letters.
+#[must_use]
+pub fn rate_limit_headers(
+    name: &str,
+    quota: u32,
+    window_s: u32,
+    left: u32,
+    more_after_s: u32,
+) -> [(HeaderName, HeaderValue); 2] {
+    let value = |text: String| {
+        // Letters, digits and ASCII punctuation.
+        HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
+    };
+    let policy = value(format!("\"{name}\";q={quota};w={window_s}"));
+    let limit = value(format!("\"{name}\";r={left};t={more_after_s}"));
+    [(RATE_LIMIT_POLICY, policy), (RATE_LIMIT, limit)]
+}
+
 /// The two limits of a server.
 #[derive(Debug)]
 pub(crate) struct RateLimits {
@@ -30,8 +53,8 @@ pub(crate) struct RateLimits {
 impl RateLimits {
     pub(crate) fn new(anonymous: Option<Rate>, address: Option<Rate>) -> Self {
         Self {
-            anonymous: anonymous.map(|rate| Buckets::new(rate, ADDRESSES_MAX)),
-            address: address.map(|rate| Buckets::new(rate, ADDRESSES_MAX)),
+            anonymous: anonymous.map(|rate| Buckets::new("anonymous", rate, ADDRESSES_MAX)),
+            address: address.map(|rate| Buckets::new("address", rate, ADDRESSES_MAX)),
         }
     }
 
@@ -40,7 +63,7 @@ impl RateLimits {
         match &self.address {
             Some(buckets) => buckets
                 .take(network(address), Instant::now())
-                .map_err(limited),
+                .map_err(|after_s| buckets.refused(after_s)),
             None => Ok(()),
         }
     }
@@ -51,7 +74,9 @@ impl RateLimits {
             return Ok(AnonymousToken { taken: None });
         };
         let key = network(address);
-        buckets.take(key, Instant::now()).map_err(limited)?;
+        buckets
+            .take(key, Instant::now())
+            .map_err(|after_s| buckets.refused(after_s))?;
         Ok(AnonymousToken {
             taken: Some((buckets, key)),
         })
@@ -87,6 +112,9 @@ impl AnonymousToken<'_> {
 
 #[derive(Debug)]
 struct Buckets {
+    /// What the limit is called.
+    name: &'static str,
+    rate: Rate,
     /// Nanoseconds until one token comes back.
     period_ns: u64,
     /// Nanoseconds until an empty bucket is full.
@@ -98,9 +126,11 @@ struct Buckets {
 }
 
 impl Buckets {
-    fn new(rate: Rate, addresses_max: usize) -> Self {
+    fn new(name: &'static str, rate: Rate, addresses_max: usize) -> Self {
         let period_ns = NANOS_PER_SECOND / u64::from(rate.per_second.get());
         Self {
+            name,
+            rate,
             period_ns,
             capacity_ns: period_ns.saturating_mul(u64::from(rate.burst.get())),
             started: Instant::now(),
@@ -123,6 +153,18 @@ impl Buckets {
         }
         *full_at = full_after;
         Ok(())
+    }
+
+    fn refused(&self, after_s: u32) -> Problem {
+        let Rate { per_second, burst } = self.rate;
+        // An empty bucket is full after so long.
+        let window_s = burst.get().div_ceil(per_second.get());
+        let detail = "too many requests from this address";
+        let mut problem =
+            Problem::new(Kind::Limited, "rate-limited", detail).retry_after_s(after_s);
+        let headers = rate_limit_headers(self.name, burst.get(), window_s, 0, after_s);
+        problem.headers.extend(headers);
+        problem
     }
 
     fn give_back(&self, key: IpAddr) {
@@ -165,15 +207,6 @@ impl Buckets {
     }
 }
 
-fn limited(after_s: u32) -> Problem {
-    Problem::new(
-        Kind::Limited,
-        "rate-limited",
-        "too many requests from this address",
-    )
-    .retry_after_s(after_s)
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -181,7 +214,7 @@ mod tests {
     use super::*;
 
     fn buckets(per_second: u32, burst: u32, addresses_max: usize) -> Buckets {
-        Buckets::new(Rate::new(per_second, burst).unwrap(), addresses_max)
+        Buckets::new("test", Rate::new(per_second, burst).unwrap(), addresses_max)
     }
 
     fn address(last: u8) -> IpAddr {
@@ -226,6 +259,27 @@ mod tests {
         let problem = limits.take_anonymous(address(1)).unwrap_err();
         assert_eq!(problem.code, "rate-limited");
         assert_eq!(problem.retry_after_s, Some(1));
+    }
+
+    #[test]
+    fn a_refusal_tells_the_limit() {
+        let rate = Rate::new(3, 10);
+        let limits = RateLimits::new(rate, rate);
+        for _ in 0..10 {
+            limits.take_anonymous(address(1)).unwrap().spend();
+            limits.take(address(1)).unwrap();
+        }
+        let stranger = limits.take_anonymous(address(1)).unwrap_err();
+        let anybody = limits.take(address(1)).unwrap_err();
+        for (problem, name) in [(stranger, "anonymous"), (anybody, "address")] {
+            let told = problem.headers.iter();
+            let told = told.map(|(name, value)| (name.as_str(), value.to_str().unwrap()));
+            let told: Vec<_> = told.collect();
+            let policy = format!("\"{name}\";q=10;w=4");
+            let limit = format!("\"{name}\";r=0;t=1");
+            let expected = [("ratelimit-policy", &*policy), ("ratelimit", &limit)];
+            assert_eq!(told, expected);
+        }
     }
 
     #[test]

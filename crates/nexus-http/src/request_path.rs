@@ -17,7 +17,9 @@ use std::{
 };
 
 use futures_util::FutureExt;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts};
+use http::{
+    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, request::Parts,
+};
 use hyper::{
     body::{Body, Incoming},
     upgrade::OnUpgrade,
@@ -106,17 +108,8 @@ pub(crate) async fn serve(
     if let Some(wanted) = gzip {
         reply = compression::gzip(reply, wanted).await;
     }
-    // Security headers, and no copy of an answer in any cache unless the handler wants one.
-    headers::secure(&mut reply.headers);
-    // CORS: for allowed origins; a foreign page gets nothing that its browser would let it read.
-    origin.answer(&mut reply.headers);
-    reply.headers.insert(headers::X_REQUEST_ID, identity.header);
-    // Nothing can follow a body of which the rest is not read.
-    if is_chunked || connection.progress.is_body_unread() {
-        reply
-            .headers
-            .insert(header::CONNECTION, HeaderValue::from_static("close"));
-    }
+    let is_last = is_chunked || connection.progress.is_body_unread();
+    add_headers(&mut reply.headers, &origin, identity.header, is_last);
     log_request(
         &identity.request_id,
         &method,
@@ -134,6 +127,23 @@ pub(crate) async fn serve(
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// Adds what every answer has. `is_last`: nothing can follow a body of which the rest is not read.
+fn add_headers(
+    headers: &mut HeaderMap,
+    origin: &cors::Origin,
+    request_id: HeaderValue,
+    is_last: bool,
+) {
+    // Security headers, and no copy of an answer in any cache unless the handler wants one.
+    headers::secure(headers);
+    // CORS: for allowed origins; a foreign page gets nothing that its browser would let it read.
+    origin.answer(headers);
+    headers.insert(headers::X_REQUEST_ID, request_id);
+    if is_last {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
 }
 
 /// What is known of the route, also when what follows fails.

@@ -10,10 +10,7 @@ use governor::{
 };
 use http::{HeaderName, HeaderValue};
 use nexus_core::{Kind, Source};
-use nexus_http::Problem;
-
-const RATE_LIMIT: HeaderName = HeaderName::from_static("ratelimit");
-const RATE_LIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+use nexus_http::{Problem, rate_limit_headers};
 
 type Buckets =
     RateLimiter<Source, DefaultKeyedStateStore<Source>, DefaultClock, StateInformationMiddleware>;
@@ -38,15 +35,7 @@ pub(crate) struct Allowance {
 impl Allowance {
     /// As the header fields for rate limits tell it.
     pub(crate) fn headers(self) -> [(HeaderName, HeaderValue); 2] {
-        let Self { rate, left } = self;
-        let value = |text: String| {
-            // Digits and ASCII punctuation.
-            HeaderValue::from_str(&text).unwrap_or(HeaderValue::from_static(""))
-        };
-        [
-            (RATE_LIMIT_POLICY, value(format!("\"events\";q={rate};w=1"))),
-            (RATE_LIMIT, value(format!("\"events\";r={left};t=1"))),
-        ]
+        rate_limit_headers("events", self.rate, 1, self.left, 1)
     }
 }
 
