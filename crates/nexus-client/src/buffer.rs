@@ -14,6 +14,7 @@ use crate::{Error, Item};
 
 /// What came in, in the order in which it came.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "nearly everything is an event")]
 pub(crate) enum Arrival {
     Item(Item),
     /// What stands up to here has been given or does not match.

@@ -6,6 +6,7 @@ use crate::Event;
 
 /// What a subscription gives: an event, or the word that some are missing.
 #[derive(Debug, Clone)]
+#[allow(clippy::large_enum_variant, reason = "nearly every item is an event")]
 pub enum Item {
     /// The next event.
     Event(Event),

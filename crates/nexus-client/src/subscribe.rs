@@ -119,6 +119,6 @@ impl Subscribe {
             }
         }
         self.client.shared.refuse_if_draining()?;
-        Ok(begin(self.client.shared, self.asked))
+        Ok(begin(&self.client.shared, self.asked))
     }
 }

@@ -57,7 +57,7 @@ pub(crate) struct Progress {
 }
 
 /// Starts the task that fills the buffer.
-pub(crate) fn begin(shared: Arc<Shared>, asked: Asked) -> Subscription {
+pub(crate) fn begin(shared: &Arc<Shared>, asked: Asked) -> Subscription {
     let options = &shared.options;
     let buffer = Buffer::new(options.buffer_events_max, options.buffer_bytes_max);
     let buffer = Arc::new(buffer);
@@ -74,7 +74,7 @@ pub(crate) fn begin(shared: Arc<Shared>, asked: Asked) -> Subscription {
         progress: Arc::clone(&progress),
         through: None,
         stop: stop.clone(),
-        shared: Arc::clone(&shared),
+        shared: Arc::clone(shared),
     };
     shared.tasks.spawn(follow.run());
     Subscription {

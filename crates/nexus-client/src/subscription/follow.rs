@@ -303,10 +303,17 @@ impl Follow {
         connection.feed.say(Say::ack(position).to_text()).await
     }
 
-    /// What the reader acknowledged and the server has not confirmed.
+    /// What the reader acknowledged and the server has not confirmed. What was acknowledged of a log that is
+    /// no more means nothing to the one that took its place.
     fn unconfirmed(&self) -> Option<Position> {
         let acked = *self.acks.borrow();
-        acked.filter(|_| acked != *self.progress.confirmed.lock())
+        let is_gone = |acked: Position| {
+            self.through
+                .is_some_and(|through| through.epoch != acked.epoch)
+        };
+        acked
+            .filter(|_| acked != *self.progress.confirmed.lock())
+            .filter(|acked| !is_gone(*acked))
     }
 
     /// Stopped, and nothing is open: neither an acknowledgement at the server, nor, while there is a

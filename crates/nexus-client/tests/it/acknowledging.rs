@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_client::{Error, Start};
+use nexus_client::{Error, Item, Start};
 use serde_json::json;
 
 use crate::support::*;
@@ -77,6 +77,33 @@ async fn acknowledgements_are_sent_until_they_are_confirmed() {
     let other = client.subscribe([">"]).open().unwrap();
     let not_durable = other.ack(position(1).parse().unwrap());
     assert!(matches!(not_durable, Err(Error::Invalid { .. })));
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_of_a_log_that_is_no_more_is_not_said_to_the_next() {
+    let server = Server::start().await;
+    let client = server.client().build().unwrap();
+    let mut stream = client.subscribe([">"]).durable("billing").open().unwrap();
+    let mut peer = server.peer().await;
+    peer.subscribed(0).await;
+    peer.say_event(1).await;
+    assert_eq!(next_seq(&mut stream).await, 1);
+    stream.ack(position(1).parse().unwrap()).unwrap();
+    assert_eq!(peer.heard().await, ack(1));
+    peer.reset();
+    // The log is restored before the answer comes.
+    let mut peer = server.peer().await;
+    peer.heard().await;
+    peer.say(
+        r#"{"type":"subscribed","id":"s","sub":1,"recovered":false,"reason":"epoch","position":"0000abcd-0"}"#,
+    )
+    .await;
+    let gap = soon("the gap", stream.next()).await;
+    assert!(matches!(gap, Some(Ok(Item::Gap { .. }))), "{gap:?}");
+    let later: nexus_core::Position = "0000abcd-4".parse().unwrap();
+    stream.ack(later).unwrap();
+    let heard = peer.heard().await;
+    assert_eq!(heard["position"], json!(later.to_string()));
 }
 
 #[tokio::test]

@@ -46,13 +46,16 @@ async fn many_are_under_way_and_what_was_not_answered_is_sent_again_in_order() {
     // The window is full: the fifth waits.
     let fifth = tokio::spawn({
         let publisher = publisher.clone();
-        async move { send(&publisher, 5).await }
+        async move {
+            let pending = send(&publisher, 5).await;
+            Some(pending)
+        }
     });
     // Answers may come in any order.
     published(&mut peer, &asked[1], 2).await;
     let second = soon("an answer", pending.remove(1)).await.unwrap();
     assert_eq!(second.position.to_string(), position(2));
-    pending.push(soon("the fifth", fifth).await.unwrap());
+    pending.extend(soon("the fifth", fifth).await.unwrap());
     assert_eq!(peer.heard().await["payload"]["n"], 5);
     peer.reset();
 
