@@ -94,13 +94,15 @@ impl NewEvent {
         }
     }
 
-    /// Whether the principal may publish it and its payload is as it must be: permission, size, schema. The
-    /// payload, read.
+    /// Whether the principal may publish it, as the source that it is, and its payload is as it must be:
+    /// permission, size, schema. The payload, read.
     pub(crate) fn judge(
         &self,
         principal: &Principal,
         payload_bytes_max: usize,
     ) -> Result<Json<'_>, Error> {
+        // What could not be read again would make every page that holds it unreadable.
+        principal.source().check()?;
         let event_type = &self.event_type;
         if !principal.may_publish(&event_type.topic, event_type.reserved) {
             return Err(Error::NotPermitted {

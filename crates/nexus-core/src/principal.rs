@@ -9,8 +9,8 @@ use crate::{Error, Event, PatternSet, Topic, topic::shorten};
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Source(Arc<str>);
 
-/// A source has at most this many bytes.
-pub const SOURCE_BYTES_MAX: usize = 160;
+/// A source has at most this many bytes: a name of 64 characters, four bytes each, and what stands before it.
+pub const SOURCE_BYTES_MAX: usize = 320;
 
 impl Source {
     /// Nexus itself.
@@ -48,18 +48,13 @@ impl Source {
     /// # Errors
     /// [`Error::InvalidName`] when it is empty, too long or has a control character.
     pub fn parse(text: &str) -> Result<Self, Error> {
-        let refuse = |why| Error::InvalidName {
-            what: "source",
-            value: shorten(text),
-            why,
-        };
-        if text.is_empty() || text.len() > SOURCE_BYTES_MAX {
-            return Err(refuse("a source has 1 to 160 bytes"));
-        }
-        if text.chars().any(char::is_control) {
-            return Err(refuse("it has a control character"));
-        }
+        check(text)?;
         Ok(Self(text.into()))
+    }
+
+    /// Whether it is a source that can be read again: one that was put together of a name may not be.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        check(&self.0)
     }
 
     /// The source as text.
@@ -67,6 +62,21 @@ impl Source {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn check(source: &str) -> Result<(), Error> {
+    let why = if source.is_empty() || source.len() > SOURCE_BYTES_MAX {
+        "a source has 1 to 320 bytes"
+    } else if source.chars().any(char::is_control) {
+        "it has a control character"
+    } else {
+        return Ok(());
+    };
+    Err(Error::InvalidName {
+        what: "source",
+        value: shorten(source),
+        why,
+    })
 }
 
 impl fmt::Display for Source {
@@ -262,6 +272,15 @@ mod tests {
         assert!(!node.may_publish(&topic, true));
         assert!(!Principal::reactor("r").may_publish(&topic, true));
         assert!(Principal::nexus().may_publish(&topic, true));
+    }
+
+    #[test]
+    fn a_source_of_any_name_that_a_token_may_have_is_read_again() {
+        let longest = Source::user(&"\u{1f980}".repeat(64));
+        assert_eq!(Source::parse(longest.as_str()).unwrap(), longest);
+        for name in ["x".repeat(SOURCE_BYTES_MAX), "a\nb".to_owned()] {
+            assert!(Source::user(&name).check().is_err(), "{name:?}");
+        }
     }
 
     #[test]

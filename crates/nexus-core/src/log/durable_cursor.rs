@@ -203,6 +203,8 @@ fn key(owner: &Source, name: &str) -> Result<Key, Error> {
             why: "it is 1 to 100 of A-Z, a-z, 0-9, `.`, `_` and `-`",
         });
     }
+    // Retention reads every cursor: one that it could not read would hold the log for ever.
+    owner.check()?;
     Ok(Key::new(FAMILY, format!("{owner}/{name}")))
 }
 

@@ -2,12 +2,12 @@
 
 use nexus_core::{
     CURSOR_NAME_BYTES_MAX, CURSORS_PER_OWNER_MAX, Catalogue, Change, Clock, Command, Epoch, Error,
-    Family, Fatal, From, Key, Log, LogOptions, Memory, PatternSet, Position, Principal, Random,
-    Recovery, Seq, Source,
+    Family, Fatal, From, Key, Log, LogOptions, Memory, PatternSet, Position, Principal, Publish,
+    Random, Recovery, SOURCE_BYTES_MAX, Scopes, Seq, Source,
 };
 use tokio::task::JoinHandle;
 
-use crate::helpers::publish;
+use crate::helpers::{payment, publish};
 
 async fn open(memory: &Memory) -> (Log, JoinHandle<Result<(), Fatal>>) {
     let clock = Clock::manual(1_763_704_800_000_000);
@@ -147,6 +147,19 @@ async fn names_of_cursors_are_plain() {
             "{name:?}"
         );
     }
+}
+
+/// Whoever has a name that could not be read again leaves nothing that others would stumble over.
+#[tokio::test]
+async fn an_owner_that_could_not_be_read_again_is_refused() {
+    let (log, _) = log_of(1).await;
+    let nameless = Source::user(&"n".repeat(SOURCE_BYTES_MAX));
+    let refused = log.acknowledge(&nameless, "mail", log.head()).await;
+    assert!(matches!(refused, Err(Error::InvalidName { .. })));
+    assert_eq!(log.durable_cursors().await.unwrap(), []);
+    let principal = Principal::new(nameless, Publish::Unreserved, Scopes::all());
+    let refused = log.dispatch(&principal, payment(&log, 1)).await;
+    assert!(matches!(refused, Err(Error::InvalidName { .. })));
 }
 
 #[tokio::test]
