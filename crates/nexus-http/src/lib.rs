@@ -52,8 +52,8 @@ mod tasks;
 pub use call::Call;
 pub use error::Error;
 pub use options::{
-    BODY_BYTES_IN_FLIGHT_MAX, BODY_BYTES_MAX, COMPRESSION_BYTES_MIN, CONNECTIONS_MAX,
-    CONNECTIONS_PER_ADDRESS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Rate, ServerOptions,
+    BODY_BYTES_IN_FLIGHT_MAX, BODY_BYTES_MAX, BODY_BYTES_PER_ADDRESS_MAX, COMPRESSION_BYTES_MIN,
+    CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Rate, ServerOptions,
 };
 pub use problem::Problem;
 pub use rate_limit::{AnonymousToken, rate_limit_headers};

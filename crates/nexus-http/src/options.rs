@@ -11,6 +11,8 @@ use crate::Form;
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes of all bodies that are being read or handled, as far as they came in more than one piece.
 pub const BODY_BYTES_IN_FLIGHT_MAX: usize = 256 * 1024 * 1024;
+/// Of those, bytes of the bodies of one address, so that no address takes the room of all others.
+pub const BODY_BYTES_PER_ADDRESS_MAX: usize = BODY_BYTES_IN_FLIGHT_MAX / 4;
 /// Headers of a request.
 pub const HEADERS_MAX: usize = 64;
 /// Bytes of a request's head: request line and headers.
@@ -50,6 +52,8 @@ pub struct ServerOptions {
     /// Bytes of all bodies that are being read or handled; what does not fit is 503. Bodies that come in one
     /// piece are small and not counted.
     pub body_bytes_in_flight_max: usize,
+    /// Bytes of the bodies of one address, counted in the same way.
+    pub body_bytes_per_address_max: usize,
     /// Headers of a request; more are 431.
     pub headers_max: usize,
     /// Bytes of a request's head; more are 431. At least 8 KiB, which is what the parser reads at once.
@@ -91,6 +95,7 @@ impl Default for ServerOptions {
         Self {
             body_bytes_max: BODY_BYTES_MAX,
             body_bytes_in_flight_max: BODY_BYTES_IN_FLIGHT_MAX,
+            body_bytes_per_address_max: BODY_BYTES_PER_ADDRESS_MAX,
             headers_max: HEADERS_MAX,
             head_bytes_max: HEAD_BYTES_MAX,
             head_timeout: Duration::from_secs(10),

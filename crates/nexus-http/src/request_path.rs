@@ -52,7 +52,10 @@ impl RequestPath {
         Ok(Self {
             router: Router::new(routes, options.forms.clone())?,
             limits: RateLimits::new(options.anonymous_rate, options.address_rate),
-            bodies: body::Budget::new(options.body_bytes_in_flight_max),
+            bodies: body::Budget::new(
+                options.body_bytes_in_flight_max,
+                options.body_bytes_per_address_max,
+            ),
             request_ids: RequestIds::new(&options.random),
             options,
         })
@@ -199,9 +202,10 @@ async fn answer<'a>(
     check_host(&parts)?;
     // Content type and coding: refused before a byte of the body is read.
     body::check_type(&parts, route.media_types)?;
-    // Body: bounded by declared length, by what really comes, by its deadline, and all bodies together.
+    // Body: bounded by declared length, by what really comes, by its deadline, and all bodies together,
+    // those of its address and those of everybody.
     let body_bytes_max = route.body_bytes_max.unwrap_or(path.options.body_bytes_max);
-    let mut share = path.bodies.share();
+    let mut share = path.bodies.share(remote);
     let bytes = body::read(body, body_bytes_max, &connection.progress, &mut share).await?;
     connection.progress.body_is_read();
 

@@ -1,35 +1,49 @@
 //! Reads the body of a request: its type, its length, its deadline.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::{collections::HashMap, net::IpAddr};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Method, header, request::Parts};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use nexus_core::Kind;
+use parking_lot::Mutex;
 
+use super::client_address::network;
 use crate::{Problem, connection::Progress};
 
 /// Memory that a declared length gets before its bytes arrive.
 const FIRST_BYTES: usize = 16 * 1024;
 
-/// The bytes that all bodies together may hold.
+/// The bytes that all bodies together may hold, and those of one address.
 #[derive(Debug)]
 pub(crate) struct Budget {
-    left: AtomicUsize,
+    bytes_max: usize,
+    per_address_max: usize,
+    held: Mutex<Held>,
+}
+
+#[derive(Debug, Default)]
+struct Held {
+    bytes: usize,
+    /// Of the addresses that hold some.
+    by_address: HashMap<IpAddr, usize>,
 }
 
 impl Budget {
-    pub(crate) fn new(bytes: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize, per_address_max: usize) -> Self {
         Self {
-            left: AtomicUsize::new(bytes),
+            bytes_max,
+            per_address_max,
+            held: Mutex::default(),
         }
     }
 
-    /// A share of nothing yet.
-    pub(crate) fn share(&self) -> Share<'_> {
+    /// A share of nothing yet, for a body from an address.
+    pub(crate) fn share(&self, address: IpAddr) -> Share<'_> {
         Share {
             budget: self,
+            address: network(address),
             bytes: 0,
         }
     }
@@ -39,19 +53,21 @@ impl Budget {
 #[derive(Debug)]
 pub(crate) struct Share<'a> {
     budget: &'a Budget,
+    address: IpAddr,
     bytes: usize,
 }
 
 impl Share<'_> {
     fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
-        let taken = self
-            .budget
-            .left
-            .fetch_update(Relaxed, Relaxed, |left| left.checked_sub(bytes));
-        if taken.is_err() {
+        let mut held = self.budget.held.lock();
+        let of_address = held.by_address.get(&self.address).copied().unwrap_or(0);
+        let is_full = held.bytes + bytes > self.budget.bytes_max;
+        if is_full || of_address + bytes > self.budget.per_address_max {
             let detail = "too many large bodies are being read";
             return Err(Problem::new(Kind::Unavailable, "unavailable", detail).retry_after_s(1));
         }
+        held.bytes += bytes;
+        held.by_address.insert(self.address, of_address + bytes);
         self.bytes += bytes;
         Ok(())
     }
@@ -59,7 +75,19 @@ impl Share<'_> {
 
 impl Drop for Share<'_> {
     fn drop(&mut self) {
-        self.budget.left.fetch_add(self.bytes, Relaxed);
+        // Most bodies come in one piece and hold nothing.
+        if self.bytes == 0 {
+            return;
+        }
+        let mut held = self.budget.held.lock();
+        held.bytes -= self.bytes;
+        if let Some(of_address) = held.by_address.get_mut(&self.address) {
+            *of_address -= self.bytes;
+            // An entry for every address that ever came would grow without end.
+            if *of_address == 0 {
+                held.by_address.remove(&self.address);
+            }
+        }
     }
 }
 
@@ -170,4 +198,29 @@ fn too_large(bytes_max: usize) -> Problem {
         "too-large",
         format!("the body is larger than {bytes_max} bytes"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_takes_no_more_than_its_part_and_gives_it_back() {
+        let budget = Budget::new(100, 60);
+        let [one, two] = [1, 2].map(|last| IpAddr::from([192, 0, 2, last]));
+        let mut first = budget.share(one);
+        first.grow(40).unwrap();
+        first.grow(20).unwrap();
+        assert!(budget.share(one).grow(1).is_err(), "the address is full");
+        let mut second = budget.share(two);
+        second.grow(40).unwrap();
+        let refused = second.grow(1).unwrap_err();
+        assert_eq!(
+            (refused.code, refused.retry_after_s),
+            ("unavailable", Some(1))
+        );
+        drop((first, second));
+        let held = budget.held.lock();
+        assert_eq!((held.bytes, held.by_address.len()), (0, 0));
+    }
 }

@@ -167,10 +167,23 @@ async fn large_answers_are_compressed_for_those_who_take_it() {
 
 #[tokio::test]
 async fn all_bodies_together_are_bounded() {
-    let options = ServerOptions {
+    bounded(ServerOptions {
         body_bytes_in_flight_max: 1 << 20,
         ..options()
-    };
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn all_bodies_of_one_address_are_bounded() {
+    bounded(ServerOptions {
+        body_bytes_per_address_max: 1 << 20,
+        ..options()
+    })
+    .await;
+}
+
+async fn bounded(options: ServerOptions) {
     let server = Running::start(routes(), options).await;
     let body = "x".repeat(600_000);
     // One after the other there is room for each.
