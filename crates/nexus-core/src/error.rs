@@ -89,7 +89,7 @@ pub enum Error {
         /// The last event that was removed.
         through: Position,
     },
-    /// The same request key came with another body.
+    /// The same request key came with other events.
     #[error("the idempotency key was used for a different request")]
     IdempotencyMismatch,
     /// A condition of the request does not hold.

@@ -188,7 +188,7 @@ pub enum OnceOf {
     /// Something that happened outside. Never expires; whatever the second request says, the fact is
     /// the same.
     Fact,
-    /// A request. The second must have the same body, and after a while the key is free again.
+    /// A request. The second must say the same, and after a while the key is free again.
     Request {
         /// The hash of what the request said.
         fingerprint: [u8; 32],
