@@ -75,6 +75,8 @@ impl Edge {
             return Err(Error::OriginRefused.into());
         }
         let offered = handshake::offered(&call.headers);
+        // Before it is asked who it is: whoever has a seat hears of rights that change from then on.
+        let seat = self.seat();
         let (grant, used) = self.authenticate(call, &offered)?;
         // Clients that offer some give up when none is chosen. Not the token, if there is another.
         let others = offered.iter().enumerate();
@@ -82,7 +84,6 @@ impl Edge {
         let chosen = others.next().map(|(_, value)| *value);
         let chosen = chosen.or_else(|| offered.get(used?).copied());
         let headers = handshake::answer(&call.headers, chosen)?;
-        let seat = self.seat();
         let shared = self.0.shared.clone();
         Ok(Reply::upgrade(headers, move |socket, draining| {
             let face = Neo::new(shared.clone(), &seat, &grant);
@@ -135,6 +136,8 @@ impl Edge {
         }
         let headers = handshake::answer(&call.headers, chosen)?;
         let shared = self.0.shared.clone();
+        // Before it is asked who it is, as above.
+        let seat = self.seat();
         let grant = self.authenticate_v1(call)?;
         let origin = Origin {
             request_id: call.request_id.clone(),
@@ -148,7 +151,6 @@ impl Edge {
         if chosen == Some(cloud_events::PROTOCOL) {
             let grant = grant.ok_or(nexus_auth::Error::Unauthorized)?;
             let wanted = self.wanted(call, &grant).await?;
-            let seat = self.seat();
             return Ok(Reply::upgrade(headers, move |socket, draining| {
                 let face = CloudEvents::new(shared, origin, &seat, wanted);
                 let socket = TokioIo::new(socket);
@@ -160,7 +162,6 @@ impl Edge {
             None => Some(stranger(&shared)?),
         };
         let rights = grant.as_ref().map(|grant| Rights::of(&grant.principal));
-        let seat = self.seat();
         Ok(Reply::upgrade(headers, move |socket, draining| {
             let face = V1::new(shared, origin, rights, stranger);
             let socket = TokioIo::new(socket);

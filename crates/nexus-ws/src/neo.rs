@@ -167,12 +167,13 @@ impl Face for Neo {
         filled
     }
 
-    /// Replays stay: they cannot be read backwards, and a connection may have few.
+    /// Replays that were handed over stay: they cannot be read backwards, and a connection may have few.
     fn give_back(&mut self, link: &mut Link) {
         let feed = &mut self.feed;
         let live = |reader| reader == LIVE;
         link.outbound
             .give_back(live, |_, position| feed.rewind(position));
+        feed.forget();
     }
 
     fn granted(&mut self, link: &mut Link) {

@@ -1,11 +1,13 @@
 //! A reader: one selection, one position. From its group near the head, from the store behind it.
 
 use std::{
+    future::Future,
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
 };
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
 use nexus_core::{Position, Recovery, Seq};
 
 use crate::{
@@ -36,9 +38,9 @@ pub(crate) struct Reader {
     membership: Membership,
     /// Everything up to here was handed out or is not for the reader.
     position: Seq,
-    /// A page of its own, as long as something of it is to be handed out.
+    /// What was read or encoded, as long as something of it is to be handed out.
     held: Option<Arc<Segment>>,
-    page: Option<BoxFuture<'static, Page>>,
+    page: Option<MaybeDone<BoxFuture<'static, Page>>>,
 }
 
 impl Reader {
@@ -62,15 +64,23 @@ impl Reader {
 
     /// What comes next. Pending when there is nothing; the signal then wakes the connection.
     pub(crate) fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        self.poll_next_if(context, true)
+    }
+
+    /// The same, for a connection with more than one reader: it says whether this one may begin to read from
+    /// the store. If not, it is pending until the one that does is done.
+    pub(crate) fn poll_next_if(&mut self, context: &mut Context<'_>, may_read: bool) -> Poll<Next> {
         let mut waiting = false;
         loop {
             if let Some(page) = &mut self.page {
-                let page = ready!(page.as_mut().poll(context));
+                let mut page = Pin::new(page);
+                ready!(page.as_mut().poll(context));
+                let page = page.take_output();
                 self.page = None;
                 match page {
-                    Page::Read(segment) => self.held = Some(Arc::new(segment)),
-                    Page::Pruned => return Poll::Ready(Next::Pruned),
-                    Page::Failed => {}
+                    Some(Page::Read(segment)) => self.held = Some(Arc::new(segment)),
+                    Some(Page::Pruned) => return Poll::Ready(Next::Pruned),
+                    Some(Page::Failed) | None => {}
                 }
             }
             if let Some(held) = self.held.take() {
@@ -82,10 +92,12 @@ impl Reader {
                 return Poll::Ready(next);
             }
             match self.membership.take(self.position, &self.shared.log) {
+                // Also what a message of a batch has no room for: nobody else may keep it.
                 Taken::Segment(segment) | Taken::Encoded { segment, .. } => {
-                    return Poll::Ready(self.advance(segment));
+                    self.held = Some(segment);
                 }
-                Taken::Behind => self.page = Some(self.read_page()),
+                Taken::Behind if !may_read => return Poll::Pending,
+                Taken::Behind => self.page = Some(maybe_done(self.read_page())),
                 Taken::UpToDate if waiting => return Poll::Pending,
                 Taken::UpToDate => {
                     // Looks once more after saying so: what came between would not wake it.
@@ -93,6 +105,18 @@ impl Reader {
                     waiting = true;
                 }
             }
+        }
+    }
+
+    /// Whether it is reading from the store, or keeps what it read.
+    pub(crate) fn is_reading(&self) -> bool {
+        self.page.is_some() || self.held.is_some()
+    }
+
+    /// Goes on reading, also while nothing is wanted: whoever reads keeps others from it.
+    pub(crate) fn read_on(&mut self, context: &mut Context<'_>) {
+        if let Some(page) = &mut self.page {
+            let _ = Pin::new(page).poll(context);
         }
     }
 

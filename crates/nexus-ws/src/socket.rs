@@ -242,7 +242,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
                     self.link.grant = Some(grant);
                     self.face.granted(&mut self.link);
                 }
-                Err(_) => self.link.close(Closing::Revoked),
+                Err(_) => self.link.close(self.link.loss()),
             }
         }
         for notice in [Notice::TakenOver, Notice::Positions] {

@@ -186,13 +186,14 @@ impl V1 {
 
     fn acknowledge(&mut self, id: &str, position: Position) -> Result<(), Refusal> {
         let subscription = self.subscriptions.get(id).ok_or_else(no_subscription)?;
-        let settled = subscription.reader.settled_position();
         let Some(durable) = &mut subscription.durable else {
             let message = "the subscription has no durable cursor";
             return Err(Refusal::new("invalid-request", message));
         };
-        if position.epoch != settled.epoch || position.seq > settled.seq {
-            let message = format!("{position} was not sent yet: the subscription is at {settled}");
+        // Not only what was sent here: who comes back acknowledges what an earlier connection brought.
+        let head = self.shared.log.head();
+        if position.epoch != head.epoch || position.seq > head.seq {
+            let message = format!("{position} is not in the log, which is at {head}");
             return Err(Refusal::new("unknown-position", message));
         }
         durable.acknowledging.acknowledge(position);

@@ -223,10 +223,14 @@ impl Feed {
     pub(crate) fn restrict(&mut self, rights: Rights) {
         self.rights = rights;
         self.regroup(self.settled());
-        if let Some(live) = &self.live {
-            for replay in &mut self.replays {
-                replay.selection = live.selection().clone();
-            }
+    }
+
+    /// Drops what was read and not handed out, from a client that takes nothing: it costs memory, and a page
+    /// that is being read keeps others from reading.
+    pub(crate) fn forget(&mut self) {
+        self.page = None;
+        if let Some(live) = &mut self.live {
+            live.forget();
         }
     }
 
@@ -251,6 +255,12 @@ impl Feed {
             None => {
                 let (shared, signal) = (self.shared.clone(), self.signal.clone());
                 self.live = Some(Reader::new(shared, signal, selection, position));
+            }
+        }
+        // What was asked for before is given within what is wanted and allowed now.
+        if let Some(live) = &self.live {
+            for replay in &mut self.replays {
+                replay.selection = live.selection().clone();
             }
         }
     }

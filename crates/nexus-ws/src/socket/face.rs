@@ -81,7 +81,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub(super) fn new(seat: Seat, grant: Option<Grant>) -> Self {
+    pub(crate) fn new(seat: Seat, grant: Option<Grant>) -> Self {
         Self {
             seat,
             grant,
@@ -105,9 +105,21 @@ impl Link {
         match self.shared().auth.renew(grant) {
             Ok(grant) => Ok(grant.principal),
             Err(error) => {
-                self.close(Closing::Revoked);
+                self.close(self.loss());
                 Err(error)
             }
+        }
+    }
+
+    /// Why the client is nobody any more: a token that expired is replaced by its client, which then comes
+    /// back; one that was taken away is not.
+    pub(super) fn loss(&self) -> Closing {
+        let not_after_us = self.grant.as_ref().and_then(|grant| grant.not_after_us);
+        let now_us = self.shared().log.clock().now_us();
+        if not_after_us.is_some_and(|not_after_us| now_us > not_after_us) {
+            Closing::Expired
+        } else {
+            Closing::Revoked
         }
     }
 }

@@ -34,6 +34,29 @@ impl Acknowledging {
         self.writing.is_none() && self.next.is_none()
     }
 
+    /// Writes what is left, after its reader has gone: a client that acknowledges and takes leave at once
+    /// does not wait for the answer.
+    pub(super) fn finish(self, log: &Log, cursor: &CursorName) {
+        if self.is_done() {
+            return;
+        }
+        let (log, cursor) = (log.clone(), cursor.clone());
+        tokio::spawn(async move {
+            let writing = match self.writing {
+                Some(writing) => writing.done.await,
+                None => Ok(()),
+            };
+            let written = match self.next {
+                Some(next) => log.acknowledge(&cursor.owner, &cursor.name, next).await,
+                None => writing,
+            };
+            if let Err(error) = written {
+                let error: &dyn std::error::Error = &error;
+                tracing::warn!(error, "an acknowledgement could not be kept");
+            }
+        });
+    }
+
     /// What was written, if something was.
     pub(super) fn poll(
         &mut self,

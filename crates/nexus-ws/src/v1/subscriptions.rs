@@ -74,10 +74,25 @@ impl Subscription {
             .retract(|reader| reader == sub, |_, position| self.rewind(position));
     }
 
+    /// It is over: what was acknowledged is kept all the same.
+    fn finish(self, log: &Log) {
+        if let Some(durable) = self.durable {
+            let Durable {
+                lease,
+                acknowledging,
+            } = *durable;
+            acknowledging.finish(log, &lease.cursor);
+        }
+    }
+
     /// Tells the client how far it is, if it does not know.
     fn tell(&mut self, least: u64, link: &mut Link) {
         let settled = self.reader.settled();
         if settled.get() < self.told.get() + least.max(1) || link.outbound.has(self.sub) {
+            return;
+        }
+        // A client that takes next to nothing is told later: what it is told would pile up.
+        if !link.outbound.takes_answers() {
             return;
         }
         self.told = settled;
@@ -141,7 +156,9 @@ impl Subscriptions {
         let Some(place) = place else {
             return false;
         };
-        self.all.remove(place).take_back(link);
+        let mut subscription = self.all.remove(place);
+        subscription.take_back(link);
+        subscription.finish(&link.shared().log);
         true
     }
 
@@ -150,10 +167,23 @@ impl Subscriptions {
         let mut filled = false;
         let mut passed = 0;
         let mut idle = 0;
+        // One at a time, so that a connection with many costs no more memory than one with one.
+        let mut reads = self
+            .all
+            .iter_mut()
+            .position(|each| each.reader.is_reading());
+        if let Some(place) = reads {
+            self.all[place].reader.read_on(context);
+        }
         while idle < self.all.len() && link.outbound.wants_events() {
             self.turn = (self.turn + 1) % self.all.len();
             let subscription = &mut self.all[self.turn];
-            match subscription.reader.poll_next(context) {
+            let may_read = reads.is_none_or(|place| place == self.turn);
+            let next = subscription.reader.poll_next_if(context, may_read);
+            if may_read {
+                reads = subscription.reader.is_reading().then_some(self.turn);
+            }
+            match next {
                 Poll::Ready(Next::Slice(slice)) => {
                     subscription.told = subscription.told.max(slice.last);
                     let format = subscription.reader.selection().format();
@@ -223,7 +253,9 @@ impl Subscriptions {
             let settled = subscription.reader.settled();
             resume = Some(resume.map_or(settled, |resume| resume.min(settled)));
         }
-        self.all.clear();
+        for subscription in self.all.drain(..) {
+            subscription.finish(&link.shared().log);
+        }
         resume.map(|resume| link.shared().log.position(resume))
     }
 
@@ -246,5 +278,105 @@ impl Subscriptions {
     pub(super) fn is_acknowledged(&self) -> bool {
         let mut durable = self.all.iter().filter_map(|each| each.durable.as_ref());
         durable.all(|durable| durable.acknowledging.is_done())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{future::poll_fn, task::noop_waker_ref};
+    use nexus_auth::{Auth, AuthOptions};
+    use nexus_core::{
+        Catalogue, Clock, Command, LogOptions, Memory, PatternSet, Principal, Random,
+    };
+
+    use super::*;
+    use crate::{Edge, WsOptions, format::Format, selection::Selection};
+
+    const EVENTS: usize = 400;
+
+    /// An edge over a log that keeps only the last events in memory.
+    async fn edge() -> (Edge, Position) {
+        let random = Random::seeded(1);
+        let memory = Memory::new(&random);
+        let options = LogOptions {
+            ring_events_max: EVENTS,
+            ..LogOptions::default()
+        };
+        let catalogue = Catalogue::known();
+        let auth = Auth::new(&AuthOptions::default(), &catalogue, Clock::System).unwrap();
+        let (log, service) = Log::open(
+            memory.clone(),
+            memory,
+            catalogue,
+            options,
+            Clock::System,
+            random,
+        )
+        .await
+        .unwrap();
+        tokio::spawn(service.run());
+        let payload = format!(r#"{{"orderId":"o","note":"{}"}}"#, "x".repeat(1_000));
+        let failed = log
+            .catalogue()
+            .resolve("payment.failed")
+            .unwrap()
+            .event_type;
+        let events = vec![nexus_core::NewEvent::new(failed, payload); EVENTS];
+        for _ in 0..3 {
+            let command = Command {
+                events: events.clone(),
+                ..Command::default()
+            };
+            log.submit(&Principal::nexus(), command).await.unwrap();
+        }
+        let last = Seq::new(3 * EVENTS as u64);
+        let mut heads = log.head_changes();
+        heads.wait_for(|head| *head == last).await.unwrap();
+        let options = WsOptions {
+            page_reads_max: 1,
+            ..WsOptions::default()
+        };
+        let position = log.position(last);
+        (Edge::new(log, auth, options), position)
+    }
+
+    /// A subscription that reads while the socket takes nothing keeps nobody from reading.
+    #[tokio::test]
+    async fn who_reads_goes_on_while_the_socket_takes_nothing() {
+        let (edge, end) = edge().await;
+        let shared = edge.0.shared.clone();
+        let mut link = Link::new(edge.seat(), None);
+        let mut all = Subscriptions::default();
+        let rights = Rights::of(&Principal::nexus());
+        let far_behind = [0, 1];
+        let near = end.seq.get() - EVENTS as u64;
+        for after in far_behind.into_iter().chain([near]) {
+            let sub = all.number();
+            let format = Format::V1 { sub };
+            let selection =
+                Selection::of_patterns(format, &PatternSet::everything(), None, &rights);
+            let signal = link.seat.signal.clone();
+            let reader = Reader::new(shared.clone(), signal, selection, Seq::new(after));
+            let start = shared.log.position(Seq::new(after));
+            all.add(Subscription::new("a".into(), sub, reader, 1, None, start));
+        }
+        let mut context = Context::from_waker(noop_waker_ref());
+        let elsewhere = shared.page_reads.acquire().await.unwrap();
+        assert!(all.fill(&mut link, &mut context), "one is near enough");
+        assert!(!link.outbound.wants_events());
+        let reading = |all: &Subscriptions| {
+            let reading = all.iter().filter(|each| each.reader.is_reading());
+            reading.count()
+        };
+        assert_eq!(reading(&all), 1, "one at a time");
+        // Its turn comes, and nothing more is wanted of it for now.
+        drop(elsewhere);
+        let mut elsewhere = Box::pin(shared.page_reads.acquire());
+        let acquired = poll_fn(|context| {
+            all.fill(&mut link, context);
+            elsewhere.as_mut().poll(context)
+        });
+        assert!(acquired.await.is_ok());
+        assert_eq!(reading(&all), 1, "what it read waits");
     }
 }

@@ -2,6 +2,7 @@
 
 use nexus_core::LogOptions;
 use nexus_ws::WsOptions;
+use serde_json::json;
 
 use crate::harness::Hub;
 
@@ -78,4 +79,24 @@ async fn segments_that_were_evicted_are_made_again() {
     }
     assert!(hub.edge.encodings() > 5, "nothing could be kept");
     assert_eq!(hub.edge.pages(), 0, "memory goes back far enough");
+}
+
+#[tokio::test]
+async fn what_has_no_room_in_a_message_is_not_encoded_again() {
+    const EVENTS: u64 = 400;
+    let hub = Hub::start().await;
+    let note = "x".repeat(1_000);
+    for number in 1..=EVENTS {
+        let payload =
+            format!(r#"{{"note":"{note}","transactionId":"t{number}","amount":1,"payerId":"p"}}"#);
+        hub.publish("payment.received", &payload).await;
+    }
+    // Alone in its group, so that nobody else keeps a segment; messages of a batch are smaller than those.
+    let mut client = hub.connect_v1().await;
+    let subscribe =
+        json!({"id": "a", "patterns": ["payment.*"], "from": "earliest", "batch": true});
+    client.subscribe_with(subscribe).await;
+    let expected: Vec<u64> = (1..=EVENTS).collect();
+    assert_eq!(client.events_of(1, expected.len()).await, expected);
+    assert!(hub.edge.encodings() <= 3, "{}", hub.edge.encodings());
 }

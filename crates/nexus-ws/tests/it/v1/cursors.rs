@@ -1,10 +1,14 @@
 //! Durable cursors: acknowledged positions that the server keeps.
 
+use std::time::Duration;
+
+use futures_util::SinkExt;
 use nexus_core::Source;
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::position_of;
-use crate::harness::{ADMIN_TOKEN, Client, Hub, NODE_SECRET, until};
+use crate::harness::{ADMIN_TOKEN, Client, Hub, NODE_SECRET, PATIENCE, until};
 
 fn subscribe(from: Option<&str>) -> Value {
     let mut subscribe = json!({"id": "a", "patterns": ["payment.*"], "cursor": "orders"});
@@ -66,7 +70,7 @@ async fn a_new_cursor_is_kept_before_anything_is_acknowledged() {
 }
 
 #[tokio::test]
-async fn what_was_not_sent_cannot_be_acknowledged() {
+async fn what_is_not_in_the_log_cannot_be_acknowledged() {
     let hub = Hub::start().await;
     hub.pay(1).await;
     let mut client = hub.connect_v1().await;
@@ -88,6 +92,59 @@ async fn what_was_not_sent_cannot_be_acknowledged() {
         .unwrap()
         .unwrap();
     assert_eq!(kept.position.seq.get(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_earlier_connection_brought_can_be_acknowledged() {
+    const EVENTS: u64 = 2_000;
+    let hub = Hub::start().await;
+    let mut client = hub.connect_v1().await;
+    client.subscribe_with(subscribe(None)).await;
+    let note = "x".repeat(1_000);
+    for number in 1..=EVENTS {
+        let payload =
+            format!(r#"{{"note":"{note}","transactionId":"t{number}","amount":1,"payerId":"p"}}"#);
+        hub.publish("payment.received", &payload).await;
+    }
+    let count = usize::try_from(EVENTS).unwrap();
+    assert_eq!(client.events_of(1, count).await.len(), count);
+    // The connection is lost before anything is acknowledged. The next one brings it all again, and has not
+    // sent much of it when the client says that it has it.
+    drop(client);
+    let mut again = hub.open_v1(ADMIN_TOKEN, Some(4_096)).await;
+    again.next_of(&["hello"]).await;
+    let answer = again.subscribe_with(subscribe(None)).await;
+    assert_eq!(position_of(&answer).seq.get(), 0);
+    let acked = acknowledge(&mut again, &hub, EVENTS).await;
+    assert_eq!(acked["type"], "acked", "{acked}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_acknowledged_with_the_last_words_is_kept() {
+    let hub = Hub::start().await;
+    let mut client = hub.connect_v1().await;
+    client.subscribe_with(subscribe(None)).await;
+    for number in 1..=20 {
+        hub.pay(number).await;
+    }
+    assert_eq!(client.events_of(1, 20).await.len(), 20);
+    for seq in 1..=20 {
+        let position = hub.log.position(nexus_core::Seq::new(seq)).to_string();
+        let ack = json!({"type": "ack", "id": "a", "position": position}).to_string();
+        client.socket.feed(Message::text(ack)).await.unwrap();
+    }
+    // In one write with the close frame: nothing is waited for.
+    client.socket.close(None).await.unwrap();
+    let owner = owner(&hub).await;
+    until("the connection is over", || hub.edge.connections() == 0).await;
+    for _ in 0..PATIENCE.as_millis() {
+        let kept = hub.log.durable_cursor(&owner, "orders").await.unwrap();
+        if kept.unwrap().position.seq.get() == 20 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    panic!("the last acknowledgement was lost");
 }
 
 async fn owner(hub: &Hub) -> Source {
