@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, Read, Write},
+    mem::MaybeUninit,
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -44,6 +45,9 @@ pub(crate) struct Inbound {
     staged: Vec<u8>,
     taken: usize,
     context: WebSocketContext,
+    /// Tungstenite has nothing more to give before the socket does: it need not be asked each time that the
+    /// connection has events to write.
+    is_dry: bool,
     /// How many data messages were completed.
     completed: u64,
     /// What comes is thrown away: the client broke the protocol and has to read that it did.
@@ -63,6 +67,7 @@ impl Inbound {
             staged: Vec::new(),
             taken: 0,
             context: WebSocketContext::new(Role::Server, Some(config)),
+            is_dry: true,
             completed: 0,
             ignoring: false,
         }
@@ -95,6 +100,13 @@ impl Inbound {
                 self.filter.oversize.pop_front();
                 return Poll::Ready(Received::TooLarge);
             }
+            if self.is_dry {
+                if ready!(self.poll_fill(socket, context)).is_err() {
+                    return Poll::Ready(Received::Gone);
+                }
+                self.is_dry = false;
+                continue;
+            }
             let mut wire = Wire {
                 staged: &self.staged,
                 taken: &mut self.taken,
@@ -115,12 +127,12 @@ impl Inbound {
                 }
                 Ok(Message::Binary(_)) => return Poll::Ready(self.complete(Received::Binary)),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if ready!(self.poll_fill(socket, context)).is_err() {
-                        return Poll::Ready(Received::Gone);
-                    }
+                    self.is_dry = true;
                 }
+                // It may only have been cut inside a character; but what is left of it must not be taken
+                // for a message of its own.
                 Err(Error::Utf8(_)) if self.is_truncated() => {
-                    return Poll::Ready(self.complete(Received::TooLarge));
+                    return Poll::Ready(Received::Broken(1009, "message too large"));
                 }
                 Err(error) => return Poll::Ready(broken(&error)),
             }
@@ -150,8 +162,9 @@ impl Inbound {
         self.taken = 0;
         // An idle connection keeps no buffer.
         self.staged = Vec::new();
-        let mut bytes = [0; READ_BYTES];
-        let mut read = ReadBuf::new(&mut bytes);
+        // Not filled with zeros: mostly there is nothing to read.
+        let mut bytes = [MaybeUninit::uninit(); READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut bytes);
         ready!(Pin::new(socket).poll_read(context, &mut read))?;
         if read.filled().is_empty() {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));

@@ -1,7 +1,8 @@
 //! Skips messages that are too long, so that their connection can stay: tungstenite can only refuse.
 //!
 //! Looks at frame headers alone. A message that is too long in its first frame is left out. One that
-//! becomes too long later is ended where it is: its further frames are passed on empty.
+//! becomes too long later is ended where it is: its further frames are passed on empty. If that cuts it
+//! inside a character, the connection ends after all.
 
 use std::collections::VecDeque;
 
