@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use nexus_core::{Catalogue, Error, Filter, From, PatternSet, Scope, Start};
+use nexus_core::{Catalogue, Coded, Error, Filter, From, Kind, PatternSet, Scope, Start};
 use nexus_expr::compile_filter_with;
 
 use super::{
@@ -119,10 +119,13 @@ impl V1 {
         let start = match start {
             Ok(start) => start,
             Err(error) => {
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "a subscription could not be started"
-                );
+                // What a client asked for wrongly is told to the client alone.
+                if matches!(error.kind(), Kind::Internal | Kind::Unavailable) {
+                    tracing::warn!(
+                        error = &error as &dyn std::error::Error,
+                        "a subscription could not be started"
+                    );
+                }
                 let refusal = Refusal::of(&error).about(About::Id(id));
                 link.outbound.answer(&refusal.to_json());
                 return true;
