@@ -93,29 +93,30 @@ impl EventStream {
         if let Some(closing) = self.must_close(context) {
             return Poll::Ready(Some(self.end(closing)));
         }
-        loop {
-            // Others may run, also while much is passed that is not for this reader.
-            let budget = ready!(coop::poll_proceed(context));
-            let next = self.reader.poll_next(context);
-            if next.is_ready() {
-                budget.made_progress();
+        // Others may run, also while much is sent.
+        let budget = ready!(coop::poll_proceed(context));
+        let next = self.reader.poll_next(context);
+        if next.is_ready() {
+            budget.made_progress();
+        }
+        match next {
+            Poll::Ready(Next::Slice(slice)) => {
+                self.told = slice.last;
+                return Poll::Ready(Some(Bytes::from_owner(slice)));
             }
-            match next {
-                Poll::Ready(Next::Slice(slice)) => {
-                    self.told = slice.last;
-                    return Poll::Ready(Some(Bytes::from_owner(slice)));
+            Poll::Ready(Next::Passed) => {
+                let passed = self.reader.settled().get().saturating_sub(self.told.get());
+                if passed >= self.shared.options.position_events {
+                    return Poll::Ready(Some(self.tell_position()));
                 }
-                Poll::Ready(Next::Passed) => {
-                    let passed = self.reader.settled().get().saturating_sub(self.told.get());
-                    if passed >= self.shared.options.position_events {
-                        return Poll::Ready(Some(self.tell_position()));
-                    }
-                }
-                Poll::Ready(Next::Pruned) => {
-                    return Poll::Ready(Some(self.end(Closing::Pruned)));
-                }
-                Poll::Pending => break,
+                // A slow filter may have taken its whole turn for it.
+                context.waker().wake_by_ref();
+                return Poll::Pending;
             }
+            Poll::Ready(Next::Pruned) => {
+                return Poll::Ready(Some(self.end(Closing::Pruned)));
+            }
+            Poll::Pending => {}
         }
         if self.seat.signal.take(Notice::Positions) && self.reader.settled() > self.told {
             return Poll::Ready(Some(self.tell_position()));
