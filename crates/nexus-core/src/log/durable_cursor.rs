@@ -112,11 +112,24 @@ impl Log {
     /// # Errors
     /// [`Error::Read`], [`Error::Damaged`].
     pub async fn durable_cursors(&self) -> Result<Vec<NamedCursor>, Error> {
+        self.cursors_by(RecordsBy::All).await
+    }
+
+    /// Every durable cursor of an owner, by name.
+    ///
+    /// # Errors
+    /// As [`Log::durable_cursors`].
+    pub async fn durable_cursors_of(&self, owner: &Source) -> Result<Vec<NamedCursor>, Error> {
+        let owner = RecordsBy::Scope(owner.as_str().into());
+        self.cursors_by(owner).await
+    }
+
+    async fn cursors_by(&self, by: RecordsBy) -> Result<Vec<NamedCursor>, Error> {
         const PAGE_RECORDS: usize = 1_000;
         let mut cursors = Vec::new();
         let mut query = RecordQuery {
             family: FAMILY,
-            by: RecordsBy::All,
+            by,
             after_key: None,
             records_max: PAGE_RECORDS,
         };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 pub use self::pins::{Pin, PinSource};
-use self::policy::View;
+use self::policy::{Shrinking, View};
 use super::Log;
 use crate::{Error, Seq};
 
@@ -58,6 +58,9 @@ pub struct RetentionStatus {
     pub pinned_by: Vec<Pin>,
     /// How many bytes the log and everything beside it use.
     pub used_bytes: u64,
+    /// Whether the limit of bytes is passed over: what is beside the events is too large for it, so that
+    /// removing events would end with an empty log. It is tried again when that has changed.
+    pub size_futile: bool,
     /// When it looked, in microseconds since 1970; nothing if it did not yet.
     pub last_run_us: Option<i64>,
     /// Whether it failed then: nothing is removed until it succeeds.
@@ -90,6 +93,7 @@ pub struct Retention {
     status: watch::Sender<RetentionStatus>,
     /// What was said last of what holds the log.
     told: Vec<String>,
+    shrinking: Shrinking,
 }
 
 impl Retention {
@@ -107,6 +111,7 @@ impl Retention {
             sources,
             status,
             told: Vec::new(),
+            shrinking: Shrinking::default(),
         };
         (retention, RetentionHandle(receiver))
     }
@@ -138,16 +143,18 @@ impl Retention {
     /// # Errors
     /// [`Error::Read`], and as [`Log::prune`]: what was removed before stays removed.
     pub async fn look(&mut self) -> Result<(), Error> {
+        self.shrinking.begin();
         loop {
             let view = self.view().await?;
-            let wanted = policy::wanted(&self.options, &view);
+            let by_size = self.by_size(&view);
+            let wanted = policy::wanted(&self.options, &view, by_size);
             let pins = if wanted > view.pruned {
                 self.pins(wanted).await?
             } else {
                 Vec::new()
             };
             let allowed = policy::allowed(wanted, &pins, self.options.force);
-            self.tell(&view, wanted, pins);
+            self.tell(&view, wanted, by_size, pins);
             // Not all at once: whoever comes back meanwhile is asked, too.
             let through = allowed.min(view.pruned.plus(EVENTS_PER_ASKING));
             if through <= view.pruned || self.log.prune(through).await? <= view.pruned {
@@ -176,6 +183,23 @@ impl Retention {
         })
     }
 
+    /// Whether the limit of bytes counts now; says so when it no longer does.
+    fn by_size(&mut self, view: &View) -> bool {
+        let Some(bytes_max) = self.options.bytes else {
+            return true;
+        };
+        let by_size = self.shrinking.goes_on(bytes_max, view);
+        if !by_size && !self.status.borrow().size_futile {
+            tracing::warn!(
+                used_bytes = view.used_bytes,
+                bytes_max,
+                "what is beside the events is too large for `retention.bytes`: removing more of them would \
+                 not help, so they stay"
+            );
+        }
+        by_size
+    }
+
     /// Everybody who needs something of what is to go, those that need the most first.
     async fn pins(&self, wanted: Seq) -> Result<Vec<Pin>, Error> {
         let mut pins = pins::of_log(&self.log, PINS_NAMED_MAX).await?;
@@ -189,7 +213,7 @@ impl Retention {
     }
 
     /// Says what was found, in the log of the process only when somebody else holds the log than before.
-    fn tell(&mut self, view: &View, wanted: Seq, pins: Vec<Pin>) {
+    fn tell(&mut self, view: &View, wanted: Seq, by_size: bool, pins: Vec<Pin>) {
         let mut names: Vec<String> = pins.iter().map(|pin| pin.what.clone()).collect();
         names.sort();
         names.dedup();
@@ -209,6 +233,7 @@ impl Retention {
             wanted_through: wanted,
             pinned_by: pins,
             used_bytes: view.used_bytes,
+            size_futile: !by_size,
             last_run_us: Some(view.now_us),
             failed: false,
         });

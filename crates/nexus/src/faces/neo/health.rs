@@ -77,6 +77,7 @@ fn retention(neo: &Neo) -> serde_json::Value {
         "wantedThrough": neo.log.position(found.wanted_through),
         "pinnedBy": found.pinned_by.iter().map(pin).collect::<Vec<_>>(),
         "usedBytes": found.used_bytes,
+        "sizeFutile": found.size_futile,
         "lastRun": found.last_run_us.map(iso8601_ms),
         "failed": found.failed,
     })
