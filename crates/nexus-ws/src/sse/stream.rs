@@ -64,6 +64,8 @@ impl EventStream {
     ) -> Self {
         let shared = edge.0.shared.clone();
         let seat = edge.seat();
+        // Nobody told the stream of rights that changed since it was let in and before it had a seat.
+        seat.signal.notify(Notice::Recheck);
         let after = start.position.seq;
         let signal = seat.signal.clone();
         let now = Instant::now();
