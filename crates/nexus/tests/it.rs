@@ -18,6 +18,8 @@ mod running;
 mod v1;
 #[path = "it/v1_cloud_events.rs"]
 mod v1_cloud_events;
+#[path = "it/v1_cursors.rs"]
+mod v1_cursors;
 #[path = "it/v1_once.rs"]
 mod v1_once;
 #[path = "it/v1_pages.rs"]

@@ -5,6 +5,7 @@
 
 mod answer;
 mod body;
+mod cursors;
 mod event;
 mod faults;
 mod list;
@@ -14,6 +15,7 @@ mod question;
 
 use std::sync::Arc;
 
+use http::Method;
 use nexus_core::Log;
 use nexus_http::{Access, Form, Problem, Reply, Route};
 
@@ -48,7 +50,28 @@ pub(crate) fn routes(v1: &Arc<V1>) -> Vec<Route> {
     let aliases = [list.at("/api/events"), event.at("/api/events/{id}")];
     [publish.media_types(body::MEDIA_TYPES), list, event]
         .into_iter()
+        .chain(of_cursors(v1))
         .chain(aliases)
         .map(|route| route.form(Form::V1))
         .collect()
+}
+
+fn of_cursors(v1: &Arc<V1>) -> [Route; 4] {
+    let own = v1.clone();
+    let list = Route::get("/api/v1/cursors", Access::Read, move |call| {
+        let v1 = own.clone();
+        async move { cursors::list(&v1, &call).await }
+    });
+    let own = v1.clone();
+    let path = "/api/v1/cursors/{name}";
+    let remove = Route::new(Method::DELETE, path, Access::Read, move |call| {
+        let v1 = own.clone();
+        async move { cursors::remove(&v1, &call).await }
+    });
+    [
+        list.at("/api/cursors"),
+        remove.at("/api/cursors/{name}"),
+        list,
+        remove,
+    ]
 }

@@ -13,6 +13,7 @@ fn path(route: &Served) -> String {
     route
         .path
         .replace("{node}", "somebody")
+        .replace("{name}", "orders")
         .replace("{id}", "0193a5c1-7f3e-7c52-9d1e-5b8f0a6c2e11")
 }
 

@@ -50,7 +50,7 @@ pub(super) struct Range {
 impl Question {
     /// Reads a query.
     pub(super) fn read(call: &Call, catalogue: &Catalogue) -> Result<Self, Problem> {
-        refuse_unknown(call)?;
+        refuse_unknown(call, &PARAMETERS)?;
         let position = |name, text: &str| {
             text.parse::<Position>()
                 .map_err(|_| invalid(format!("`{name}` must be a position, as `7f3a09c2-1042`")))
@@ -135,12 +135,12 @@ fn invalid(detail: String) -> Problem {
 }
 
 /// A filter that was misspelt and passed over would give what nobody asked for.
-fn refuse_unknown(call: &Call) -> Result<(), Problem> {
+pub(super) fn refuse_unknown(call: &Call, known: &[&str]) -> Result<(), Problem> {
     let query = call.uri.query().unwrap_or_default();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let name = pair.split('=').next().unwrap_or_default();
-        if !PARAMETERS.contains(&name) {
-            let known = PARAMETERS.join(", ");
+        if !known.contains(&name) {
+            let known = known.join(", ");
             return Err(invalid(format!("the query may have: {known}")));
         }
     }
