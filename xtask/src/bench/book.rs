@@ -264,7 +264,9 @@ fn verdict(
 fn median(values: &[f64]) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    let upper = sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN);
+    let lower = sorted.get(sorted.len().saturating_sub(1) / 2).copied();
+    f64::midpoint(lower.unwrap_or(upper), upper)
 }
 
 #[cfg(test)]
