@@ -13,7 +13,7 @@
 //! use std::sync::Arc;
 //!
 //! use nexus_core::{
-//!     Attempt, Nexus, Principal, ProtocolEvent, Reaction, Reactor, ReactorError,
+//!     Attempt, Nexus, PatternSet, Principal, ProtocolEvent, Reaction, Reactor, ReactorError,
 //!     ReactorOptions,
 //! };
 //! use nexus_reactors::{Alerts, Engine, EngineOptions};
@@ -39,7 +39,7 @@
 //! let engine =
 //!     Engine::start(nexus.log().clone(), reactors, EngineOptions::default(), Alerts::none()).await?;
 //!
-//! let mut thanks = nexus.log().live_cursor(ProtocolEvent::MessageBroadcast.into());
+//! let mut thanks = nexus.log().live_cursor(PatternSet::from(ProtocolEvent::MessageBroadcast));
 //! let payment = r#"{"transactionId":"tx-1","amount":1250,"payerId":"payer-7"}"#;
 //! nexus.dispatch(&Principal::nexus(), nexus.event(ProtocolEvent::PaymentReceived, payment)).await?;
 //!
