@@ -149,6 +149,18 @@ fn unmet(guard: &Guard) -> String {
     }
 }
 
+impl Error {
+    /// The text is not JSON, as the parser says and where.
+    #[must_use]
+    pub fn malformed_json(source: serde_json::Error) -> Self {
+        Self::MalformedJson {
+            line: source.line(),
+            column: source.column(),
+            source,
+        }
+    }
+}
+
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {

@@ -44,8 +44,8 @@ impl<'a> Json<'a> {
             depth_left: JSON_DEPTH_MAX,
         }
         .deserialize(&mut deserializer)
-        .map_err(malformed)?;
-        deserializer.end().map_err(malformed)?;
+        .map_err(Error::malformed_json)?;
+        deserializer.end().map_err(Error::malformed_json)?;
         Ok(value)
     }
 
@@ -69,18 +69,6 @@ impl<'a> Json<'a> {
             Self::String(text) => Some(text),
             _ => None,
         }
-    }
-}
-
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "the shape that map_err wants"
-)]
-fn malformed(source: serde_json::Error) -> Error {
-    Error::MalformedJson {
-        line: source.line(),
-        column: source.column(),
-        source,
     }
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, fmt};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Json, Name, Names, malformed};
+use super::{Json, Name, Names};
 use crate::Error;
 
 /// The members of an object as they were written: names decoded, values as raw text.
@@ -30,8 +30,8 @@ impl<'a> RawObject<'a> {
         }
         let object = deserializer
             .deserialize_map(RawMembers)
-            .map_err(malformed)?;
-        deserializer.end().map_err(malformed)?;
+            .map_err(Error::malformed_json)?;
+        deserializer.end().map_err(Error::malformed_json)?;
         Ok(Some(object))
     }
 

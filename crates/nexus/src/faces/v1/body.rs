@@ -118,7 +118,7 @@ impl<'c> Body<'c> {
                 .collect(),
             Form::Array => {
                 let objects: Vec<RawObject<'_>> =
-                    serde_json::from_slice(body).map_err(malformed)?;
+                    serde_json::from_slice(body).map_err(Error::malformed_json)?;
                 let events = objects.iter().map(|object| self.event(object, catalogue));
                 events.collect()
             }
@@ -160,7 +160,7 @@ impl<'c> Body<'c> {
                         Json::parse(body)?;
                         return Err(not_an("array of events"));
                     }
-                    Err(error) => return Err(malformed(error)),
+                    Err(error) => return Err(Error::malformed_json(error)),
                 }
             }
         })
@@ -261,18 +261,6 @@ fn not_an(what: &str) -> Error {
     };
     Error::InvalidEvent {
         problems: vec![problem],
-    }
-}
-
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "the shape that map_err wants"
-)]
-fn malformed(source: serde_json::Error) -> Error {
-    Error::MalformedJson {
-        line: source.line(),
-        column: source.column(),
-        source,
     }
 }
 
