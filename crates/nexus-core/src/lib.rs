@@ -90,8 +90,9 @@ pub use principal::{Principal, Publish, SOURCE_BYTES_MAX, Scope, Scopes, Source}
 pub use protocol_event::{Owner, ProtocolEvent};
 pub use random::{Ids, Random};
 pub use reactor::{
-    Attempt, ErasedReactor, Ordering, Reaction, Reactor, ReactorError, ReactorOptions,
-    RetrySchedule, SharedReactor,
+    Attempt, Blocked, Breaker, EXCHANGE_ANSWER_BYTES_MAX, EXCHANGE_BODY_BYTES_MAX,
+    EXCHANGE_HEADERS_MAX, ErasedReactor, Exchange, Mode, Ordering, Reaction, Reactor, ReactorError,
+    ReactorOptions, RetrySchedule, SharedReactor,
 };
 pub use record::{Change, Family, Fence, Guard, Key, Once, OnceEntry, OnceKey, OnceOf, Record};
 pub use request_key::REQUEST_KEY_BYTES_MAX;
