@@ -97,6 +97,16 @@ protocol_events! {
     HelpOffered "HELP_OFFERED" "HELP_OFFERED" "help.offered" Owner::Reserved, payload::object;
     /// Nexus has something to say to everyone.
     SystemNotification "SYSTEM_NOTIFICATION" "SYSTEM_NOTIFICATION" "system.notification" Owner::Reserved, payload::object;
+    /// An endpoint was made.
+    EndpointCreated "ENDPOINT_CREATED" "ENDPOINT_CREATED" "endpoint.created" Owner::Reserved, payload::object;
+    /// An endpoint is something else now.
+    EndpointChanged "ENDPOINT_CHANGED" "ENDPOINT_CHANGED" "endpoint.changed" Owner::Reserved, payload::object;
+    /// An endpoint is sent events again.
+    EndpointEnabled "ENDPOINT_ENABLED" "ENDPOINT_ENABLED" "endpoint.enabled" Owner::Reserved, payload::object;
+    /// An endpoint is sent nothing any more: somebody, its receiver or its failures disabled it.
+    EndpointDisabled "ENDPOINT_DISABLED" "ENDPOINT_DISABLED" "endpoint.disabled" Owner::Reserved, payload::object;
+    /// An endpoint is gone.
+    EndpointDeleted "ENDPOINT_DELETED" "ENDPOINT_DELETED" "endpoint.deleted" Owner::Reserved, payload::object;
 }
 
 /// The first segments that belong to Nexus: whatever follows them is reserved.

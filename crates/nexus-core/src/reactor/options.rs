@@ -110,6 +110,9 @@ pub struct RetrySchedule {
     pub factor: f64,
     /// By which part of itself a wait is made longer or shorter at random, from 0 to 1.
     pub jitter: f64,
+    /// The waits one by one, in the place of `first` and `factor`; jitter only lengthens them, and the last
+    /// holds for every attempt beyond.
+    pub steps: Option<&'static [Duration]>,
 }
 
 impl Default for RetrySchedule {
@@ -120,11 +123,37 @@ impl Default for RetrySchedule {
             first: Duration::from_secs(1),
             factor: 2.0,
             jitter: 0.2,
+            steps: None,
         }
     }
 }
 
+/// The waits that Standard Webhooks gives as its example: 5 s, 5 and 30 min, 2, 5, 10, 14, 20 and 24 h.
+const STANDARD_WEBHOOKS: &[Duration] = &[
+    Duration::from_secs(5),
+    Duration::from_secs(5 * 60),
+    Duration::from_secs(30 * 60),
+    Duration::from_secs(2 * 3_600),
+    Duration::from_secs(5 * 3_600),
+    Duration::from_secs(10 * 3_600),
+    Duration::from_secs(14 * 3_600),
+    Duration::from_secs(20 * 3_600),
+    Duration::from_secs(24 * 3_600),
+];
+
 impl RetrySchedule {
+    /// What receivers of webhooks expect: ten attempts over a bit more than three days, each wait up to a
+    /// tenth longer.
+    #[must_use]
+    pub fn standard_webhooks() -> Self {
+        Self {
+            attempts: 10,
+            jitter: 0.1,
+            steps: Some(STANDARD_WEBHOOKS),
+            ..Self::default()
+        }
+    }
+
     /// How long to wait after `failed` attempts (from 1); nothing when there are no more.
     ///
     /// `fraction` is random, from 0 to 1. `at_least` is what the receiver asked for: it may only
@@ -135,9 +164,19 @@ impl RetrySchedule {
         if failed >= self.attempts {
             return None;
         }
-        let exponent = i32::try_from(failed.saturating_sub(1)).unwrap_or(i32::MAX);
-        let planned_s = (self.first.as_secs_f64() * self.factor.powi(exponent)).min(WAIT_S_MAX);
-        let jittered_s = planned_s * (1.0 + self.jitter * (2.0 * fraction - 1.0));
+        let nth = failed.saturating_sub(1);
+        let jittered_s = match self.steps {
+            Some(steps) => {
+                let step = steps.get(nth as usize).or(steps.last());
+                step.map_or(0.0, Duration::as_secs_f64) * (1.0 + self.jitter * fraction)
+            }
+            None => {
+                let exponent = i32::try_from(nth).unwrap_or(i32::MAX);
+                let planned_s =
+                    (self.first.as_secs_f64() * self.factor.powi(exponent)).min(WAIT_S_MAX);
+                planned_s * (1.0 + self.jitter * (2.0 * fraction - 1.0))
+            }
+        };
         let wait = Duration::from_secs_f64(jittered_s.max(0.0));
         Some(
             wait.max(
@@ -173,6 +212,21 @@ mod tests {
                 None
             ]
         );
+    }
+
+    #[test]
+    fn webhooks_are_tried_for_three_days() {
+        let schedule = RetrySchedule::standard_webhooks();
+        let waits: Vec<u64> = (1..=10)
+            .map_while(|failed| schedule.wait(failed, 0.0, None))
+            .map(|wait| wait.as_secs())
+            .collect();
+        let expected = [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400];
+        assert_eq!(waits, expected);
+        let longest = schedule.wait(1, 1.0, None).unwrap();
+        assert_eq!(longest, Duration::from_millis(5_500), "only longer");
+        let asked = Some(Duration::from_secs(60));
+        assert_eq!(schedule.wait(1, 0.0, asked), asked);
     }
 
     proptest! {

@@ -50,6 +50,7 @@ fn shipped(config: &Config, client: &Client, auth: &Auth, clock: &Clock) -> Vec<
         first: Duration::from_millis(settings.retry.first_ms),
         factor: settings.retry.factor,
         jitter: settings.retry.jitter,
+        steps: None,
     };
     let with_retry = |options: &mut ReactorOptions| options.retry = retry;
     let nodes = Nodes::new(addresses(config), client.clone(), clock.clone());
