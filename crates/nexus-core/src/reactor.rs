@@ -125,6 +125,13 @@ pub trait Reactor: Send + Sync + 'static {
         None
     }
 
+    /// Whether it keeps to [`Mode::Replay`] without `outbound`: it calls nothing outside, and keeps with
+    /// [`Attempt::exchange`] what it would have sent. A reactor that does not say so is never asked to:
+    /// nobody can try it on past events without effects.
+    fn rehearses(&self) -> bool {
+        false
+    }
+
     /// Runs for one event.
     ///
     /// # Errors
@@ -143,6 +150,8 @@ pub trait ErasedReactor: Send + Sync {
     fn once(&self, event: &Event) -> Option<String>;
     /// See [`Reactor::target_url`].
     fn target_url(&self) -> Option<String>;
+    /// See [`Reactor::rehearses`].
+    fn rehearses(&self) -> bool;
     /// See [`Reactor::react`].
     fn react(&self, attempt: Attempt) -> Boxed<'_, Result<Reaction, ReactorError>>;
 }
@@ -156,6 +165,9 @@ impl<R: Reactor> ErasedReactor for R {
     }
     fn target_url(&self) -> Option<String> {
         Reactor::target_url(self)
+    }
+    fn rehearses(&self) -> bool {
+        Reactor::rehearses(self)
     }
     fn react(&self, attempt: Attempt) -> Boxed<'_, Result<Reaction, ReactorError>> {
         Box::pin(Reactor::react(self, attempt))
