@@ -4,7 +4,6 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, header};
-use nexus_core::Kind;
 
 use crate::{
     Problem,
@@ -77,11 +76,9 @@ impl Call {
         };
         match text.parse::<usize>() {
             Ok(limit) if limit > 0 => Ok(limit.min(max)),
-            _ => Err(Problem::new(
-                Kind::Malformed,
-                "invalid-request",
-                format!("`limit` must be a number from 1 to {max}"),
-            )),
+            _ => Err(Problem::invalid_request(format!(
+                "`limit` must be a number from 1 to {max}"
+            ))),
         }
     }
 
@@ -120,6 +117,21 @@ impl Call {
     pub fn is_https(&self) -> bool {
         let trusted = &self.connection.path.options.trusted_proxies;
         client_address::is_https(self.connection.peer, &self.headers, trusted)
+    }
+
+    /// Finds out who asks, by `verify`. A failure costs the address one of its tokens for callers that are
+    /// not authenticated, taken before anything is verified, so that guessing is as slow as any stranger.
+    ///
+    /// # Errors
+    /// `rate-limited` when the address has none left, and what `verify` says.
+    pub fn identify<T, E: Into<Problem>>(
+        &self,
+        verify: impl FnOnce(&HeaderMap) -> Result<T, E>,
+    ) -> Result<T, Problem> {
+        let token = self.take_anonymous_token()?;
+        let caller = verify(&self.headers).map_err(Into::into)?;
+        token.give_back();
+        Ok(caller)
     }
 
     /// Takes one of the address's tokens for callers that are not authenticated.

@@ -39,8 +39,12 @@ mod call;
 mod connection;
 mod envelope;
 mod error;
+mod etag;
+mod json_body;
 mod options;
+mod page;
 mod problem;
+mod query;
 mod rate_limit;
 mod reply;
 mod request_path;
@@ -51,6 +55,7 @@ mod tasks;
 
 pub use call::Call;
 pub use error::Error;
+pub use etag::ETag;
 pub use options::{
     BODY_BYTES_IN_FLIGHT_MAX, BODY_BYTES_MAX, BODY_BYTES_PER_ADDRESS_MAX, COMPRESSION_BYTES_MIN,
     CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Rate, ServerOptions,

@@ -9,6 +9,7 @@ mod it {
     mod logs;
     mod problems;
     mod rates;
+    mod resources;
     mod routing;
     mod streams;
     mod support;
