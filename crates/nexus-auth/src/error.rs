@@ -91,6 +91,65 @@ pub enum Error {
     /// What should be a SHA-256 is none.
     #[error("the digest of a token is 64 hexadecimal digits")]
     DigestInvalid,
+    /// What should be a vault key is none.
+    #[error("the vault key cannot be used: {why}; it is 64 hexadecimal digits")]
+    VaultKeyInvalid {
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// Secrets are sealed, and there is no key to open them.
+    #[error("secrets are sealed in the log, and no vault key is set")]
+    VaultKeyMissing,
+    /// The key is not the one that sealed what is sealed.
+    #[error("the vault key is wrong: what is sealed in the log is under the key {key_id}")]
+    VaultKeyWrong {
+        /// The id of the right key.
+        key_id: String,
+    },
+    /// The key was being replaced, and what is still under the old one could not be opened.
+    #[error(
+        "the vault key was being replaced: until that is done the key {key_id} is needed too, as the previous one"
+    )]
+    VaultPreviousKeyMissing {
+        /// The id of the key that is needed.
+        key_id: String,
+    },
+    /// The record that says which keys are in use cannot be read, or is gone.
+    #[error("the log's record of its vault keys is damaged")]
+    VaultDamaged,
+    /// There is no key.
+    #[error("no vault key is set, so that no secret can be kept")]
+    VaultClosed,
+    /// The keys are being changed already.
+    #[error("the vault key is being replaced already")]
+    RotationRunning,
+    /// A secret is too long to be sealed.
+    #[error("a secret has at most {bytes_max} bytes")]
+    SealedTooLarge {
+        /// How long it may be.
+        bytes_max: usize,
+    },
+    /// The cipher failed.
+    #[error("the secret could not be sealed")]
+    SealingFailed,
+    /// There is no sealed value of this name.
+    #[error("nothing is sealed as {name}")]
+    SealedMissing {
+        /// The name.
+        name: String,
+    },
+    /// A sealed value is damaged, of another name or version, or under a key that is not here.
+    #[error("what is sealed as {name} does not open")]
+    SealedRefused {
+        /// The name.
+        name: String,
+    },
+    /// The log could not be read or written.
+    #[error("the log could not be read or written")]
+    Log {
+        /// What it says.
+        source: nexus_core::Error,
+    },
 }
 
 impl Coded for Error {
@@ -98,6 +157,13 @@ impl Coded for Error {
         match self {
             Self::Unauthorized => Kind::Unauthenticated,
             Self::ScopeMissing { .. } => Kind::Forbidden,
+            Self::VaultClosed | Self::RotationRunning => Kind::Conflict,
+            Self::SealedTooLarge { .. } => Kind::TooLarge,
+            Self::VaultDamaged
+            | Self::SealingFailed
+            | Self::SealedMissing { .. }
+            | Self::SealedRefused { .. } => Kind::Internal,
+            Self::Log { source } => source.kind(),
             _ => Kind::Malformed,
         }
     }
@@ -106,7 +172,22 @@ impl Coded for Error {
         match self {
             Self::Unauthorized => "unauthorized",
             Self::ScopeMissing { .. } => "not-permitted",
+            Self::VaultClosed => "vault-closed",
+            Self::RotationRunning => "rotation-running",
+            Self::SealedTooLarge { .. } => "too-large",
+            Self::VaultDamaged
+            | Self::SealingFailed
+            | Self::SealedMissing { .. }
+            | Self::SealedRefused { .. } => "internal",
+            Self::Log { source } => source.code(),
             _ => "invalid-configuration",
+        }
+    }
+
+    fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::Log { source } => source.retry_after_s(),
+            _ => None,
         }
     }
 }

@@ -32,7 +32,8 @@
 //!
 //! In reading order: what is configured ([`AuthOptions`]), who is asking ([`Auth::verify`],
 //! [`Auth::token`], [`Auth::reader`]), what they may do ([`Auth::require`] and the principal itself), and
-//! how Nexus signs what it sends ([`Signer`]).
+//! how Nexus signs what it sends ([`Signer`]). Secrets that are kept in the log are sealed by the
+//! [`Vault`].
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -43,6 +44,7 @@ mod rules;
 mod secret;
 mod signature;
 mod signer;
+mod vault;
 
 pub use error::Error;
 pub use handle::{Auth, Grant, NodeInfo, SignedRequest};
@@ -57,3 +59,6 @@ pub use signature::{
     WEBHOOK_SIGNATURE_HEADER, WEBHOOK_TIMESTAMP_HEADER,
 };
 pub use signer::Signer;
+pub use vault::{
+    KeyId, Rotation, SEALED_PLAIN_BYTES_MAX, SealedName, Vault, VaultKey, VaultKeys, VaultStatus,
+};
