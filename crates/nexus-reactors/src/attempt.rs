@@ -9,7 +9,7 @@ use std::{
 
 use futures_util::FutureExt;
 use nexus_core::{
-    Attempt, Causes, Event, Log, NewEvent, Once, ReactorError, ReactorOptions, SharedReactor,
+    Attempt, Causes, Event, Log, Mode, NewEvent, Once, ReactorError, ReactorOptions, SharedReactor,
 };
 
 use crate::backoff::Backoff;
@@ -116,13 +116,17 @@ impl Runner {
         {
             return Ending::Already;
         }
-        let attempt = Attempt {
-            event: event.clone(),
+        let idempotency_key = once
+            .cloned()
+            .unwrap_or_else(|| format!("{}:{}", self.options.name, event.id).into());
+        let delivery_id = format!("{}/{}", self.options.name, event.seq).into();
+        let attempt = Attempt::new(
+            event.clone(),
             number,
-            idempotency_key: once
-                .cloned()
-                .unwrap_or_else(|| format!("{}:{}", self.options.name, event.id).into()),
-        };
+            idempotency_key,
+            delivery_id,
+            Mode::Live,
+        );
         let reacting = AssertUnwindSafe(async { self.reactor.react(attempt).await }).catch_unwind();
         match tokio::time::timeout(self.options.timeout, reacting).await {
             Err(_) => Ending::Failed(Failure::retry(format!(

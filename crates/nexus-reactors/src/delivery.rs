@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use nexus_core::{Change, Event, Family, Fence, Key, Record, RetrySchedule};
+use nexus_core::{Change, Event, Exchange, Family, Fence, Key, Record, RetrySchedule, Seq};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::attempt::Failure;
+use crate::{
+    attempt::Failure,
+    exchange::Kept,
+    handle::{AttemptInfo, DeliveryInfo, DeliveryState},
+};
 
 /// The family of delivery records.
 pub(crate) const DELIVERY: Family = Family::new("delivery");
@@ -19,6 +23,8 @@ pub(crate) const DEAD: &str = "dead";
 
 /// The newest errors of a delivery are kept, at most this many.
 const ERRORS_MAX: usize = 16;
+/// What was asked and answered is kept of so many of the newest attempts.
+const EXCHANGES_MAX: usize = 3;
 /// An error is kept up to this many characters.
 const ERROR_CHARS_MAX: usize = 1_000;
 
@@ -64,6 +70,8 @@ pub(crate) struct AttemptError {
     pub(crate) time_us: i64,
     pub(crate) attempt: u32,
     pub(crate) error: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) exchange: Option<Box<Kept>>,
 }
 
 impl Delivery {
@@ -95,12 +103,13 @@ impl Delivery {
     pub(crate) fn fail(
         &mut self,
         failure: &Failure,
+        exchange: Option<Exchange>,
         schedule: &RetrySchedule,
         fraction: f64,
         now_us: i64,
     ) -> Option<i64> {
         self.running = false;
-        self.note(&failure.detail, now_us);
+        self.note_attempt(&failure.detail, exchange, now_us);
         let wait = if failure.is_final {
             None
         } else {
@@ -114,6 +123,10 @@ impl Delivery {
 
     /// Adds an error, and forgets the oldest when there are too many.
     pub(crate) fn note(&mut self, error: &str, now_us: i64) {
+        self.note_attempt(error, None, now_us);
+    }
+
+    fn note_attempt(&mut self, error: &str, exchange: Option<Exchange>, now_us: i64) {
         if self.errors.len() >= ERRORS_MAX {
             self.errors.remove(0);
         }
@@ -121,7 +134,27 @@ impl Delivery {
             time_us: now_us,
             attempt: self.attempts,
             error: error.chars().take(ERROR_CHARS_MAX).collect(),
+            exchange: exchange.map(|exchange| Box::new(exchange.into())),
         });
+        let with_exchange = self
+            .errors
+            .iter_mut()
+            .rev()
+            .map(|error| &mut error.exchange);
+        for old in with_exchange
+            .filter(|kept| kept.is_some())
+            .skip(EXCHANGES_MAX)
+        {
+            *old = None;
+        }
+    }
+
+    /// Begins anew: all attempts are to be had again; what went wrong so far stays for people.
+    pub(crate) fn revive(&mut self) {
+        self.attempts = 0;
+        self.crashes = 0;
+        self.running = false;
+        self.failed_us = None;
     }
 
     /// What a process that was not there finds: an attempt that was running ended with the process. It
@@ -175,6 +208,36 @@ impl Delivery {
         }
     }
 
+    /// What others are told of it.
+    pub(crate) fn into_info(self, record: &Record) -> DeliveryInfo {
+        let state = match self.failed_us {
+            Some(_) => DeliveryState::Dead,
+            None => DeliveryState::Waiting,
+        };
+        let attempt = |error: AttemptError| AttemptInfo {
+            time_us: error.time_us,
+            number: error.attempt,
+            error: error.error,
+            exchange: error.exchange.map(|kept| (*kept).into()),
+        };
+        DeliveryInfo {
+            id: record.key.key.clone(),
+            target: record.scope.clone(),
+            seq: Seq::new(self.seq),
+            event_id: self.event_id,
+            topic: self.topic,
+            key: self.key,
+            state,
+            target_url: self.target_url,
+            attempts: self.attempts,
+            crashes: self.crashes,
+            created_us: self.created_us,
+            due_us: record.due_us.filter(|_| state == DeliveryState::Waiting),
+            failed_us: self.failed_us,
+            errors: self.errors.into_iter().map(attempt).collect(),
+        }
+    }
+
     /// Reads a record; nothing when it is damaged.
     pub(crate) fn decode(record: &Record) -> Option<Self> {
         serde_json::from_slice(&record.body).ok()
@@ -184,4 +247,11 @@ impl Delivery {
 /// The name of a delivery record. The number has its full width, so that names sort as numbers do.
 pub(crate) fn key(reactor: &str, seq: u64) -> Key {
     Key::new(DELIVERY, format!("{reactor}/{seq:020}"))
+}
+
+/// The target and the event's number that a name of a delivery is made of; the number may be short.
+pub(crate) fn parse_id(id: &str) -> Option<(&str, u64)> {
+    let (target, seq) = id.rsplit_once('/')?;
+    let is_number = !seq.is_empty() && seq.bytes().all(|b| b.is_ascii_digit());
+    Some((target, seq.parse().ok()?)).filter(|_| is_number && !target.is_empty())
 }

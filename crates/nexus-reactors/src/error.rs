@@ -7,7 +7,9 @@ use nexus_core::{Coded, Kind};
 #[non_exhaustive]
 pub enum Error {
     /// A reactor's name cannot be kept in the log.
-    #[error("{name:?} is not a valid name of a reactor: use a-z, 0-9 and hyphens, at most 64")]
+    #[error(
+        "{name:?} is not a valid name of a reactor: use a-z, 0-9, - and _, at most 100 of them"
+    )]
     InvalidName {
         /// The name.
         name: String,
@@ -30,6 +32,35 @@ pub enum Error {
         /// The reactor.
         name: String,
     },
+    /// There is no such target, delivery or replay.
+    #[error("there is no {what} {name:?}")]
+    NotFound {
+        /// What was asked for: `target`, `dead letter`, `replay`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// What was asked for needs the target's loop, and that does not run.
+    #[error("the target {name:?} does not run")]
+    NotRunning {
+        /// The target.
+        name: String,
+    },
+    /// It is not in a state in which this can be done.
+    #[error("{what}")]
+    Conflict {
+        /// What stands against it, for people.
+        what: String,
+    },
+    /// What was asked for makes no sense.
+    #[error("{detail}")]
+    Invalid {
+        /// What is wrong with it, for people.
+        detail: String,
+    },
+    /// A page was asked for behind something that no page of this listing gave.
+    #[error("there is no such page: go on with what the page before said")]
+    InvalidPage,
     /// The log refused.
     #[error("the log refused")]
     Log(#[from] nexus_core::Error),
@@ -38,8 +69,12 @@ pub enum Error {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::InvalidName { .. } => Kind::Malformed,
-            Self::DuplicateName { .. } | Self::TakenOver { .. } => Kind::Conflict,
+            Self::InvalidName { .. } | Self::Invalid { .. } | Self::InvalidPage => Kind::Malformed,
+            Self::NotFound { .. } => Kind::NotFound,
+            Self::DuplicateName { .. }
+            | Self::TakenOver { .. }
+            | Self::NotRunning { .. }
+            | Self::Conflict { .. } => Kind::Conflict,
             Self::Damaged { .. } => Kind::Internal,
             Self::Log(error) => error.kind(),
         }
@@ -47,8 +82,14 @@ impl Coded for Error {
 
     fn code(&self) -> &'static str {
         match self {
-            Self::InvalidName { .. } => "invalid-request",
-            Self::DuplicateName { .. } | Self::TakenOver { .. } => "conflict",
+            Self::InvalidName { .. } | Self::Invalid { .. } | Self::InvalidPage => {
+                "invalid-request"
+            }
+            Self::NotFound { .. } => "not-found",
+            Self::DuplicateName { .. }
+            | Self::TakenOver { .. }
+            | Self::NotRunning { .. }
+            | Self::Conflict { .. } => "conflict",
             Self::Damaged { .. } => "internal",
             Self::Log(error) => error.code(),
         }

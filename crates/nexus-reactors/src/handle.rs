@@ -1,10 +1,19 @@
 //! What others hold of the engine: cheap to clone, tells how reactors stand.
 
+mod list;
+mod view;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
 use nexus_core::{Log, PinSource, RecordQuery, RecordsBy, Seq};
 use uuid::Uuid;
+
+pub use view::{
+    AttemptInfo, BreakerState, DeliveryInfo, DeliveryQuery, DeliveryState, OUTCOMES_KEPT,
+    OUTCOMES_MAX, OutcomeInfo, OutcomeState, Page, ReplayId, ReplayInfo, ReplayRequest,
+    ReplayState, TargetChange, TargetInfo, TargetState,
+};
 
 use crate::{
     Error,
@@ -80,6 +89,12 @@ pub struct DeadLetter {
 impl Handle {
     pub(crate) fn new(log: Log, statuses: Arc<[Arc<Status>]>) -> Self {
         Self { log, statuses }
+    }
+
+    /// The log that it runs on.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
     }
 
     /// How many deliveries there are.

@@ -66,6 +66,7 @@ mod attempt;
 mod backoff;
 mod delivery;
 mod error;
+mod exchange;
 mod handle;
 pub mod http;
 mod js;
@@ -74,6 +75,7 @@ mod ledger;
 mod mint_to_notify;
 mod nodes;
 mod options;
+mod outcome;
 mod outgoing;
 mod payment_to_mint;
 mod pins;
@@ -88,7 +90,11 @@ mod waiting;
 pub use alert::{Alert, Alerts};
 pub use alert_webhook::{AlertFormat, AlertWebhook};
 pub use error::Error;
-pub use handle::{DeadLetter, Handle, Lag, Stats};
+pub use handle::{
+    AttemptInfo, BreakerState, DeadLetter, DeliveryInfo, DeliveryQuery, DeliveryState, Handle, Lag,
+    OUTCOMES_KEPT, OUTCOMES_MAX, OutcomeInfo, OutcomeState, Page, ReplayId, ReplayInfo,
+    ReplayRequest, ReplayState, Stats, TargetChange, TargetInfo, TargetState,
+};
 pub use mint_to_notify::MintToNotify;
 pub use nodes::{Directory, NodeAddresses, Nodes};
 pub use options::EngineOptions;

@@ -114,6 +114,7 @@ async fn conclude(
     let (clock, random) = (runner.log.clock(), runner.log.random());
     let due_us = delivery.fail(
         &failure,
+        None,
         &runner.options.retry,
         random.fraction(),
         clock.now_us(),

@@ -207,7 +207,7 @@ impl Target {
         let mut delivery = Delivery::new(event, key, once, self.runner.target_url(), now_us);
         delivery.attempts = 1;
         let schedule = &self.runner.options.retry;
-        let fate = match delivery.fail(failure, schedule, random.fraction(), now_us) {
+        let fate = match delivery.fail(failure, None, schedule, random.fraction(), now_us) {
             Some(due_us) => Fate::Waiting {
                 due_us,
                 is_suspect: false,
