@@ -11,5 +11,7 @@ mod speed;
 mod support;
 #[path = "it/tokens.rs"]
 mod tokens;
+#[path = "it/vault.rs"]
+mod vault;
 #[path = "it/vectors.rs"]
 mod vectors;
