@@ -2,9 +2,9 @@
 //!
 //! Addresses that came from outside could point a call at what only Nexus can reach: its own port, a
 //! database, the metadata service of a cloud. So each name is resolved once, every address of it is
-//! checked, and the connection goes to an address that was checked. Redirects are answers, proxies of the
-//! environment are ignored, and an answer is bounded in size and time ([`Client::send`]), or it is a stream
-//! whose silence is bounded ([`Client::open`]).
+//! checked, and the connection goes to an address that was checked. Redirects are answers, an answer is taken
+//! as it is sent and never unpacked, a proxy is used only if it is configured, and an answer is bounded in
+//! size and time ([`Client::send`]), or it is a stream whose silence is bounded ([`Client::open`]).
 //!
 //! ```
 //! use nexus_outbound::{Client, Error, Outgoing, OutboundOptions, Trust};
@@ -21,13 +21,21 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod addresses;
+mod call;
 mod client;
 mod error;
 mod guard;
 mod opened;
 mod options;
+mod proxy;
+mod resolver;
+mod tls;
 
-pub use client::{Answer, Client, Outgoing, Trust, tls_config};
+pub use call::{Answer, Keep, Outgoing, Trust};
+pub use client::Client;
 pub use error::Error;
 pub use opened::Opened;
 pub use options::{ANSWER_BYTES_MAX, CALL_TIMEOUT, OutboundOptions};
+pub use resolver::Resolver;
+pub use tls::tls_config;

@@ -5,5 +5,9 @@
 mod answers;
 #[path = "it/guard.rs"]
 mod guard;
+#[path = "it/proxy.rs"]
+mod proxy;
+#[path = "it/ssrf.rs"]
+mod ssrf;
 #[path = "it/support.rs"]
 mod support;

@@ -104,6 +104,7 @@ mod tests {
             status: 503,
             headers: HeaderMap::new(),
             body: Bytes::from(body.to_owned()),
+            is_cut: false,
         };
         assert_eq!(describe(&answer("")), "answered 503");
         assert_eq!(describe(&answer("down\n")), "answered 503: down");

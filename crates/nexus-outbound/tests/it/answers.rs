@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::Method;
 use nexus_core::Coded;
-use nexus_outbound::{Client, Error, OutboundOptions, Trust};
+use nexus_outbound::{Client, Error, Keep, OutboundOptions, Trust};
 use tokio::{io::AsyncReadExt, net::TcpListener};
 
 use crate::support::*;
@@ -88,6 +88,81 @@ async fn an_answer_is_read_up_to_its_bound() {
             }
         );
         assert!(too_large && !error.is_transient(), "{error:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_beginning_of_an_answer_is_enough_where_the_call_says_so() {
+    let of_length = |length: usize| {
+        let head = format!("HTTP/1.1 503 Busy\r\ncontent-length: {length}\r\n\r\n");
+        Then::Answer(head + &"x".repeat(length))
+    };
+    let chunked = "HTTP/1.1 503 Busy\r\ntransfer-encoding: chunked\r\n\r\n";
+    let client = client();
+    for (then, keep, expected, is_cut) in [
+        (of_length(10), 10, 10, false),
+        (of_length(11), 10, 10, true),
+        (of_length(1), 0, 0, true),
+        (of_length(0), 0, 0, false),
+        (of_length(1 << 20), 4096, 4096, true),
+        // The client's own bound stays.
+        (of_length(1 << 20), usize::MAX, 64 * 1024, true),
+        (
+            Then::Repeat(chunked, "10\r\nxxxxxxxxxxxxxxxx\r\n", PAUSE),
+            40,
+            40,
+            true,
+        ),
+    ] {
+        let server = Server::start(then).await;
+        let mut call = get(&server.url(), Trust::Configured);
+        call.keep = Keep::First(keep);
+        let answer = client.send(call).await.unwrap();
+        let kept = (answer.status, answer.body.len(), answer.is_cut);
+        assert_eq!(kept, (503, expected, is_cut));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_is_not_unpacked() {
+    // A few bytes that would become many.
+    let packed = "\u{1f}packed, and said to be";
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: {}\r\n\r\n{packed}",
+        packed.len()
+    );
+    let server = Server::start(Then::Answer(answer)).await;
+    let call = get(&server.url(), Trust::Configured);
+    let answer = client().send(call).await.unwrap();
+    assert_eq!(answer.body, packed);
+    let server = Server::start(Then::Echo).await;
+    let call = get(&server.url(), Trust::Configured);
+    let asked = client().send(call).await.unwrap().body;
+    let asked = String::from_utf8_lossy(&asked).to_lowercase();
+    assert!(!asked.contains("accept-encoding"), "{asked}");
+}
+
+#[tokio::test]
+async fn an_answer_of_a_gigabyte_is_left_after_its_bound() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n";
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    let piece = || "y".repeat(1 << 16);
+    let framed = format!("{:x}\r\n{}\r\n", 1 << 16, piece());
+    for (head, piece, keep) in [
+        (chunked, framed.as_str(), Keep::Whole),
+        (chunked, framed.as_str(), Keep::First(4096)),
+        (head, piece().as_str(), Keep::First(4096)),
+    ] {
+        let server = Flood::start(head, piece.to_owned(), 1 << 30).await;
+        let mut call = get(&server.url(), Trust::Configured);
+        call.keep = keep;
+        match client().send(call).await {
+            Ok(answer) => assert_eq!((answer.body.len(), answer.is_cut), (4096, true)),
+            Err(error) => assert_eq!(error.code(), "outbound-answer-too-large"),
+        }
+        // What left the server are the buffers of two sockets, and no more: nobody took it.
+        let sent = server.sent_when_closed().await;
+        assert!(sent < 32 << 20, "{sent} bytes were sent");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener as StdListener},
+    net::{IpAddr, SocketAddr, TcpListener as StdListener},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -11,7 +11,7 @@ use std::{
 };
 
 use http::Method;
-use nexus_outbound::{Client, OutboundOptions, Outgoing, Trust};
+use nexus_outbound::{Client, OutboundOptions, Outgoing, Resolver, Trust};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -35,6 +35,44 @@ pub(crate) fn get(url: &str, trust: Trust) -> Outgoing {
     call
 }
 
+/// A resolver that says what a test wants, and counts how often it is asked.
+#[derive(Clone)]
+pub(crate) struct Names {
+    /// What is said the first time, the second …; the last is said for ever.
+    answers: Arc<Vec<Vec<IpAddr>>>,
+    lookups: Arc<AtomicUsize>,
+}
+
+impl Names {
+    /// Every name leads to these addresses.
+    pub(crate) fn always(addresses: &[&str]) -> Self {
+        Self::each(&[addresses])
+    }
+
+    /// Every name leads somewhere else at each lookup.
+    pub(crate) fn each(answers: &[&[&str]]) -> Self {
+        let parse = |text: &&str| text.parse().unwrap();
+        let answers = answers
+            .iter()
+            .map(|addresses| addresses.iter().map(parse).collect());
+        Self {
+            answers: Arc::new(answers.collect()),
+            lookups: Arc::default(),
+        }
+    }
+
+    pub(crate) fn lookups(&self) -> usize {
+        self.lookups.load(Ordering::SeqCst)
+    }
+}
+
+impl Resolver for Names {
+    async fn resolve(&self, _: &str) -> io::Result<Vec<IpAddr>> {
+        let lookup = self.lookups.fetch_add(1, Ordering::SeqCst);
+        Ok(self.answers[lookup.min(self.answers.len() - 1)].clone())
+    }
+}
+
 /// A port of this machine that nothing may connect to.
 pub(crate) struct Forbidden(StdListener);
 
@@ -42,7 +80,15 @@ impl Forbidden {
     /// Listens on every address that this machine has, IPv6 too where there is any.
     pub(crate) fn listen() -> Self {
         let listener = StdListener::bind("[::]:0").or_else(|_| StdListener::bind("0.0.0.0:0"));
-        let listener = listener.unwrap();
+        Self::of(listener.unwrap())
+    }
+
+    /// Listens on one address of this machine only.
+    pub(crate) fn listen_at(address: &str) -> Self {
+        Self::of(StdListener::bind((address, 0)).unwrap())
+    }
+
+    fn of(listener: StdListener) -> Self {
         listener.set_nonblocking(true).unwrap();
         Self(listener)
     }
@@ -87,7 +133,11 @@ pub(crate) enum Then {
 
 impl Server {
     pub(crate) async fn start(then: Then) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::start_at("127.0.0.1", 0, then).await
+    }
+
+    pub(crate) async fn start_at(address: &str, port: u16, then: Then) -> Self {
+        let listener = TcpListener::bind((address, port)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let connections = Arc::new(AtomicUsize::new(0));
         let counter = connections.clone();
@@ -101,6 +151,21 @@ impl Server {
             address,
             connections,
         }
+    }
+
+    /// What connects to another address of this machine reaches the server behind it.
+    pub(crate) async fn forward_from(address: &str, behind: SocketAddr) -> SocketAddr {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
+        let at = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let mut far = TcpStream::connect(behind).await?;
+                    tokio::io::copy_bidirectional(&mut near, &mut far).await
+                });
+            }
+        });
+        at
     }
 
     pub(crate) fn url(&self) -> String {
@@ -159,5 +224,41 @@ async fn read_request(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
             0 => return Ok(None),
             count => bytes.extend_from_slice(&chunk[..count]),
         }
+    }
+}
+
+/// A server that sends a lot to whoever connects, as fast as it is taken.
+pub(crate) struct Flood {
+    address: SocketAddr,
+    /// How many bytes were sent when the other side closed.
+    sent: tokio::sync::oneshot::Receiver<usize>,
+}
+
+impl Flood {
+    pub(crate) async fn start(head: &'static str, piece: String, bytes: usize) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (told, sent) = tokio::sync::oneshot::channel();
+        tokio::spawn(async move {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            read_request(&mut stream).await.unwrap();
+            let mut sent = 0;
+            let mut next = head.as_bytes();
+            while sent < bytes && stream.write_all(next).await.is_ok() {
+                sent += next.len();
+                next = piece.as_bytes();
+            }
+            told.send(sent)
+        });
+        Self { address, sent }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}/", self.address)
+    }
+
+    pub(crate) async fn sent_when_closed(self) -> usize {
+        let ended = tokio::time::timeout(Duration::from_secs(30), self.sent);
+        ended.await.unwrap().unwrap()
     }
 }
