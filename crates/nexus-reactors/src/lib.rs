@@ -95,8 +95,9 @@ pub use handle::{
     OUTCOMES_KEPT, OUTCOMES_MAX, OutcomeInfo, OutcomeState, Page, ReplayId, ReplayInfo,
     ReplayRequest, ReplayState, Stats, TargetChange, TargetInfo, TargetState,
 };
-pub use mint_to_notify::MintToNotify;
+pub use mint_to_notify::{MintToNotify, write_neo_event};
 pub use nodes::{Directory, NodeAddresses, Nodes};
 pub use options::EngineOptions;
+pub use outgoing::retry_after;
 pub use payment_to_mint::PaymentToMint;
 pub use service::Engine;

@@ -112,14 +112,22 @@ impl MintToNotify {
             Some(event_type) => event_type.name_in(names),
             None => event.topic.as_str(),
         };
-        // Topics and names are plain ASCII without quotation marks.
-        let name = js::stringify(&format!("\"{name}\""))?;
-        let payload = js::stringify(std::str::from_utf8(&event.payload).ok()?)?;
-        let time = iso8601_ms(event.time_us);
-        Some(format!(
-            r#"{{"event":{name},"payload":{payload},"timestamp":"{time}"}}"#
-        ))
+        write_neo_event(event, name)
     }
+}
+
+/// An event as the receivers of the NEO protocol read it, `{"event","payload","timestamp"}`, under one of
+/// its names: byte for byte what JavaScript would write, because they verify what they have parsed and
+/// written again. Nothing when the payload cannot be written so.
+#[must_use]
+pub fn write_neo_event(event: &Event, name: &str) -> Option<String> {
+    // Topics and names are plain ASCII without quotation marks.
+    let name = js::stringify(&format!("\"{name}\""))?;
+    let payload = js::stringify(std::str::from_utf8(&event.payload).ok()?)?;
+    let time = iso8601_ms(event.time_us);
+    Some(format!(
+        r#"{{"event":{name},"payload":{payload},"timestamp":"{time}"}}"#
+    ))
 }
 
 impl Reactor for MintToNotify {

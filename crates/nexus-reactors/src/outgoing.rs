@@ -65,8 +65,9 @@ fn describe(answer: &Answer) -> String {
     }
 }
 
-/// How long the receiver wants to be left alone: seconds, or a date.
-fn retry_after(headers: &HeaderMap, now_us: i64) -> Option<Duration> {
+/// How long a receiver wants to be left alone, as `Retry-After` says: seconds, or a date.
+#[must_use]
+pub fn retry_after(headers: &HeaderMap, now_us: i64) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse() {
         return Some(Duration::from_secs(seconds));
