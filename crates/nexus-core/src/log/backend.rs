@@ -123,6 +123,12 @@ pub trait Backend: Send + 'static {
         async { Ok(()) }
     }
 
+    /// Waits until [`Backend::maintain`] has something to do although nothing was written; for ever if it
+    /// never will. May be dropped at any time.
+    fn maintenance_due(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// Ends cleanly; nothing is called after it.
     fn close(&mut self) -> impl Future<Output = ()> + Send {
         async {}
@@ -233,6 +239,9 @@ pub enum RecordsBy {
     /// Those in one state whose time is at or before this, earliest first; records without a time are
     /// never due.
     Due(Arc<str>, i64),
+    /// Those in one state whose time is after this one, earliest first; with `after_key` also those of this
+    /// very time with a key after that. For going on behind a record that was listed by its time.
+    DueAfter(Arc<str>, i64),
 }
 
 /// A question for a page of records.
@@ -242,7 +251,7 @@ pub struct RecordQuery {
     pub family: Family,
     /// Which of them.
     pub by: RecordsBy,
-    /// Those with a key after this one (by key), for going on; ignored for `Due`.
+    /// Those with a key after this one, for going on; ignored for `Due`.
     pub after_key: Option<Arc<str>>,
     /// At most this many.
     pub records_max: usize,
@@ -310,11 +319,11 @@ pub trait Pages: Send + Sync + 'static {
 }
 
 /// What a committed plan looks like to readers.
-pub(crate) fn committed(plan: &Plan) -> Option<Arc<Batch>> {
+pub(crate) fn committed(plan: Plan) -> Option<Arc<Batch>> {
     let (first, last) = plan.range()?;
     let events = plan
         .events
-        .iter()
+        .into_iter()
         .enumerate()
         .map(|(n, event)| Arc::new(event.numbered(first.plus(n as u64), plan.head.time_us)))
         .collect();

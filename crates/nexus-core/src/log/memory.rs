@@ -73,7 +73,7 @@ impl Backend for Memory {
 
     async fn commit(&mut self, plan: &Plan) -> Result<(), WriteError> {
         let mut contents = self.0.lock();
-        if let Some(batch) = committed(plan) {
+        if let Some(batch) = committed(plan.clone()) {
             contents.bytes += weight(&batch.events);
             contents.events.extend(batch.events.iter().cloned());
             contents.batches.push_back(batch.last);
@@ -199,6 +199,21 @@ impl Pages for Memory {
                     .collect();
                 due.sort_by_key(|record| record.due_us);
                 due
+            }
+            RecordsBy::DueAfter(state, time_us) => {
+                let is_behind = |record: &&Record| {
+                    record.due_us.is_some_and(|due_us| {
+                        due_us > *time_us
+                            || (due_us == *time_us && query.after_key.is_some() && after(record))
+                    })
+                };
+                let mut behind: Vec<Record> = of_family
+                    .filter(|record| record.state == *state)
+                    .filter(is_behind)
+                    .cloned()
+                    .collect();
+                behind.sort_by_key(|record| record.due_us);
+                behind
             }
         };
         found.truncate(query.records_max);

@@ -297,7 +297,9 @@ impl Pages for SqlitePages {
         let question = match &query.by {
             RecordsBy::All => question,
             RecordsBy::Scope(scope) => question.bind(&**scope),
-            RecordsBy::Due(state, now_us) => question.bind(&**state).bind(*now_us),
+            RecordsBy::Due(state, time_us) | RecordsBy::DueAfter(state, time_us) => {
+                question.bind(&**state).bind(*time_us)
+            }
         };
         self.read(async |connection| {
             let rows = question.fetch_all(connection).await?;
@@ -418,6 +420,13 @@ pub(super) fn records_sql(by: &RecordsBy, is_continued: bool) -> String {
         (RecordsBy::Scope(_), false) => "AND r.scope = ?4 ORDER BY r.key",
         (RecordsBy::Scope(_), true) => "AND r.scope = ?4 AND r.key > ?3 ORDER BY r.key",
         (RecordsBy::Due(..), _) => "AND r.state = ?4 AND r.due_us <= ?5 ORDER BY r.due_us, r.key",
+        (RecordsBy::DueAfter(..), false) => {
+            "AND r.state = ?4 AND r.due_us > ?5 ORDER BY r.due_us, r.key"
+        }
+        (RecordsBy::DueAfter(..), true) => {
+            "AND r.state = ?4 AND r.due_us >= ?5 AND (r.due_us > ?5 OR r.key > ?3) \
+             ORDER BY r.due_us, r.key"
+        }
     };
     format!("SELECT {RECORD_COLUMNS} FROM records AS r WHERE r.family = ?1 {condition} LIMIT ?2")
 }

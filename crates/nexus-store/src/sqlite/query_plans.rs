@@ -37,6 +37,7 @@ async fn no_statement_reads_or_sorts_a_whole_table() {
         RecordsBy::All,
         RecordsBy::Scope("".into()),
         RecordsBy::Due("".into(), 0),
+        RecordsBy::DueAfter("".into(), 0),
     ] {
         statements.push(records_sql(&by, false));
         statements.push(records_sql(&by, true));

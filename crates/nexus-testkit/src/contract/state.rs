@@ -215,13 +215,28 @@ pub async fn records_are_listed_in_order<S: Subject>(subject: S) {
         .unwrap();
     let mut expected = names(&|n| n % 3 == 0 && n % 5 != 0 && 1_000 - n * 10 <= 800);
     expected.reverse();
-    let found: Vec<String> = found
-        .iter()
-        .map(|record| record.key.key.to_string())
-        .collect();
-    assert_eq!(found, expected);
+    assert!(
+        found
+            .iter()
+            .map(|record| &*record.key.key)
+            .eq(expected.iter())
+    );
     let first = opened.pages.records(&query(due, 2)).await.unwrap();
     assert_eq!(*first[1].key.key, expected[1]);
+    // Behind each record that was listed follow exactly the others.
+    for (n, record) in found.iter().enumerate() {
+        let mut behind = query(
+            RecordsBy::DueAfter("waiting".into(), record.due_us.unwrap()),
+            100,
+        );
+        behind.after_key = Some(record.key.key.clone());
+        let rest = opened.pages.records(&behind).await.unwrap();
+        let rest = rest.iter().filter(|record| record.due_us <= Some(800));
+        assert!(
+            rest.map(|record| &*record.key.key)
+                .eq(expected[n + 1..].iter())
+        );
+    }
     opened.close().await;
 }
 
