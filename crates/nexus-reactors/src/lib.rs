@@ -76,7 +76,7 @@ mod mint_to_notify;
 mod nodes;
 mod options;
 mod outcome;
-mod outgoing;
+pub mod outgoing;
 mod payment_to_mint;
 mod pins;
 mod progress;

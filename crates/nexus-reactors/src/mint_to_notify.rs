@@ -139,6 +139,10 @@ impl Reactor for MintToNotify {
         self.nodes.shown(&self.receiver, PATH)
     }
 
+    fn rehearses(&self) -> bool {
+        true
+    }
+
     async fn react(&self, attempt: Attempt) -> Result<Reaction, ReactorError> {
         let event = &attempt.event;
         let Some(address) = self.nodes.find(&self.receiver).await? else {
@@ -169,7 +173,7 @@ impl Reactor for MintToNotify {
         call.headers
             .extend(signer.sign(&event.id.to_string(), now_s, body.as_bytes()));
         call.body = Bytes::from(body);
-        outgoing::call(&self.client, call, &self.clock).await?;
+        outgoing::call(&self.client, call, &attempt, &self.clock).await?;
         Ok(Reaction::nothing())
     }
 }

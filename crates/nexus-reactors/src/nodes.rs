@@ -131,11 +131,7 @@ impl Nodes {
     /// Where a node is, as far as it is known without asking anybody; for people, so without what may be
     /// secret in it.
     pub(crate) fn shown(&self, node: &str, path: &str) -> Option<String> {
-        let mut url = below(&self.known(node)?, path);
-        // Only addresses without a host have no place for these.
-        let _ = url.set_username("");
-        let _ = url.set_password(None);
-        Some(url.into())
+        Some(outgoing::shown(&below(&self.known(node)?, path)))
     }
 
     fn known(&self, node: &str) -> Option<Url> {

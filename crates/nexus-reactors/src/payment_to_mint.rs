@@ -97,6 +97,10 @@ impl Reactor for PaymentToMint {
         self.nodes.shown(FACTORY, PATH)
     }
 
+    fn rehearses(&self) -> bool {
+        true
+    }
+
     async fn react(&self, attempt: Attempt) -> Result<Reaction, ReactorError> {
         let event = &attempt.event;
         let body = mint_body(&event.payload)
@@ -118,8 +122,11 @@ impl Reactor for PaymentToMint {
             call.headers.insert(AUTHORIZATION, bearer(key)?);
         }
         call.body = Bytes::from(body.clone());
-        let answer = outgoing::call(&self.client, call, &self.clock).await?;
-        Ok(self.reaction(event, with_response(&body, &answer.body)))
+        let answer = outgoing::call(&self.client, call, &attempt, &self.clock).await?;
+        // Without an answer there is nothing that could be said of it.
+        let reaction =
+            answer.map(|answer| self.reaction(event, with_response(&body, &answer.body)));
+        Ok(reaction.unwrap_or_default())
     }
 }
 
