@@ -55,14 +55,23 @@ pub(crate) fn report(failure: &Failure) {
     }
 }
 
-/// Reads the configuration, and tells its warnings.
-fn load(mode: Mode, file: Option<&PathBuf>, environment: &Environment) -> Result<Loaded, Error> {
-    let sources = Sources {
+/// Where the configuration is.
+fn sources(mode: Mode, file: Option<&PathBuf>, environment: &Environment) -> Sources {
+    Sources {
         mode,
         file: file.cloned(),
         environment: environment.clone(),
-    };
-    let loaded = Config::load(sources).map_err(Error::Config)?;
+    }
+}
+
+/// Reads the configuration, and tells its warnings.
+fn load(mode: Mode, file: Option<&PathBuf>, environment: &Environment) -> Result<Loaded, Error> {
+    load_from(&sources(mode, file, environment))
+}
+
+/// As [`load`].
+fn load_from(sources: &Sources) -> Result<Loaded, Error> {
+    let loaded = Config::load(sources.clone()).map_err(Error::Config)?;
     for warning in &loaded.warnings {
         eprintln!("nexusd: warning: {warning}");
     }

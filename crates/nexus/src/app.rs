@@ -1,8 +1,10 @@
 //! The application: everything that a running Nexus consists of, put together from a configuration.
 
 mod build;
+mod generation;
 mod options;
 mod reactions;
+mod reload;
 
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -18,7 +20,15 @@ use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::{Error, VERSION, config::Config, signals::Stop, telemetry};
+use crate::{
+    Error, VERSION,
+    config::{Config, ConfigProblem, Sources},
+    signals::Stop,
+    telemetry,
+};
+
+pub(crate) use generation::Generation;
+pub use reload::Reload;
 
 /// How long everything may take to end.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(25);
@@ -28,6 +38,7 @@ const CONNECTIONS_DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 /// What an embedder sets before the application is built.
 pub struct Builder {
     config: Config,
+    sources: Option<Sources>,
     reactors: Vec<SharedReactor>,
     routes: Vec<MakeRoutes>,
     clock: Clock,
@@ -49,6 +60,13 @@ impl Builder {
     #[must_use]
     pub fn routes(mut self, make: impl FnOnce(&Log) -> Vec<Route> + Send + 'static) -> Self {
         self.routes.push(Box::new(make));
+        self
+    }
+
+    /// Says where the configuration was read, so that [`Reload::again`] can read it again.
+    #[must_use]
+    pub fn sources(mut self, sources: Sources) -> Self {
+        self.sources = Some(sources);
         self
     }
 
@@ -74,7 +92,8 @@ impl Builder {
         build::build(self).await
     }
 
-    /// Sets up logging, unless the program has done so, builds, and runs until SIGTERM or SIGINT.
+    /// Sets up logging, unless the program has done so, builds, and runs until SIGTERM or SIGINT; SIGHUP
+    /// reloads the configuration.
     ///
     /// # Errors
     /// As [`Builder::build`] and [`App::run`].
@@ -94,6 +113,7 @@ impl Builder {
 pub struct App {
     log: Log,
     auth: Auth,
+    reload: Reload,
     writer: JoinHandle<Result<(), Fatal>>,
     engine: Engine,
     retention: Retention,
@@ -122,6 +142,7 @@ impl App {
     pub fn builder(config: Config) -> Builder {
         Builder {
             config,
+            sources: None,
             reactors: Vec::new(),
             routes: Vec::new(),
             clock: Clock::System,
@@ -145,6 +166,12 @@ impl App {
     #[must_use]
     pub fn auth(&self) -> &Auth {
         &self.auth
+    }
+
+    /// Puts another configuration in the place of the one that runs.
+    #[must_use]
+    pub fn reload(&self) -> &Reload {
+        &self.reload
     }
 
     /// Everything that it answers: the one list of routes, for tests that have to try them all.
@@ -220,6 +247,16 @@ async fn announce_start(log: &Log) -> Result<(), Error> {
         Ok(_) | Err(nexus_core::Error::StorageFull) => Ok(()),
         Err(error) => Err(Error::Log(error)),
     }
+}
+
+/// The configuration was checked when it was read, so this is for embedders who made one by hand.
+fn refused(errors: Vec<nexus_auth::Error>) -> Error {
+    let problems = errors.into_iter().map(|error| ConfigProblem {
+        place: "auth".to_owned(),
+        what: crate::chain(&error),
+        allowed: None,
+    });
+    Error::Config(problems.collect())
 }
 
 /// Waits for something, but not longer than the log can be written.

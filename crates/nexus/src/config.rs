@@ -6,12 +6,16 @@ mod check;
 mod convert;
 mod defaults;
 mod dev_secret;
+mod difference;
 mod dotenv;
 mod embed;
 mod entries;
+mod fingerprint;
+mod foreign;
 mod given;
 mod lists;
 mod load;
+mod nodes;
 mod problem;
 mod read;
 mod reference;
@@ -20,12 +24,14 @@ mod setting;
 mod settings;
 mod value;
 
-pub use dev_secret::DEV_SECRET_FILE;
+pub use dev_secret::{DEV_SECRET_FILE, DEV_VAULT_KEY_FILE};
+pub use fingerprint::Fingerprint;
 pub use load::{DEFAULT_FILE, Loaded, Sources};
 pub use problem::ConfigProblem;
 pub use sections::{
     AlertFormat, Alerts, Auth, Config, DatabaseUrl, EventDeclaration, Events, Limits, LogFormat,
     LogLevel, Node, Outbound, Reactors, Retention, Retry, Server, Stage, Storage, Telemetry, Token,
+    Vault,
 };
 pub use value::{Address, Origin};
 

@@ -126,6 +126,11 @@ pub const ALLOWED_ORIGINS: Variable = setting("ALLOWED_ORIGINS", "server.allowed
 pub const NEXUS_SECRET: Variable = setting("NEXUS_SECRET", "auth.secret");
 /// An operator's token.
 pub const NEXUS_ADMIN_TOKEN: Variable = setting("NEXUS_ADMIN_TOKEN", "auth.admin_token");
+/// The key of the vault.
+pub const VAULT_ENCRYPTION_KEY: Variable = setting("VAULT_ENCRYPTION_KEY", "vault.key");
+/// The key of the vault before it.
+pub const VAULT_PREVIOUS_ENCRYPTION_KEY: Variable =
+    setting("VAULT_PREVIOUS_ENCRYPTION_KEY", "vault.previous_key");
 /// The folder of everything that is kept.
 pub const DATA_DIR: Variable = setting("DATA_DIR", "storage.data_dir");
 /// The database.
@@ -174,7 +179,7 @@ pub const ANY_FILE: Variable = special(
 );
 
 /// Every variable, in the order of the reference.
-pub const VARIABLES: [&Variable; 20] = [
+pub const VARIABLES: [&Variable; 22] = [
     &NEXUS_ENV,
     &PORT,
     &NEXUS_HOST,
@@ -183,6 +188,8 @@ pub const VARIABLES: [&Variable; 20] = [
     &NEXUS_ADMIN_TOKEN,
     &NODE_SECRET,
     &FLOWPAY_WEBHOOK_SECRET,
+    &VAULT_ENCRYPTION_KEY,
+    &VAULT_PREVIOUS_ENCRYPTION_KEY,
     &DATA_DIR,
     &DATABASE_URL,
     &LOG_LEVEL,
@@ -199,14 +206,13 @@ pub const VARIABLES: [&Variable; 20] = [
 
 /// Variables that other versions of Nexus read and this one does not: set, they are a warning, so that
 /// nobody trusts in what is not there.
-pub const NOT_YET: [&str; 7] = [
+pub const NOT_YET: [&str; 6] = [
     "AGENTS_PORT",
     "COORDINATION_PATH",
     "JWT_SECRET",
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "REDIS_URL",
     "REGISTRY_URL",
-    "VAULT_ENCRYPTION_KEY",
 ];
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ pub enum Error {
     /// The log could not be opened or written.
     #[error("the log could not be opened")]
     Log(#[source] nexus_core::Error),
+    /// The vault could not be opened with the keys that are configured.
+    #[error("the vault could not be opened")]
+    Vault(#[source] nexus_auth::Error),
     /// The client for outgoing calls could not be made.
     #[error("the client for outgoing calls could not be made")]
     Outbound(#[source] nexus_outbound::Error),
@@ -70,7 +73,12 @@ impl Error {
         match self {
             Self::Config(_) => EXIT_CONFIG,
             Self::Store(nexus_store::Error::Locked { .. }) => EXIT_LOCKED,
-            Self::Store(_) | Self::Log(_) | Self::Storage(_) => EXIT_STORAGE,
+            // The log says no; all else is about the keys.
+            Self::Vault(nexus_auth::Error::Log { .. })
+            | Self::Store(_)
+            | Self::Log(_)
+            | Self::Storage(_) => EXIT_STORAGE,
+            Self::Vault(_) => EXIT_CONFIG,
             Self::Listen { .. } => EXIT_UNAVAILABLE,
             Self::Outbound(_)
             | Self::Reactors(_)

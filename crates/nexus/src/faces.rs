@@ -2,7 +2,9 @@
 
 mod caller;
 pub(crate) mod neo;
+pub(crate) mod operations;
 mod request;
 pub(crate) mod v1;
 
 pub(crate) use caller::Callers;
+pub(crate) use operations::Operations;

@@ -28,7 +28,7 @@ mod faces;
 mod limits;
 mod signals;
 
-pub use app::{App, Builder, DRAIN_TIMEOUT, Served};
+pub use app::{App, Builder, DRAIN_TIMEOUT, Reload, Served};
 pub use error::{
     EXIT_CONFIG, EXIT_FAILURE, EXIT_LOCKED, EXIT_OK, EXIT_STORAGE, EXIT_UNAVAILABLE, Error, chain,
 };

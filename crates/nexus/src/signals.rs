@@ -1,16 +1,23 @@
-//! The signals that end the process.
+//! The signals that end the process, and the one that reloads its configuration.
 
-use std::future::Future;
+use std::{
+    future::Future,
+    io::{IsTerminal, stdin},
+};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
-use crate::{App, Error};
+use crate::{App, Error, Reload};
 
-/// SIGTERM and SIGINT: the first ends in order, the second at once.
+/// SIGTERM and SIGINT: the first ends in order, the second at once. SIGHUP reloads the configuration, unless
+/// it says that the terminal is gone from which the process was started: then it ends in order.
 pub struct Stop {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    /// Whether there was a terminal when this began.
+    had_terminal: bool,
 }
 
 impl Stop {
@@ -28,6 +35,8 @@ impl Stop {
         Ok(Self {
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+            had_terminal: stdin().is_terminal(),
         })
     }
 
@@ -48,20 +57,39 @@ impl Stop {
     }
 
     /// Runs the application until a signal, and ends it in order; a second signal does not wait for that.
+    /// SIGHUP reloads its configuration meanwhile.
     ///
     /// # Errors
     /// As [`App::run`]; [`Error::DrainTimeout`] after a second signal.
     pub async fn run(mut self, app: App) -> Result<(), Error> {
         let stop = CancellationToken::new();
+        let reload = app.reload().clone();
         let running = app.run(stop.clone());
         tokio::pin!(running);
         tokio::select! {
             result = &mut running => return result,
-            () = self.next() => stop.cancel(),
+            () = self.reload_until_stopped(reload) => stop.cancel(),
         }
         tokio::select! {
             result = &mut running => result,
             () = self.next() => Err(Error::DrainTimeout),
+        }
+    }
+
+    async fn reload_until_stopped(&mut self, reload: Reload) {
+        loop {
+            tokio::select! {
+                biased;
+                _ = self.terminate.recv() => return,
+                _ = self.interrupt.recv() => return,
+                _ = self.hang_up.recv() => {}
+            }
+            if self.had_terminal && !stdin().is_terminal() {
+                return;
+            }
+            // A task of its own: what it began has to be finished. It has told what became of it.
+            let reload = reload.clone();
+            tokio::spawn(async move { reload.again().await.ok() });
         }
     }
 

@@ -4,37 +4,39 @@ use std::{io::Write, time::Duration};
 
 use nexus::{
     App, Error, Stop,
-    config::{Config, Mode},
+    config::{Config, Mode, Sources},
     environment::Environment,
     telemetry,
 };
 
-use super::{Failure, load, open_files, runtime};
+use super::{Failure, load_from, open_files, runtime, sources};
 use crate::arguments::{DevOptions, ServeOptions};
 
 /// Five seconds beyond the time in which everything should have ended.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 
 pub(crate) fn dev(options: &DevOptions, environment: &Environment) -> Result<(), Failure> {
-    let loaded = load(Mode::Dev, options.config.as_ref(), environment)?;
-    run(&loaded.config, |app| {
+    let sources = sources(Mode::Dev, options.config.as_ref(), environment);
+    let loaded = load_from(&sources)?;
+    run(&loaded.config, sources, |app| {
         // Nobody has to read it.
         let _ = writeln!(std::io::stdout(), "{}", welcome(app, &loaded.config));
     })
 }
 
 pub(crate) fn serve(options: &ServeOptions, environment: &Environment) -> Result<(), Failure> {
-    let loaded = load(Mode::Serve, options.config.as_ref(), environment)?;
-    run(&loaded.config, |_| {})
+    let sources = sources(Mode::Serve, options.config.as_ref(), environment);
+    let loaded = load_from(&sources)?;
+    run(&loaded.config, sources, |_| {})
 }
 
-fn run(config: &Config, ready: impl FnOnce(&App)) -> Result<(), Failure> {
+fn run(config: &Config, sources: Sources, ready: impl FnOnce(&App)) -> Result<(), Failure> {
     telemetry::init(&config.log).map_err(Error::Telemetry)?;
     open_files::allow(config.limits.connections as u64);
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let mut stop = Stop::listen()?;
-        let building = App::builder(config.clone()).build();
+        let building = App::builder(config.clone()).sources(sources).build();
         let Some(app) = stop.unless_stopped(building).await? else {
             return Ok(());
         };

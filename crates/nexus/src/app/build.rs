@@ -2,25 +2,24 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use nexus_auth::Auth;
-use nexus_core::{Log, Retention};
+use nexus_auth::{Auth, Vault};
+use nexus_core::{Log, Random, Retention};
 use nexus_http::{Route, Server};
 use nexus_store::{Sqlite, SqliteOptions};
 use nexus_ws::Edge;
-use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, Builder, Served, options, reactions};
+use super::{App, Builder, Generation, Reload, Served, options, reactions, refused, reload::Live};
 use crate::{
     Error,
-    config::{Config, ConfigProblem},
-    faces::{Callers, neo::Neo, v1::V1},
+    faces::{Callers, Operations, neo::Neo, v1::V1},
     limits::NodeLimits,
 };
 
 pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     let Builder {
         config,
+        sources,
         reactors,
         routes: own_routes,
         clock,
@@ -45,6 +44,10 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     .map_err(Error::Log)?;
     let writer = tokio::spawn(service.run());
 
+    // Nonces must never repeat, so this is not the source that an embedder may have seeded.
+    let vault = Vault::open(log.clone(), config.vault_keys(), Random::system())
+        .await
+        .map_err(Error::Vault)?;
     let engine = reactions::start(&config, &log, &auth, &clock, reactors).await?;
     let pins = vec![engine.handle().pin_source()];
     let (retention, kept) = Retention::new(log.clone(), options::retention(&config), pins);
@@ -53,6 +56,12 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     let edge = Edge::new(log.clone(), auth.clone(), live);
 
     let draining = CancellationToken::new();
+    let generation = Generation::first(&config, clock.now_us());
+    let operations = Operations {
+        log: log.clone(),
+        draining: draining.clone(),
+        generation: generation.clone(),
+    };
     let callers = Callers {
         auth: auth.clone(),
         node_limits,
@@ -67,21 +76,28 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         reactors: engine.handle(),
         retention: kept,
         started: Instant::now(),
-        draining: draining.clone(),
-        configuration: described(&config),
+        operations,
     });
     let mut routes = routes(&neo, &v1, &edge, &engine.handle());
     routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
     let served = routes.iter().map(served).collect();
     let address = SocketAddr::new(config.server.host, config.server.port);
-    let server_options = options::server(&config, clock, random);
+    let server_options = options::server(&config, clock.clone(), random);
     let server = Server::bind(address, routes, server_options)
         .await
         .map_err(|source| Error::Listen { address, source })?;
     let data_dir = config.storage.data_dir.clone();
+    let live = Live {
+        log: log.clone(),
+        auth: auth.clone(),
+        vault,
+        clock,
+        generation,
+    };
     Ok(App {
         log,
         auth,
+        reload: Reload::new(sources, live, config),
         writer,
         engine,
         retention,
@@ -100,6 +116,7 @@ fn routes(
     reactors: &nexus_reactors::Handle,
 ) -> Vec<Route> {
     let mut routes = crate::faces::neo::routes(neo);
+    routes.extend(crate::faces::operations::routes(&neo.operations));
     routes.extend(crate::faces::v1::routes(v1));
     routes.extend(edge.routes());
     routes.extend(nexus_reactors::http::routes(reactors, &neo.callers.auth));
@@ -113,29 +130,4 @@ fn served(route: &Route) -> Served {
         access: route.access(),
         probe: route.is_probe(),
     }
-}
-
-/// What an operator is told of the running configuration; no secrets.
-fn described(config: &Config) -> serde_json::Value {
-    json!({
-        "environment": format!("{:?}", config.environment).to_lowercase(),
-        "database": config.storage.database_path(),
-        "nodes": config.nodes.iter().map(|node| &node.id).collect::<Vec<_>>(),
-        "declaredEvents": config.events.declared.iter().map(|event| event.topic.as_str()).collect::<Vec<_>>(),
-        "openEvents": config.events.open,
-    })
-}
-
-/// The configuration was checked when it was read, so this is for embedders who made one by hand.
-#[allow(
-    clippy::needless_pass_by_value,
-    reason = "the shape that map_err wants"
-)]
-fn refused(errors: Vec<nexus_auth::Error>) -> Error {
-    let problems = errors.iter().map(|error| ConfigProblem {
-        place: "auth".to_owned(),
-        what: crate::chain(error),
-        allowed: None,
-    });
-    Error::Config(problems.collect())
 }

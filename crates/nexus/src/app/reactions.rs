@@ -39,6 +39,13 @@ fn outbound(config: &Config) -> OutboundOptions {
     OutboundOptions {
         allow_cidrs: config.outbound.allow_cidrs.clone(),
         allow_loopback: config.mode == Mode::Dev,
+        connect_timeout_ms: config.outbound.connect_timeout_ms,
+        proxy: config
+            .outbound
+            .proxy
+            .as_ref()
+            .map(|address| address.url().clone()),
+        no_proxy: config.outbound.no_proxy.clone(),
         ..OutboundOptions::default()
     }
 }

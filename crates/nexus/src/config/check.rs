@@ -37,6 +37,7 @@ impl Loader {
         if !self.problems.is_empty() {
             return Err(self.problems.into_vec());
         }
+        self.config.fingerprint = self.config.known_by(&self.lists);
         Ok(Loaded {
             config: self.config,
             warnings: self.warnings.into_vec(),
@@ -160,6 +161,16 @@ impl Loader {
                 "reactors.registry_url is not set",
             ),
             (
+                "vault.previous_key",
+                self.config.vault.key.is_some(),
+                "vault.key is not set",
+            ),
+            (
+                "outbound.no_proxy",
+                self.config.outbound.proxy.is_some(),
+                "outbound.proxy is not set",
+            ),
+            (
                 "alerts.format",
                 alerts.url.is_some(),
                 "alerts.url is not set",
@@ -173,7 +184,7 @@ impl Loader {
         }
     }
 
-    /// In `dev` a secret is made if none was given, and it opens everything.
+    /// In `dev` a secret is made if none was given, and it opens everything; so is the key of the vault.
     fn dev_secret(&mut self) {
         if self.mode != Mode::Dev || !self.problems.is_empty() {
             return;
@@ -192,6 +203,17 @@ impl Loader {
         let auth = &mut self.config.auth;
         if auth.admin_token.is_none() {
             auth.admin_token.clone_from(&auth.secret);
+        }
+        if self.config.vault.key.is_none() {
+            let data_dir = &self.config.storage.data_dir;
+            match dev_secret::load_or_make_vault_key(data_dir, &Random::system()) {
+                Ok(key) => self.config.vault.key = Some(key),
+                Err(error) => {
+                    let path = data_dir.join(dev_secret::DEV_VAULT_KEY_FILE);
+                    let what = format!("the key of the vault cannot be kept there: {error}");
+                    self.problems.add(path.display().to_string(), what);
+                }
+            }
         }
     }
 

@@ -1,6 +1,6 @@
 //! The parts of a configuration as the options of the crates that they are for.
 
-use nexus_auth::{AuthOptions, LiveSecret, NodeOptions, Secret, TokenOptions};
+use nexus_auth::{AuthOptions, LiveSecret, NodeOptions, Secret, TokenOptions, VaultKeys};
 use nexus_core::DeclaredEvent;
 use nexus_expr::{PayloadPath, Schema};
 
@@ -25,6 +25,15 @@ impl Config {
             admin_token: auth.admin_token.clone(),
             tokens: self.tokens.iter().map(token_options).collect(),
             signed_get: auth.signed_get,
+        }
+    }
+
+    /// What secrets in the log are sealed with.
+    #[must_use]
+    pub fn vault_keys(&self) -> VaultKeys {
+        VaultKeys {
+            current: self.vault.key.clone(),
+            previous: self.vault.previous_key.clone(),
         }
     }
 

@@ -3,12 +3,13 @@
 use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
 use nexus_core::RetrySchedule;
+use nexus_outbound::OutboundOptions;
 
 use super::{
-    Mode,
+    Fingerprint, Mode,
     sections::{
         Alerts, Auth, Config, Events, Limits, LogFormat, LogLevel, Outbound, Reactors, Retention,
-        Retry, Server, Stage, Storage, Telemetry,
+        Retry, Server, Stage, Storage, Telemetry, Vault,
     },
 };
 
@@ -40,6 +41,7 @@ impl Config {
                 environment_secrets: BTreeMap::new(),
                 permissions: BTreeMap::new(),
             },
+            vault: Vault::default(),
             nodes: Vec::new(),
             tokens: Vec::new(),
             events: Events::default(),
@@ -54,6 +56,7 @@ impl Config {
                     LogFormat::Json
                 },
             },
+            fingerprint: Fingerprint::default(),
         }
     }
 }
@@ -109,6 +112,18 @@ impl Limits {
             queue_bytes: 64 << 20,
             ring_events: 64 << 10,
             ring_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Default for Outbound {
+    fn default() -> Self {
+        let options = OutboundOptions::default();
+        Self {
+            allow_cidrs: options.allow_cidrs,
+            proxy: None,
+            no_proxy: options.no_proxy,
+            connect_timeout_ms: options.connect_timeout_ms,
         }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) struct NodeEntry {
     pub(crate) signature_only: bool,
     pub(crate) url: Option<Address>,
     pub(crate) names: NameForm,
+    pub(crate) events: Option<Vec<String>>,
 }
 
 impl Default for NodeEntry {
@@ -37,6 +38,7 @@ impl Default for NodeEntry {
             signature_only: false,
             url: None,
             names: NameForm::Name,
+            events: None,
         }
     }
 }
@@ -96,6 +98,12 @@ pub(crate) static NODE: &[Setting<NodeEntry>] = &[
         names,
         Any,
         "Which names of events it is sent: `MINT_CONFIRMED` or `FACTORY:MINT_CONFIRMED`."
+    ),
+    setting!(
+        NodeEntry,
+        events,
+        Any,
+        "Names, topics and patterns of what it is told of, signed, at `/api/webhook/nexus` below its address. Unset: what the protocol says, which is the outcome of a mint to flowpay and neobot. An empty list: nothing."
     ),
 ];
 

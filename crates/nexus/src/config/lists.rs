@@ -1,33 +1,22 @@
-//! Nodes, tokens, declared events and permissions: from the file, the environment and the permissions file.
+//! The lists of the file, entry by entry: tokens and declared events here, the others in files of their own.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use nexus_auth::{Secret, TokenValue};
-use nexus_core::{Json, Owner, ProtocolEvent, Scopes};
+use nexus_core::Scopes;
 use nexus_expr::Schema;
 
 use super::{
-    entries::{EVENT, EventEntry, NODE, NodeEntry, TOKEN, TokenEntry},
+    entries::{EVENT, EventEntry, TOKEN, TokenEntry},
     given::{Entry, Given},
-    load::{FILE_SUFFIX, Loader, in_capitals, node_of_secret, read_secret, read_text, unknown},
-    sections::{EventDeclaration, Node, Token},
+    load::{FILE_SUFFIX, Loader, read_text, unknown},
+    sections::{EventDeclaration, Token},
     setting::Setting,
-    value::Address,
 };
-use crate::environment::{FLOWPAY_WEBHOOK_SECRET, NODE_API_URL};
-
-/// The node that `FLOWPAY_WEBHOOK_SECRET` belongs to.
-const FLOWPAY: &str = "flowpay";
-/// Nodes that own no event and are told of some.
-const TOLD: [&str; 1] = ["neobot"];
-/// Where the permissions file is looked for, in this order, beside the configuration file and then in the
-/// working folder.
-const PERMISSIONS_BESIDE: [&str; 2] = ["config/permissions.json", "permissions.json"];
-const PERMISSIONS_HERE: &str = "config/permissions.json";
 
 /// Where the members of one entry stand.
-struct At {
-    file: String,
+pub(super) struct At {
+    pub(super) file: String,
     list: String,
     lines: BTreeMap<String, usize>,
 }
@@ -42,19 +31,19 @@ impl At {
         }
     }
 
-    fn has(&self, key: &str) -> bool {
+    pub(super) fn has(&self, key: &str) -> bool {
         self.lines.contains_key(key)
     }
 
     /// The entry itself: the line of its first member.
-    fn entry(&self) -> String {
+    pub(super) fn entry(&self) -> String {
         match self.lines.values().min() {
             Some(line) => format!("{}:{line} {}", self.file, self.list),
             None => format!("{} {}", self.file, self.list),
         }
     }
 
-    fn key(&self, key: &str) -> String {
+    pub(super) fn key(&self, key: &str) -> String {
         match self.lines.get(key) {
             Some(line) => format!("{}:{line} {}.{key}", self.file, self.list),
             None => format!("{}.{key}", self.entry()),
@@ -72,6 +61,7 @@ impl Loader {
                 continue;
             };
             let at = At::new(file, key, &entries);
+            self.lists.entry(key, &entries);
             match key {
                 "nodes" => self.node(&at, entries),
                 "tokens" => self.token(&at, entries),
@@ -81,7 +71,7 @@ impl Loader {
     }
 
     /// Reads the members of an entry; those that are wrong are noted.
-    fn entry<T: Default>(
+    pub(super) fn entry<T: Default>(
         &mut self,
         at: &At,
         settings: &'static [Setting<T>],
@@ -101,38 +91,6 @@ impl Loader {
             }
         }
         read
-    }
-
-    fn node(&mut self, at: &At, entries: Vec<Entry>) {
-        let read: NodeEntry = self.entry(at, NODE, entries);
-        self.needed(at, "id");
-        let Some(id) = read.id else { return };
-        let mut secrets = Vec::new();
-        if let Some(name) = &read.secret_env {
-            secrets.extend(self.named_variable(at, "secret_env", name));
-        }
-        if let Some(path) = &read.secret_file {
-            match read_secret(&self.file_dir().join(path)) {
-                Ok(text) => secrets.push(Secret::new(text)),
-                Err(error) => self.problems.add(
-                    at.key("secret_file"),
-                    format!("{} cannot be read: {error}", path.display()),
-                ),
-            }
-        }
-        secrets.extend(read.secrets);
-        self.origins.insert(format!("node {id}"), at.entry());
-        self.keep_rights(at, "publish", read.publish.as_deref());
-        self.keep_rights(at, "read", read.read.as_deref());
-        self.config.nodes.push(Node {
-            id,
-            secrets,
-            publish: read.publish,
-            read: read.read,
-            signature_only: read.signature_only,
-            url: read.url,
-            names: read.names,
-        });
     }
 
     fn token(&mut self, at: &At, entries: Vec<Entry>) {
@@ -168,21 +126,21 @@ impl Loader {
     }
 
     /// Keeps names and patterns to be checked when all events are known.
-    fn keep_rights(&mut self, at: &At, key: &str, names: Option<&[String]>) {
+    pub(super) fn keep_rights(&mut self, at: &At, key: &str, names: Option<&[String]>) {
         if let Some(names) = names {
             self.rights.push((at.key(key), names.to_vec()));
         }
     }
 
     /// Notes that a member is missing.
-    fn needed(&mut self, at: &At, key: &str) {
+    pub(super) fn needed(&mut self, at: &At, key: &str) {
         if !at.has(key) {
             self.problems.add(at.entry(), format!("`{key}` is missing"));
         }
     }
 
     /// The secret in the variable that an entry names.
-    fn named_variable(&mut self, at: &At, key: &str, name: &str) -> Option<Secret> {
+    pub(super) fn named_variable(&mut self, at: &At, key: &str, name: &str) -> Option<Secret> {
         self.claimed.insert(name.to_owned());
         let file_name = format!("{name}{FILE_SUFFIX}");
         let is_set =
@@ -219,6 +177,7 @@ impl Loader {
         let compiled = match read_text(&self.file_dir().join(path)) {
             Err(error) => Err(format!("{name} cannot be read: {error}")),
             Ok(text) => serde_json::from_str(&text)
+                .inspect(|_| self.lists.text("events", &text))
                 .map_err(|error| format!("{name} is not JSON: {error}"))
                 .and_then(|schema| {
                     Schema::compile(&schema)
@@ -229,125 +188,4 @@ impl Loader {
             .map_err(|what| self.problems.add(at.key("schema"), what))
             .ok()
     }
-
-    /// Secrets and addresses of nodes that stand in the environment.
-    pub(crate) fn node_variables(&mut self) {
-        let mut ids: BTreeMap<String, String> = self
-            .config
-            .nodes
-            .iter()
-            .map(|node| (in_capitals(&node.id), node.id.clone()))
-            .collect();
-        let names: Vec<String> = self
-            .environment
-            .iter()
-            .map(|(name, _)| name.strip_suffix(FILE_SUFFIX).unwrap_or(name).to_owned())
-            .collect();
-        for name in &names {
-            let id = if name == FLOWPAY_WEBHOOK_SECRET.name {
-                FLOWPAY.to_owned()
-            } else if let Some(node) = node_of_secret(name) {
-                let made = || node.to_lowercase().replace('_', "-");
-                ids.get(node).cloned().unwrap_or_else(made)
-            } else {
-                continue;
-            };
-            ids.entry(in_capitals(&id)).or_insert_with(|| id.clone());
-            // An entry that names the variable has its secret already.
-            if self.claimed.contains(name) {
-                continue;
-            }
-            if let Some((place, text)) = self.variable(name) {
-                self.origins.entry(format!("node {id}")).or_insert(place);
-                let secrets = self.config.auth.environment_secrets.entry(id).or_default();
-                let secret = Secret::new(text);
-                if !secrets.contains(&secret) {
-                    secrets.push(secret);
-                }
-            }
-        }
-        self.node_addresses(ids);
-    }
-
-    fn node_addresses(&mut self, mut ids: BTreeMap<String, String>) {
-        let owners = ProtocolEvent::ALL
-            .iter()
-            .filter_map(|event| match event.owner() {
-                Owner::Node(id) => Some(id),
-                Owner::Sessions | Owner::Reserved => None,
-            });
-        for id in owners.chain(TOLD) {
-            ids.entry(in_capitals(id)).or_insert_with(|| id.to_owned());
-        }
-        for (capitals, id) in ids {
-            let name = NODE_API_URL.name.replace("<NODE>", &capitals);
-            let Some((place, text)) = self.variable(&name) else {
-                continue;
-            };
-            match Address::parse(&text) {
-                Ok(address) => {
-                    self.config.reactors.node_urls.insert(id, address);
-                }
-                // The registry's address is a setting as well, and was refused as that.
-                Err(_) if self.problems.has(&place) => {}
-                Err(what) => self
-                    .problems
-                    .add_with(place, what, "an http or https address"),
-            }
-        }
-    }
-
-    /// Reads the permissions file, if there is one.
-    pub(crate) fn permissions(&mut self) {
-        let beside = self.file_dir();
-        let beside = PERMISSIONS_BESIDE.map(|name| beside.join(name));
-        let here = self.working_dir.join(PERMISSIONS_HERE);
-        let beside = beside.into_iter().filter(|_| self.file.is_some());
-        let Some(path) = beside
-            .chain([here])
-            .find(|path| fs::metadata(path).is_ok_and(|file| file.is_file()))
-        else {
-            return;
-        };
-        let shown = path.strip_prefix(&self.working_dir).unwrap_or(&path);
-        let place = shown.display().to_string();
-        let text = match read_text(&path) {
-            Ok(text) => text,
-            Err(error) => {
-                let what = format!("it cannot be read: {error}");
-                return self.problems.add(place, what);
-            }
-        };
-        match Json::parse(text.as_bytes()) {
-            Ok(Json::Object(members)) => {
-                for (id, events) in members {
-                    self.permission(&place, &id, &events);
-                }
-            }
-            Ok(_) => self.problems.add_with(place, "it is not an object", SHAPE),
-            Err(error) => self.problems.add(place, error.to_string()),
-        }
-    }
-
-    fn permission(&mut self, file: &str, id: &str, events: &Json<'_>) {
-        let place = format!("{file} {id}");
-        let name = |item: &Json<'_>| match item {
-            Json::String(name) => Some(name.to_string()),
-            _ => None,
-        };
-        let names = match events {
-            Json::Array(items) => items.iter().map(name).collect::<Option<Vec<_>>>(),
-            _ => None,
-        };
-        let Some(names) = names else {
-            let what = "this is not a list of names";
-            return self.problems.add_with(place, what, SHAPE);
-        };
-        self.rights.push((place.clone(), names.clone()));
-        self.origins.entry(format!("node {id}")).or_insert(place);
-        self.config.auth.permissions.insert(id.to_owned(), names);
-    }
 }
-
-/// What the permissions file looks like.
-const SHAPE: &str = r#"{"flowpay": ["PAYMENT_RECEIVED", "payment.*"]}"#;

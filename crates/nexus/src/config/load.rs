@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     Mode, dotenv,
+    fingerprint::Lists,
     given::{self, Entry, Given},
     problem::{ConfigProblem, Problems, nearest},
     sections::{AlertFormat, Config},
@@ -29,7 +30,7 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 const LISTS: [&str; 4] = ["nodes", "tokens", "events", "events.declared"];
 
 /// Where a configuration comes from.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Sources {
     /// What the daemon was asked to do.
     pub mode: Mode,
@@ -100,6 +101,8 @@ pub(crate) struct Loader {
     pub(crate) claimed: BTreeSet<String>,
     /// Names and patterns of what someone may read or publish, with their places.
     pub(crate) rights: Vec<(String, Vec<String>)>,
+    /// The entries of lists, for the fingerprint.
+    pub(crate) lists: Lists,
     pub(crate) working_dir: PathBuf,
     pub(crate) file: Option<PathBuf>,
 }
@@ -116,6 +119,7 @@ impl Loader {
             origins: BTreeMap::new(),
             claimed: BTreeSet::new(),
             rights: Vec::new(),
+            lists: Lists::default(),
             file: sources.file,
         }
     }

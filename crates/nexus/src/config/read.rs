@@ -6,7 +6,7 @@ use std::{
 };
 
 use ipnet::IpNet;
-use nexus_auth::{Secret, TokenValue};
+use nexus_auth::{Secret, TokenValue, VaultKey};
 use nexus_core::{NameForm, Scope, Scopes, Topic};
 use nexus_expr::PayloadPath;
 
@@ -237,6 +237,9 @@ macro_rules! secret_value {
 secret_value!(Secret, "text", "(secret)", |text| Ok(Self::new(text)));
 secret_value!(TokenValue, "64 hexadecimal digits", "(digest)", |text| {
     Self::digest(text).map_err(|error| error.to_string())
+});
+secret_value!(VaultKey, "64 hexadecimal digits", "(secret)", |text| {
+    Self::parse(text).map_err(|error| error.to_string())
 });
 
 impl DatabaseUrl {

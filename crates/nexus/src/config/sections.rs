@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 use ipnet::IpNet;
-use nexus_auth::{Secret, TokenValue};
+use nexus_auth::{Secret, TokenValue, VaultKey};
 use nexus_core::{NameForm, Scopes, Topic};
 use nexus_expr::{PayloadPath, Schema};
 
 use super::{
-    Mode,
+    Fingerprint, Mode,
     value::{Address, Origin},
 };
 
@@ -43,6 +43,8 @@ pub struct Config {
     pub retention: Retention,
     /// Who may come in.
     pub auth: Auth,
+    /// What secrets in the log are sealed with.
+    pub vault: Vault,
     /// The outside services that the file describes.
     pub nodes: Vec<Node>,
     /// The bearer tokens of operators and readers.
@@ -57,6 +59,8 @@ pub struct Config {
     pub alerts: Alerts,
     /// What is written to the log of the process.
     pub log: Telemetry,
+    /// What all of this is known by, as it was read.
+    pub fingerprint: Fingerprint,
 }
 
 /// Where the server listens and whom it answers.
@@ -196,6 +200,15 @@ pub struct Auth {
     pub permissions: BTreeMap<String, Vec<String>>,
 }
 
+/// What secrets in the log are sealed with.
+#[derive(Debug, Clone, Default)]
+pub struct Vault {
+    /// The key that seals.
+    pub key: Option<VaultKey>,
+    /// The key that sealed before it, until everything is sealed anew.
+    pub previous_key: Option<VaultKey>,
+}
+
 /// An outside service, as `[[nodes]]` describes it.
 #[derive(Debug, Clone)]
 pub struct Node {
@@ -215,6 +228,8 @@ pub struct Node {
     pub url: Option<Address>,
     /// Which names the events have that it is told of: `Name` or `Qualified`.
     pub names: NameForm,
+    /// Names and patterns of what it is told of as webhooks; `None`: what the protocol says.
+    pub events: Option<Vec<String>>,
 }
 
 /// A bearer token.
@@ -282,7 +297,7 @@ pub struct Reactors {
 }
 
 /// When a failed attempt is made again.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Retry {
     /// Attempts, the first included.
     pub attempts: u32,
@@ -294,11 +309,17 @@ pub struct Retry {
     pub jitter: f64,
 }
 
-/// Where calls may go.
-#[derive(Debug, Clone, Default)]
+/// Where calls may go, and how.
+#[derive(Debug, Clone)]
 pub struct Outbound {
     /// Private and local ranges that addresses which strangers gave may lie in.
     pub allow_cidrs: Vec<IpNet>,
+    /// The HTTP proxy that calls go through.
+    pub proxy: Option<Address>,
+    /// What is called past the proxy.
+    pub no_proxy: Vec<String>,
+    /// How long a connection may take, in milliseconds.
+    pub connect_timeout_ms: u64,
 }
 
 /// Who is told when something was given up.

@@ -74,6 +74,9 @@ table! {
     auth.admin_token: None, "An operator's bearer token with every scope. `nexusd dev` takes the secret for it when there is none.";
     auth.signed_get: None, "Whether a GET that is signed over the empty body opens the routes that read.";
 
+    vault.key: None, "The key that secrets in the log are sealed with: 64 hexadecimal digits, as `nexusd keys generate` prints them. Unset: nothing can be sealed, and `serve` refuses to start when something is; `nexusd dev` makes one and keeps it in `storage.data_dir`.";
+    vault.previous_key: None, "The key before it, until everything is sealed with the new one: `nexusd keys rotate`.";
+
     events.open: None, "Whether any topic that is not reserved is a valid event, declared or not.";
 
     reactors.payment_to_mint: None, "Whether a payment asks the factory to mint.";
@@ -88,6 +91,9 @@ table! {
     reactors.registry_key: None, "The bearer key of the registry.";
 
     outbound.allow_cidrs: None, "Private and local ranges that may be called at addresses which did not come from the configuration.";
+    outbound.proxy: None, "The HTTP proxy that calls go through, `http://user:password@host:port`. It looks names up itself, so it has to refuse private addresses too. `HTTP_PROXY` and the like are not read.";
+    outbound.no_proxy: None, "What is called past the proxy: addresses, ranges, and names that stand for all below them. This machine always is.";
+    outbound.connect_timeout_ms: Whole(10, HOUR_MS), "How long a connection to the outside may take, the lookup of its name included, in milliseconds.";
 
     alerts.url: None, "Where it is told that a reaction became a dead letter. Unset: only in the log of the process.";
     alerts.format: None, "How alerts are written; `auto` goes by the host of the address. `DISCORD_WEBHOOK_URL` makes it `discord`.";

@@ -16,9 +16,8 @@ use std::{sync::Arc, time::Instant};
 use nexus_core::{Log, Principal, RawObject, RetentionHandle, Scope};
 use nexus_http::{Access, Call, Problem, Reply, Route};
 use nexus_reactors::Handle as Reactors;
-use tokio_util::sync::CancellationToken;
 
-use super::Callers;
+use super::{Callers, Operations};
 
 /// What the face's handlers share.
 pub(crate) struct Neo {
@@ -27,10 +26,7 @@ pub(crate) struct Neo {
     pub(crate) reactors: Reactors,
     pub(crate) retention: RetentionHandle,
     pub(crate) started: Instant,
-    /// Cancelled when the application begins to stop.
-    pub(crate) draining: CancellationToken,
-    /// What `/health/detailed` says of the configuration; no secrets.
-    pub(crate) configuration: serde_json::Value,
+    pub(crate) operations: Operations,
 }
 
 /// What a handler gives back.

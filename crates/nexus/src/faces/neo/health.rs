@@ -26,7 +26,7 @@ pub(super) fn live(_: &Neo) -> Reply {
 }
 
 pub(super) fn ready(neo: &Neo) -> Reply {
-    match not_ready(neo) {
+    match neo.operations.not_ready() {
         None => Reply::json(StatusCode::OK, &json!({ "ready": true })),
         Some(reason) => Reply::json(
             StatusCode::SERVICE_UNAVAILABLE,
@@ -35,22 +35,14 @@ pub(super) fn ready(neo: &Neo) -> Reply {
     }
 }
 
-fn not_ready(neo: &Neo) -> Option<&'static str> {
-    match neo.log.health() {
-        _ if neo.draining.is_cancelled() => Some("draining"),
-        Health::Healthy => None,
-        Health::Full => Some("storage-full"),
-        Health::Unavailable => Some("storage-unavailable"),
-        Health::Failed => Some("storage-failed"),
-    }
-}
-
 pub(super) async fn detailed(neo: Arc<Neo>, call: Call) -> Answered {
     neo.reader(&call, Scope::Operate)?;
     let retries = neo.reactors.stats();
+    let not_ready = neo.operations.not_ready();
+    let [running, failed_reload] = neo.operations.configuration();
     let answer = json!({
-        "status": if not_ready(&neo).is_none() { "ok" } else { "degraded" },
-        "reason": not_ready(&neo),
+        "status": if not_ready.is_none() { "ok" } else { "degraded" },
+        "reason": not_ready,
         "version": VERSION,
         "uptime": neo.started.elapsed().as_secs(),
         "timestamp": iso8601_ms(neo.log.clock().now_us()),
@@ -63,7 +55,9 @@ pub(super) async fn detailed(neo: Arc<Neo>, call: Call) -> Answered {
         "retention": retention(&neo),
         "retryQueue": { "pending": retries.pending, "deadLetters": retries.dead_letters },
         "memory": { "residentBytes": resident_bytes() },
-        "configuration": neo.configuration,
+        "configuration": neo.operations.described(),
+        "running": running,
+        "failedReload": failed_reload,
     });
     Ok(Reply::json(StatusCode::OK, &answer))
 }
