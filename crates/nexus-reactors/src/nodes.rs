@@ -50,7 +50,7 @@ pub struct Nodes(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    addresses: NodeAddresses,
+    addresses: Mutex<Arc<NodeAddresses>>,
     client: Client,
     clock: Clock,
     found: Mutex<HashMap<String, Found>>,
@@ -74,11 +74,22 @@ impl Nodes {
     #[must_use]
     pub fn new(addresses: NodeAddresses, client: Client, clock: Clock) -> Self {
         Self(Arc::new(Shared {
-            addresses,
+            addresses: Mutex::new(Arc::new(addresses)),
             client,
             clock,
             found: Mutex::default(),
         }))
+    }
+
+    /// Puts other addresses in the place of the present ones, and forgets what was found; all clones see
+    /// them at once.
+    pub fn replace(&self, addresses: NodeAddresses) {
+        *self.0.addresses.lock() = Arc::new(addresses);
+        self.0.found.lock().clear();
+    }
+
+    fn addresses(&self) -> Arc<NodeAddresses> {
+        self.0.addresses.lock().clone()
     }
 
     /// Where a node is; nothing when nobody knows.
@@ -86,11 +97,12 @@ impl Nodes {
     /// # Errors
     /// When the directory cannot be asked, and nothing else is known.
     pub(crate) async fn find(&self, node: &str) -> Result<Option<Address>, ReactorError> {
+        let addresses = self.addresses();
         let NodeAddresses {
             configured,
             directory,
             fallback,
-        } = &self.0.addresses;
+        } = &*addresses;
         if let Some(url) = configured.get(node) {
             return Ok(Some(configured_address(url)));
         }
@@ -135,11 +147,12 @@ impl Nodes {
     }
 
     fn known(&self, node: &str) -> Option<Url> {
+        let addresses = self.addresses();
         let NodeAddresses {
             configured,
             fallback,
             ..
-        } = &self.0.addresses;
+        } = &*addresses;
         let found = || {
             self.0
                 .found
