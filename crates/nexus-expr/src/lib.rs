@@ -1,4 +1,5 @@
-//! What users write: filters over events, JSON Schemas of declared events, and paths into payloads.
+//! What users write: filters over events, templates that are filled in from them, JSON Schemas of declared
+//! events, and paths into payloads.
 //!
 //! Each is read once, when Nexus starts or a reader subscribes, so that a mistake in it is told then and
 //! not when the first event arrives.
@@ -31,6 +32,7 @@ mod error;
 mod filter;
 mod path;
 mod schema;
+mod template;
 
 pub use error::{Error, FilterError};
 pub use filter::{
@@ -39,3 +41,7 @@ pub use filter::{
 };
 pub use path::{PATH_NAMES_MAX, PayloadPath};
 pub use schema::{ALL_PROBLEMS_BYTES_MAX, PROBLEMS_MAX, Schema};
+pub use template::{
+    Answered, Asked, FUEL, JsonTemplate, RENDERED_BYTES_MAX, RenderError, SHAPE_DEPTH_MAX, Scope,
+    Shape, TEMPLATE_BYTES_MAX, Template, TemplateContext, TemplateError, UrlTemplate,
+};
