@@ -10,7 +10,7 @@ use url::{Host, Url};
 
 use crate::{
     Answer, Error, Keep, Opened, OutboundOptions, Outgoing, Resolver, Trust,
-    guard::{Guard, NOT_PUBLIC, refused, target_of},
+    guard::{Guard, led_astray, target_of},
     proxy::PastProxy,
     resolver::{Filtered, NotPermitted, SystemResolver},
     tls::{system_roots, tls},
@@ -201,8 +201,7 @@ impl Client {
         let peer = response.remote_addr();
         let is_permitted = || peer.is_some_and(|peer| self.guard.permits(peer.ip()));
         if is_foreign && proxied.is_none() && !is_permitted() {
-            let why = NOT_PUBLIC;
-            return Err(Error::Refused { target, why });
+            return Err(led_astray(target));
         }
         Ok((target, response))
     }
@@ -230,7 +229,7 @@ impl Proxied {
             return Ok(());
         };
         match self.strict.resolve(name).await {
-            Err(error) if NotPermitted::is_in(&*error) => Err(refused(url, NOT_PUBLIC)),
+            Err(error) if NotPermitted::is_in(&*error) => Err(led_astray(target_of(url))),
             _ => Ok(()),
         }
     }
@@ -254,8 +253,7 @@ pub(crate) fn interrupted(error: reqwest::Error, target: &str) -> Error {
 fn failed(error: reqwest::Error, target: &str, timeout: Duration) -> Error {
     let target = target.to_owned();
     if error.source().is_some_and(NotPermitted::is_in) {
-        let why = NOT_PUBLIC;
-        return Error::Refused { target, why };
+        return led_astray(target);
     }
     let (connecting, timed_out) = (error.is_connect() || error.is_dns(), error.is_timeout());
     // The address may hold a secret in its path or query.

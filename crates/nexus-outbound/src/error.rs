@@ -15,6 +15,8 @@ pub enum Error {
         target: String,
         /// The rule that it breaks.
         why: &'static str,
+        /// Whether a lookup of its name led there: the next may lead elsewhere.
+        is_looked_up: bool,
     },
     /// No whole answer came in time.
     #[error("no answer came within {} ms", .timeout.as_millis())]
@@ -60,7 +62,8 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Timeout { .. } | Self::Connect { .. } | Self::Interrupted { .. } => true,
-            Self::Refused { .. } | Self::AnswerTooLarge { .. } | Self::Setup { .. } => false,
+            Self::Refused { is_looked_up, .. } => *is_looked_up,
+            Self::AnswerTooLarge { .. } | Self::Setup { .. } => false,
         }
     }
 }

@@ -103,10 +103,20 @@ pub(crate) fn is_this_machine(name: &str) -> bool {
             .is_some_and(|end| end.eq_ignore_ascii_case(".localhost"))
 }
 
-pub(crate) fn refused(url: &Url, why: &'static str) -> Error {
+fn refused(url: &Url, why: &'static str) -> Error {
     Error::Refused {
         target: target_of(url),
         why,
+        is_looked_up: false,
+    }
+}
+
+/// The lookup of a name led to what is not permitted.
+pub(crate) fn led_astray(target: String) -> Error {
+    Error::Refused {
+        target,
+        why: NOT_PUBLIC,
+        is_looked_up: true,
     }
 }
 
