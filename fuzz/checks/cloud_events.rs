@@ -1,7 +1,7 @@
 //! What must hold for every text that is read as an event or a CloudEvent.
 
 use nexus_core::{
-    Catalogue, Coded, Event, Json, NewEvent, RawObject, Seq, Source, read_cloud_event,
+    Catalogue, Causes, Coded, Event, Json, NewEvent, RawObject, Seq, Source, read_cloud_event,
     read_cloud_event_attributes, read_event, write_cloud_event,
 };
 
@@ -61,7 +61,11 @@ fn check_event(new: NewEvent, catalogue: &Catalogue) {
         causes: serde_json::to_vec(&new.causes).expect("texts").into(),
         payload: new.payload.clone(),
     };
-    assert_eq!(event.causes(), new.causes);
+    let causes = Causes {
+        correlation_id: Some(event.id),
+        ..new.causes.clone()
+    };
+    assert_eq!(event.causes(), causes, "it began a chain");
     let mut written = Vec::new();
     write_cloud_event(&mut written, &event);
     let object = RawObject::parse(&written)

@@ -16,7 +16,8 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Causes {
-    /// The first event of the chain; the event's own id if it began one.
+    /// The first event of the chain. Not kept with an event that began one: that is its own, as
+    /// [`Event::causes`] says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<Uuid>,
     /// The event that this one follows from directly.
@@ -165,10 +166,9 @@ impl Validated {
             event_type,
             payload,
             key: _,
-            mut causes,
+            causes,
         } = new;
         let id = ids.next();
-        causes.correlation_id.get_or_insert(id);
         // A copy of its own: a slice would keep the whole buffer that the request was read into, as long as
         // the event stays in memory.
         let payload = Bytes::copy_from_slice(&payload);
@@ -290,16 +290,16 @@ impl Validated {
 
     /// The event as it is in the log under this number.
     #[must_use]
-    pub fn numbered(&self, seq: Seq, time_us: i64) -> Event {
+    pub fn numbered(self, seq: Seq, time_us: i64) -> Event {
         Event {
             seq,
             id: self.id,
-            topic: self.topic.clone(),
-            source: self.source.clone(),
-            key: self.key.clone(),
+            topic: self.topic,
+            source: self.source,
+            key: self.key,
             time_us,
-            causes: self.causes.clone(),
-            payload: self.payload.clone(),
+            causes: self.causes,
+            payload: self.payload,
         }
     }
 }
@@ -319,17 +319,24 @@ pub struct Event {
     pub key: Option<Arc<str>>,
     /// When it was committed, in microseconds since 1970; the same for all events of a batch.
     pub time_us: i64,
-    /// What it follows from, as JSON.
+    /// What it follows from, as JSON; `null` once it was erased. Says nothing of the chain that the event
+    /// began: [`Event::causes`] does.
     pub causes: Bytes,
     /// The payload, as its sender wrote it; `null` once it was erased.
     pub payload: Bytes,
 }
 
 impl Event {
-    /// What it follows from.
+    /// What it follows from. An event that names no chain began one; of an erased event nothing is known.
     #[must_use]
     pub fn causes(&self) -> Causes {
-        serde_json::from_slice(&self.causes).unwrap_or_default()
+        match serde_json::from_slice::<Causes>(&self.causes) {
+            Ok(mut causes) => {
+                causes.correlation_id.get_or_insert(self.id);
+                causes
+            }
+            Err(_) => Causes::default(),
+        }
     }
 
     /// Whether it is a direct message to this session.
@@ -360,5 +367,20 @@ mod tests {
     #[test]
     fn causes_are_small_when_there_is_little_to_say() {
         assert_eq!(serde_json::to_string(&Causes::default()).unwrap(), "{}");
+    }
+
+    #[test]
+    fn an_event_that_names_no_chain_began_one_unless_it_was_erased() {
+        let (own, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let topic = Topic::parse("test.chain").unwrap();
+        let validated = Validated::for_test(own, topic, Source::nexus(), "{}".into());
+        let mut event = validated.numbered(Seq::new(1), 1);
+        assert_eq!(event.causes().correlation_id, Some(own));
+        let following = Causes::following(&event);
+        assert_eq!(following.correlation_id, Some(own));
+        event.causes = format!(r#"{{"correlation_id":"{other}"}}"#).into();
+        assert_eq!(event.causes().correlation_id, Some(other));
+        event.causes = Bytes::from_static(b"null");
+        assert_eq!(event.causes(), Causes::default());
     }
 }

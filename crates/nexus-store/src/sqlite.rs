@@ -7,6 +7,7 @@
 mod ballast;
 mod checkpoint;
 mod connect;
+mod event_rows;
 mod fault;
 mod file;
 mod head;
@@ -55,6 +56,7 @@ impl Sqlite {
         file::create_folder(&options.path)?;
         let lock = Lock::take(&options.path)?;
         let mut connection = existing_or_new(&options.path, epoch).await?;
+        let file = file::DataFile::open(&options.path)?;
         connect::check_settings(&mut connection).await?;
         schema::migrate(&mut connection, None).await?;
         schema::describe(&mut connection, epoch)
@@ -72,7 +74,8 @@ impl Sqlite {
         let once = OnceKeys::new();
         let pages = SqlitePages::new(readers.clone(), names.clone(), once.waiting());
         let shared = (names, once, readers);
-        let backend = SqliteBackend::new(&options, connection, head, shared, clock, lock);
+        let files = (file, lock);
+        let backend = SqliteBackend::new(&options, connection, head, shared, clock, files);
         Ok((backend, pages))
     }
 

@@ -64,6 +64,7 @@ pub(crate) trait ErasedBackend: Send {
     fn reopen(&mut self) -> Boxed<'_, Result<Head, WriteError>>;
     fn prune(&mut self, through: Seq) -> Boxed<'_, Result<Pruned, WriteError>>;
     fn maintain(&mut self) -> Boxed<'_, Result<(), WriteError>>;
+    fn maintenance_due(&mut self) -> Boxed<'_, ()>;
     fn close(&mut self) -> Boxed<'_, ()>;
 }
 
@@ -85,6 +86,9 @@ impl<B: Backend> ErasedBackend for B {
     }
     fn maintain(&mut self) -> Boxed<'_, Result<(), WriteError>> {
         Box::pin(Backend::maintain(self))
+    }
+    fn maintenance_due(&mut self) -> Boxed<'_, ()> {
+        Box::pin(Backend::maintenance_due(self))
     }
     fn close(&mut self) -> Boxed<'_, ()> {
         Box::pin(Backend::close(self))

@@ -162,7 +162,7 @@ mod tests {
             Bytes::from_static(b"{}"),
         );
         let events = (first..=last)
-            .map(|seq| Arc::new(event.numbered(Seq::new(seq), 1)))
+            .map(|seq| Arc::new(event.clone().numbered(Seq::new(seq), 1)))
             .collect();
         Arc::new(Batch {
             first: Seq::new(first),

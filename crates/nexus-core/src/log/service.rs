@@ -54,6 +54,8 @@ enum Next {
     Retry,
     /// Removes old events, a few.
     Prune,
+    /// Does what has become due in the storage while nothing was written.
+    Maintain,
     /// Takes no more requests.
     Close,
     /// Every request is done.
@@ -108,6 +110,7 @@ impl Service {
             match self.next(is_ill.then_some(retry_at)).await {
                 Next::Request(request) => self.take_batch(*request).await?,
                 Next::Retry | Next::Prune => {}
+                Next::Maintain => self.maintain().await?,
                 Next::Close => {
                     self.queue.close();
                     self.pruning.close();
@@ -137,6 +140,7 @@ impl Service {
             request = self.queue.recv() => request.map_or(Next::Done, |request| Next::Request(Box::new(request))),
             () = tokio::time::sleep_until(retry_at.unwrap_or_else(Instant::now)), if retry_at.is_some() => Next::Retry,
             () = self.pruning.due() => Next::Prune,
+            () = self.backend.maintenance_due() => Next::Maintain,
         }
     }
 
@@ -192,27 +196,31 @@ impl Service {
         let (plan, verdicts) = decide(&head, loaded, appends, self.clock.now_us());
         match self.backend.commit(&plan).await {
             Ok(()) => {
-                self.announce_and_answer(&plan, answers, verdicts).await;
-                if let Err(error) = self.backend.maintain().await {
-                    self.fail(error, None, Vec::new(), Vec::new()).await?;
-                }
-                Ok(())
+                self.announce_and_answer(plan, answers, verdicts).await;
+                self.maintain().await
             }
-            Err(error) => self.fail(error, Some(&plan), answers, verdicts).await,
+            Err(error) => self.fail(error, Some(plan), answers, verdicts).await,
+        }
+    }
+
+    async fn maintain(&mut self) -> Result<(), Fatal> {
+        match self.backend.maintain().await {
+            Ok(()) => Ok(()),
+            Err(error) => self.fail(error, None, Vec::new(), Vec::new()).await,
         }
     }
 
     async fn announce_and_answer(
         &mut self,
-        plan: &Plan,
+        plan: Plan,
         answers: Vec<Answers>,
         verdicts: Vec<Verdict>,
     ) {
+        let time_us = plan.head.time_us;
         if let Some(batch) = committed(plan) {
             self.announcements.committed(batch).await;
         }
         for (answer, verdict) in answers.into_iter().zip(verdicts) {
-            let time_us = plan.head.time_us;
             // A caller that went away changes nothing.
             let _ = answer.send(match verdict {
                 Verdict::Stored { range, revision } => Ok(Answer {
@@ -271,7 +279,7 @@ impl Service {
     async fn fail(
         &mut self,
         error: WriteError,
-        plan: Option<&Plan>,
+        plan: Option<Plan>,
         answers: Vec<Answers>,
         verdicts: Vec<Verdict>,
     ) -> Result<(), Fatal> {

@@ -1,11 +1,17 @@
 //! The causes of an event as they are stored, taken apart without decoding them.
 
+use uuid::Uuid;
+
+use super::text::write_uuid;
+
 /// What an event shows of its causes: each the JSON string as it is stored, quotes included.
 ///
 /// A member's text is written on as it is, so nothing is decoded only to be encoded again.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct RawCauses<'a> {
-    pub(super) correlation_id: Option<&'a [u8]>,
+    /// Whether the causes are known: they are not those of an erased event.
+    is_known: bool,
+    correlation_id: Option<&'a [u8]>,
     pub(super) causation_id: Option<&'a [u8]>,
     pub(super) origin_id: Option<&'a [u8]>,
     pub(super) occurred_at: Option<&'a [u8]>,
@@ -20,6 +26,7 @@ impl<'a> RawCauses<'a> {
         let Some(mut rest) = causes.strip_prefix(b"{") else {
             return found;
         };
+        found.is_known = true;
         while let Some((name, after)) = string(rest) {
             let Some(value) = after.strip_prefix(b":") else {
                 break;
@@ -44,6 +51,23 @@ impl<'a> RawCauses<'a> {
             rest = after;
         }
         found
+    }
+
+    /// Writes a member for the chain that the event `id` belongs to: its own if it names no other. Writes
+    /// nothing, and says so, if that is not known.
+    pub(super) fn write_correlation(&self, out: &mut Vec<u8>, before: &[u8], id: Uuid) -> bool {
+        if !self.is_known {
+            return false;
+        }
+        out.extend_from_slice(before);
+        if let Some(text) = self.correlation_id {
+            out.extend_from_slice(text);
+        } else {
+            out.push(b'"');
+            write_uuid(out, id);
+            out.push(b'"');
+        }
+        true
     }
 }
 
@@ -82,7 +106,6 @@ fn plain_bytes(text: &[u8]) -> usize {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     use super::*;
     use crate::Causes;
@@ -102,12 +125,27 @@ mod tests {
             "{\"origin_id",
             "{\"origin_id\":\"a\\",
         ] {
-            assert_eq!(
-                RawCauses::of(text.as_bytes()),
-                RawCauses::default(),
-                "{text}"
-            );
+            let nothing = RawCauses {
+                is_known: text.starts_with('{'),
+                ..RawCauses::default()
+            };
+            assert_eq!(RawCauses::of(text.as_bytes()), nothing, "{text}");
         }
+    }
+
+    #[test]
+    fn who_names_no_chain_began_one() {
+        let written = |causes: &[u8]| {
+            let mut out = Vec::new();
+            let is_known =
+                RawCauses::of(causes).write_correlation(&mut out, b"c:", Uuid::from_u128(1));
+            is_known.then(|| String::from_utf8(out).unwrap())
+        };
+        let own = "c:\"00000000-0000-0000-0000-000000000001\"";
+        assert_eq!(written(b"{}").as_deref(), Some(own));
+        let other = br#"{"correlation_id":"x"}"#;
+        assert_eq!(written(other).as_deref(), Some("c:\"x\""));
+        assert_eq!(written(b"null"), None);
     }
 
     proptest! {

@@ -37,9 +37,9 @@ pub fn write_cloud_event(out: &mut Vec<u8>, event: &Event) {
     out.extend_from_slice(&decimal_digits(event.seq.get()).0);
     out.push(b'"');
     let causes = RawCauses::of(&event.causes);
+    causes.write_correlation(out, b",\"correlationid\":", event.id);
     for (before, value) in [
-        (&b",\"correlationid\":"[..], causes.correlation_id),
-        (b",\"causationid\":", causes.causation_id),
+        (&b",\"causationid\":"[..], causes.causation_id),
         (b",\"traceparent\":", causes.traceparent),
     ] {
         if let Some(value) = value {

@@ -46,9 +46,11 @@ pub fn write_event_members(out: &mut Vec<u8>, epoch: Epoch, event: &Event, name:
     out.extend_from_slice(b"\",\"payload\":");
     out.extend_from_slice(&event.payload);
     let causes = RawCauses::of(&event.causes);
+    if !causes.write_correlation(out, b",\"correlation_id\":", event.id) {
+        out.extend_from_slice(b",\"correlation_id\":null");
+    }
     for (before, value) in [
-        (&b",\"correlation_id\":"[..], causes.correlation_id),
-        (b",\"causation_id\":", causes.causation_id),
+        (&b",\"causation_id\":"[..], causes.causation_id),
         (b",\"origin_id\":", causes.origin_id),
         (b",\"occurred_at\":", causes.occurred_at),
     ] {
@@ -126,7 +128,7 @@ mod tests {
             prop_assert_eq!(read, json!({
                 "id": event.id, "position": position, "seq": 1042, "topic": "payment.received", "name": name,
                 "source": source, "key": key, "time": iso8601(event.time_us), "payload": { "member": member },
-                "correlation_id": null, "causation_id": causes.causation_id, "origin_id": origin_id, "occurred_at": null,
+                "correlation_id": event.id, "causation_id": causes.causation_id, "origin_id": origin_id, "occurred_at": null,
             }));
         }
     }

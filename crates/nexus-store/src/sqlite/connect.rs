@@ -35,13 +35,26 @@ fn options(path: &Path) -> SqliteConnectOptions {
 
 /// A connection that writes. `create` makes the file, which must not exist.
 pub(crate) async fn writer(path: &Path, create: bool) -> Result<SqliteConnection, sqlx::Error> {
+    writing(path, create, "nexus-writer").await
+}
+
+/// A connection that writes nothing of its own: it copies into the database what was written ahead.
+pub(crate) async fn copier(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    writing(path, false, "nexus-copier").await
+}
+
+async fn writing(
+    path: &Path,
+    create: bool,
+    thread: &'static str,
+) -> Result<SqliteConnection, sqlx::Error> {
     options(path)
         .create_if_missing(create)
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .pragma("wal_autocheckpoint", "0")
         .pragma("cache_size", (-WRITER_CACHE_KIB).to_string())
-        .thread_name(|_| "nexus-writer".into())
+        .thread_name(move |_| thread.into())
         .connect()
         .await
 }

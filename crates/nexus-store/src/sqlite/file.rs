@@ -3,8 +3,12 @@
 use std::{
     fs::{self, File},
     io::{self, Read},
+    mem::ManuallyDrop,
     path::{Path, PathBuf},
+    sync::Arc,
 };
+
+use parking_lot::Mutex;
 
 use super::{lock::folder, schema::APPLICATION_ID};
 use crate::Error;
@@ -51,6 +55,32 @@ pub(crate) fn check(path: &Path) -> Result<(), Error> {
         Ok(())
     } else {
         Err(Error::NotOurs { path: path.into() })
+    }
+}
+
+/// The database file, to be synced beside SQLite.
+///
+/// Whoever closes any handle of a file drops all locks that the process has on it, SQLite's too. So this one
+/// is closed only by [`DataFile::close`], or else by the end of the process.
+#[derive(Debug, Clone)]
+pub(crate) struct DataFile(Arc<Mutex<ManuallyDrop<Option<File>>>>);
+
+impl DataFile {
+    pub(crate) fn open(path: &Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(failed("open", path))?;
+        Ok(Self(Arc::new(Mutex::new(ManuallyDrop::new(Some(file))))))
+    }
+
+    /// Waits until everything that was written to it is on the disk.
+    pub(crate) async fn sync(&self) -> io::Result<()> {
+        let file = self.0.clone();
+        let sync = move || file.lock().as_ref().map_or(Ok(()), File::sync_data);
+        tokio::task::spawn_blocking(sync).await?
+    }
+
+    /// Closes the file. Nobody in this process may have it open in SQLite any more.
+    pub(crate) fn close(&self) {
+        drop(self.0.lock().take());
     }
 }
 

@@ -120,7 +120,11 @@ impl StoredEvent {
     pub(crate) fn into_event(self, topic: Topic, source: Source) -> Event {
         let (key, causes, payload) = match self.content {
             Some(content) => (content.key, content.causes, content.payload),
-            None => (None, Bytes::from_static(b"{}"), Bytes::from_static(b"null")),
+            None => (
+                None,
+                Bytes::from_static(b"null"),
+                Bytes::from_static(b"null"),
+            ),
         };
         Event {
             seq: self.seq,

@@ -1,16 +1,15 @@
 //! What one commit writes, statement by statement.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
 
-use nexus_core::{
-    Key, Loaded, OnceEntry, Plan, Record, RecordWrite, Seq, Source, Topic, Validated, Wanted,
-};
+use nexus_core::{Key, Loaded, OnceEntry, Plan, Record, RecordWrite, Source, Topic, Wanted};
 use sqlx::{AssertSqlSafe, Row, SqliteConnection, sqlite::SqliteArguments};
 
 use super::{
+    event_rows::{EventRows, NameIds, Repeated, bind_event, intern},
     names::{Fresh, Names},
     once::{OnceKeys, halves},
-    rows::{decode_record, event_seal, once_seal, record_seal, to_column},
+    rows::{decode_record, once_seal, record_seal, to_column},
     statements::{
         BEGIN_WITH_BATCH, ByRows, EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, arguments, bind, run,
     },
@@ -79,7 +78,7 @@ impl Statements {
     async fn records(
         &self,
         connection: &mut SqliteConnection,
-        sql: std::sync::Arc<str>,
+        sql: Arc<str>,
         keys: &[Key],
     ) -> Result<Vec<Record>, nexus_core::Cause> {
         let mut arguments = arguments(keys.len() * 2);
@@ -119,7 +118,8 @@ impl Statements {
                 .bind(plan.head.hash.as_slice())
                 .execute(&mut *connection)
                 .await?;
-            self.events(connection, names, plan, &mut fresh).await?;
+            let ids = intern(connection, names, plan, &mut fresh).await?;
+            self.events(connection, plan, &ids).await?;
         } else {
             sqlx::query(BEGIN).execute(&mut *connection).await?;
         }
@@ -128,41 +128,48 @@ impl Statements {
         Ok(fresh)
     }
 
+    /// Writes the events; `ids` are the numbers of their names. While the connection's thread inserts some
+    /// rows, the next are bound.
     async fn events(
         &self,
         connection: &mut SqliteConnection,
-        names: &Names,
         plan: &Plan,
-        fresh: &mut FreshNames,
+        ids: &[NameIds],
     ) -> Result<(), sqlx::Error> {
-        let mut seq = plan.previous.last.next();
-        let mut left = plan.events.as_slice();
-        while !left.is_empty() {
-            let (sql, count) = self.insert_events.next(left.len());
-            let (now, later) = left.split_at(count);
-            let mut arguments = arguments(count * EVENT_COLUMNS);
-            for event in now {
-                let topic = fresh
-                    .topics
-                    .intern(names, connection, event.topic())
-                    .await?;
-                let source = fresh
-                    .sources
-                    .intern(names, connection, event.source())
-                    .await?;
-                bind_event(
-                    &mut arguments,
-                    event,
-                    seq,
-                    plan.head.time_us,
-                    (topic, source),
-                )?;
-                seq = seq.next();
-            }
-            run(connection, sql, arguments).await?;
-            left = later;
+        let mut rows = EventRows {
+            events: &plan.events,
+            ids,
+            seq: plan.previous.last.next(),
+            time_us: plan.head.time_us,
+        };
+        let mut bound = self.bind_next(&mut rows)?;
+        while let Some((sql, arguments)) = bound {
+            let inserting = run(connection, sql, arguments);
+            let (inserted, next) = tokio::join!(inserting, async { self.bind_next(&mut rows) });
+            inserted?;
+            bound = next?;
         }
         Ok(())
+    }
+
+    /// Binds as many rows as one statement takes; nothing when there are no more.
+    fn bind_next(
+        &self,
+        rows: &mut EventRows<'_>,
+    ) -> Result<Option<(Arc<str>, SqliteArguments)>, sqlx::Error> {
+        if rows.events.is_empty() {
+            return Ok(None);
+        }
+        let (sql, count) = self.insert_events.next(rows.events.len());
+        let (now, later) = rows.events.split_at(count);
+        let (ids, later_ids) = rows.ids.split_at(count);
+        let mut arguments = arguments(count * EVENT_COLUMNS);
+        for (event, ids) in now.iter().zip(ids) {
+            bind_event(&mut arguments, event, rows.seq, rows.time_us, *ids)?;
+            rows.seq = rows.seq.next();
+        }
+        (rows.events, rows.ids) = (later, later_ids);
+        Ok(Some((sql, arguments)))
     }
 
     /// Writes and commits a plan in one trip to the connection's thread, if it can be done: it has events,
@@ -193,9 +200,15 @@ impl Statements {
         bind(&mut arguments, plan.head.time_us)?;
         bind(&mut arguments, plan.head.hash.as_slice())?;
         let mut seq = first;
+        let mut known = Repeated::default();
         for event in &plan.events {
-            let ids = names.id(event.topic()).zip(names.id(event.source()));
-            let Some(ids) = ids else { return Ok(false) };
+            let ids = match known.ids(event) {
+                Some(ids) => ids,
+                None => match names.id(event.topic()).zip(names.id(event.source())) {
+                    Some(ids) => known.set(event, ids),
+                    None => return Ok(false),
+                },
+            };
             bind_event(&mut arguments, event, seq, plan.head.time_us, ids)?;
             seq = seq.next();
         }
@@ -298,26 +311,6 @@ impl Statements {
         });
         Ok(once_differs || record_differs)
     }
-}
-
-/// One row of events; `ids` are the numbers of its topic and its source.
-fn bind_event(
-    arguments: &mut SqliteArguments,
-    event: &Validated,
-    seq: Seq,
-    time_us: i64,
-    ids: (i64, i64),
-) -> Result<(), sqlx::Error> {
-    bind(arguments, to_column(seq))?;
-    bind(arguments, time_us)?;
-    bind(arguments, event.id().as_bytes().as_slice())?;
-    bind(arguments, ids.0)?;
-    bind(arguments, ids.1)?;
-    bind(arguments, event_seal(event.leaf(), seq, time_us))?;
-    bind(arguments, event.salt().as_slice())?;
-    bind(arguments, event.key().cloned())?;
-    bind(arguments, event.causes().to_vec())?;
-    bind(arguments, event.payload().to_vec())
 }
 
 fn bind_once(

@@ -12,6 +12,7 @@ use super::{
     checkpoint::Checkpoints,
     connect,
     fault::{classify, is_damage, write_error},
+    file::DataFile,
     head::read_head,
     lock::Lock,
     names::Names,
@@ -50,7 +51,7 @@ impl SqliteBackend {
         head: Head,
         (names, once, readers): (Arc<Names>, OnceKeys, Arc<Readers>),
         clock: Clock,
-        lock: Lock,
+        (file, lock): (DataFile, Lock),
     ) -> Self {
         let ballast = Ballast::new(&options.path, options.ballast_bytes);
         if let Err(error) = ballast.load() {
@@ -68,7 +69,7 @@ impl SqliteBackend {
             names,
             readers,
             ballast: Arc::new(ballast),
-            checkpoints: Checkpoints::new(options.wal_bytes_max),
+            checkpoints: Checkpoints::new(options.path.clone(), file, options.wal_bytes_max),
             sweep: Sweep::new(clock, once.waiting()),
             once,
             _lock: lock,
@@ -136,8 +137,8 @@ impl SqliteBackend {
         };
         let failed = self.connection.take();
         match fault {
-            // Closing it would copy into the database what may not be on the disk.
-            Fault::Fatal => std::mem::forget(failed),
+            // Closing them would copy into the database what may not be on the disk.
+            Fault::Fatal => std::mem::forget((failed, self.checkpoints.take_connection())),
             Fault::Full => {
                 self.is_full = true;
                 self.ballast.drop_overboard();
@@ -161,8 +162,8 @@ impl SqliteBackend {
                 None
             }
         };
-        if let Some(old) = old {
-            // It failed already; what it says now adds nothing.
+        for old in old.into_iter().chain(self.checkpoints.take_connection()) {
+            // It failed already, or copied for one that did; what it says now adds nothing.
             let _ = old.close().await;
         }
     }
@@ -310,19 +311,28 @@ impl Backend for SqliteBackend {
                 self.checkpoints.placed(places);
                 self.checkpoints.run_if_due(connection, &self.readers).await
             }
-            Err(error) => Err(error),
+            Err(error) => Err(error.into()),
         };
         match result {
             Ok(()) => Ok(()),
             Err(error) => {
-                let (fault, source) = self.fail(error.into()).await;
+                let (fault, source) = self.fail(error).await;
                 Err(write_error(fault, Outcome::NotStored, source))
             }
         }
     }
 
+    async fn maintenance_due(&mut self) {
+        if self.connection.is_none() {
+            // Nothing can be done before there is one again.
+            return std::future::pending().await;
+        }
+        self.checkpoints.copied().await;
+    }
+
     async fn close(&mut self) {
         self.readers.close().await;
+        self.checkpoints.close().await;
         // The last connection to close copies the write-ahead log into the database and removes it.
         if let Some(connection) = self.connection.take()
             && let Err(error) = connection.close().await
@@ -332,6 +342,7 @@ impl Backend for SqliteBackend {
                 "the log did not close cleanly; nothing is lost"
             );
         }
+        self.checkpoints.close_file();
     }
 }
 

@@ -66,7 +66,10 @@ async fn every_change_of_the_chain_is_found() {
             "UPDATE events SET payload = '{\"token\":\"9\"}' WHERE seq = 50",
             event(50),
         ),
-        ("UPDATE events SET causes = '{}' WHERE seq = 50", event(50)),
+        (
+            "UPDATE events SET causes = '{\"hops\":1}' WHERE seq = 50",
+            event(50),
+        ),
         ("UPDATE events SET key = 'other' WHERE seq = 51", event(51)),
         ("UPDATE events SET key = NULL WHERE seq = 51", event(51)),
         (

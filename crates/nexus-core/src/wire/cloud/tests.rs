@@ -72,7 +72,7 @@ fn what_is_absent_is_left_out_and_sources_are_paths() {
     ] {
         let event = written(&event(source, None, &Causes::default()));
         assert_eq!(event["source"], path);
-        assert_eq!(event.as_object().unwrap().len(), 8, "{event}");
+        assert_eq!(event.as_object().unwrap().len(), 9, "{event}");
     }
 }
 
