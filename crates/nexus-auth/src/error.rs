@@ -144,6 +144,67 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// There is a node of this id.
+    #[error("there is a node {id} already")]
+    NodeExists {
+        /// The id.
+        id: String,
+    },
+    /// There is no node of this id.
+    #[error("there is no node {id}")]
+    NodeNotFound {
+        /// The id.
+        id: String,
+    },
+    /// The node is described by the configuration.
+    #[error("the node {id} is configured: it is changed and removed there")]
+    NodeConfigured {
+        /// The id.
+        id: String,
+    },
+    /// The node is not what it was when it was read.
+    #[error("the node {id} was changed meanwhile")]
+    NodeChanged {
+        /// The id.
+        id: String,
+    },
+    /// What a node may do is beyond what can be said.
+    #[error("{why}")]
+    NodeSettingsInvalid {
+        /// The rule that it breaks.
+        why: &'static str,
+    },
+    /// The record of a node cannot be read or written.
+    #[error("the record of the node {id} is damaged")]
+    NodeDamaged {
+        /// The id.
+        id: String,
+        /// Where and how.
+        source: serde_json::Error,
+    },
+    /// Nodes that were made through the API cannot count beside what is configured.
+    #[error("{}", join(.errors))]
+    NodesRefused {
+        /// Every reason.
+        errors: Vec<Error>,
+    },
+    /// The node has no such secret, or it comes from the configuration.
+    #[error("the node has no secret {number} that was added")]
+    SecretNotFound {
+        /// Its number.
+        number: u64,
+    },
+    /// The node would have no secret that lasts.
+    #[error("it is the only secret of the node that lasts: add another first")]
+    SecretNeeded,
+    /// There are as many as there may be.
+    #[error("there are {limit} {what} already, which is as many as there may be")]
+    TooMany {
+        /// What there are too many of.
+        what: &'static str,
+        /// How many there may be.
+        limit: usize,
+    },
     /// The log could not be read or written.
     #[error("the log could not be read or written")]
     Log {
@@ -157,12 +218,20 @@ impl Coded for Error {
         match self {
             Self::Unauthorized => Kind::Unauthenticated,
             Self::ScopeMissing { .. } => Kind::Forbidden,
-            Self::VaultClosed | Self::RotationRunning => Kind::Conflict,
+            Self::VaultClosed
+            | Self::RotationRunning
+            | Self::NodeExists { .. }
+            | Self::NodeConfigured { .. }
+            | Self::SecretNeeded
+            | Self::TooMany { .. } => Kind::Conflict,
+            Self::NodeNotFound { .. } | Self::SecretNotFound { .. } => Kind::NotFound,
+            Self::NodeChanged { .. } => Kind::Stale,
             Self::SealedTooLarge { .. } => Kind::TooLarge,
             Self::VaultDamaged
             | Self::SealingFailed
             | Self::SealedMissing { .. }
-            | Self::SealedRefused { .. } => Kind::Internal,
+            | Self::SealedRefused { .. }
+            | Self::NodeDamaged { .. } => Kind::Internal,
             Self::Log { source } => source.kind(),
             _ => Kind::Malformed,
         }
@@ -178,7 +247,14 @@ impl Coded for Error {
             Self::VaultDamaged
             | Self::SealingFailed
             | Self::SealedMissing { .. }
-            | Self::SealedRefused { .. } => "internal",
+            | Self::SealedRefused { .. }
+            | Self::NodeDamaged { .. } => "internal",
+            Self::NodeExists { .. } | Self::NodeConfigured { .. } => "conflict",
+            Self::NodeNotFound { .. } | Self::SecretNotFound { .. } => "not-found",
+            Self::NodeChanged { .. } => "stale",
+            Self::SecretNeeded => "secret-needed",
+            Self::TooMany { .. } => "too-many",
+            Self::NodeSettingsInvalid { .. } | Self::NodesRefused { .. } => "invalid-request",
             Self::Log { source } => source.code(),
             _ => "invalid-configuration",
         }
@@ -190,4 +266,9 @@ impl Coded for Error {
             _ => None,
         }
     }
+}
+
+fn join(errors: &[Error]) -> String {
+    let texts: Vec<String> = errors.iter().map(Error::to_string).collect();
+    texts.join("; ")
 }

@@ -5,13 +5,15 @@ use std::{fmt, sync::Arc};
 use arc_swap::ArcSwap;
 use http::{HeaderMap, header::AUTHORIZATION};
 use nexus_core::{Catalogue, Clock, NameForm, Principal, Random, Scope, sha256};
+use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 use url::Url;
 
 use crate::{
     AuthOptions, DEFAULT_NODE, Error, NODE_HEADER, SIGNATURE_ONLY_BODY_BYTES_MAX, Secret, Signer,
-    rules::{LiveKeys, Node, Rules},
+    nodes::Registered,
+    rules::{LiveKeys, Node, Rules, Sources},
     secret::Keys,
     signature::{Claim, only},
 };
@@ -73,10 +75,18 @@ pub struct Auth {
 
 struct Shared {
     rules: ArcSwap<Rules>,
+    /// What the rules were made of; held while others take their place.
+    present: Mutex<Present>,
     clock: Clock,
     generation: watch::Sender<u64>,
     /// Does the work of a node that does not exist, so that the time of an answer does not tell which do.
     decoy: Option<Keys>,
+}
+
+/// What rules are made of.
+struct Present {
+    options: AuthOptions,
+    registered: Arc<[Registered]>,
 }
 
 impl Auth {
@@ -89,9 +99,14 @@ impl Auth {
         catalogue: &Catalogue,
         clock: Clock,
     ) -> Result<Self, Vec<Error>> {
-        let rules = Rules::new(options, catalogue)?;
+        let present = Present {
+            options: options.clone(),
+            registered: Arc::default(),
+        };
+        let rules = Rules::new(&present.sources(catalogue, None))?;
         let shared = Shared {
             rules: ArcSwap::from_pointee(rules),
+            present: Mutex::new(present),
             clock,
             generation: watch::Sender::new(0),
             decoy: Secret::generate(&Random::system()).keys().ok(),
@@ -101,17 +116,71 @@ impl Auth {
         })
     }
 
-    /// Puts other options in the place of the present ones.
+    /// Puts other options in the place of the present ones. Nodes and secrets that a
+    /// [`NodeRegistry`](crate::NodeRegistry) added stay.
     ///
     /// # Errors
     /// Every reason why the options are refused; the present ones stay.
     pub fn replace(&self, options: &AuthOptions, catalogue: &Catalogue) -> Result<(), Vec<Error>> {
-        let rules = Rules::new(options, catalogue)?;
-        self.shared.rules.store(Arc::new(rules));
-        self.shared
-            .generation
-            .send_modify(|generation| *generation += 1);
+        let mut present = self.shared.present.lock();
+        let next = Present {
+            options: options.clone(),
+            registered: present.registered.clone(),
+        };
+        self.adopt(&mut present, next, catalogue)
+    }
+
+    /// The same for what was made through the API.
+    pub(crate) fn register(
+        &self,
+        registered: Vec<Registered>,
+        catalogue: &Catalogue,
+    ) -> Result<(), Vec<Error>> {
+        let mut present = self.shared.present.lock();
+        let next = Present {
+            options: present.options.clone(),
+            registered: registered.into(),
+        };
+        self.adopt(&mut present, next, catalogue)
+    }
+
+    /// Whether [`Auth::register`] would do it, and every name in one of the nodes is of an event.
+    pub(crate) fn check_registered(
+        &self,
+        registered: &[Registered],
+        strict_about: &str,
+        catalogue: &Catalogue,
+    ) -> Result<(), Vec<Error>> {
+        let present = self.shared.present.lock();
+        let sources = Sources {
+            options: &present.options,
+            registered,
+            catalogue,
+            strict_about: Some(strict_about),
+            previous: None,
+        };
+        Rules::new(&sources).map(|_| ())
+    }
+
+    fn adopt(
+        &self,
+        present: &mut Present,
+        next: Present,
+        catalogue: &Catalogue,
+    ) -> Result<(), Vec<Error>> {
+        let shared = &self.shared;
+        let previous = shared.rules.load();
+        let rules = Rules::new(&next.sources(catalogue, Some(&**previous)))?;
+        *present = next;
+        shared.rules.store(Arc::new(rules));
+        shared.generation.send_modify(|generation| *generation += 1);
         Ok(())
+    }
+
+    /// Reads what the rules of the moment are made of, and the rules.
+    pub(crate) fn inspect<T>(&self, read: impl FnOnce(&AuthOptions, &Rules) -> T) -> T {
+        let present = self.shared.present.lock();
+        read(&present.options, &self.shared.rules.load())
     }
 
     /// Changes with each [`Auth::replace`]: who holds a stream open then checks its right anew.
@@ -227,6 +296,9 @@ impl Auth {
             }
         }
         let bearer = found.ok_or(Error::Unauthorized)?;
+        if let Some(usage) = &bearer.usage {
+            usage.note(now_us);
+        }
         Ok(Grant {
             principal: bearer.principal.clone(),
             not_after_us: bearer.not_after_us,
@@ -317,6 +389,18 @@ impl Auth {
     }
 }
 
+impl Present {
+    fn sources<'a>(&'a self, catalogue: &'a Catalogue, previous: Option<&'a Rules>) -> Sources<'a> {
+        Sources {
+            options: &self.options,
+            registered: &self.registered,
+            catalogue,
+            strict_about: None,
+            previous,
+        }
+    }
+}
+
 impl fmt::Debug for Auth {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Auth")
@@ -345,6 +429,7 @@ impl<'r> Search<'r, '_> {
             let holds = self.claim.holds(&live.keys, self.body);
             if holds && self.found.is_none() {
                 self.found = node;
+                live.usage.note(self.now_us);
             }
         }
         if !tried && let Some(decoy) = self.decoy {

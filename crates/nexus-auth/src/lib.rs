@@ -33,21 +33,27 @@
 //! In reading order: what is configured ([`AuthOptions`]), who is asking ([`Auth::verify`],
 //! [`Auth::token`], [`Auth::reader`]), what they may do ([`Auth::require`] and the principal itself), and
 //! how Nexus signs what it sends ([`Signer`]). Secrets that are kept in the log are sealed by the
-//! [`Vault`].
+//! [`Vault`], among them those of nodes that are made while Nexus runs ([`NodeRegistry`]).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod error;
 mod handle;
+mod nodes;
 mod options;
 mod rules;
 mod secret;
 mod signature;
 mod signer;
+mod usage;
 mod vault;
 
 pub use error::Error;
 pub use handle::{Auth, Grant, NodeInfo, SignedRequest};
+pub use nodes::{
+    NODE_PATTERNS_MAX, NODES_MAX, NewSecret, Node, NodeRegistry, NodeSecret, NodeSettings,
+    RETIREMENT_MAX, Retired, SECRETS_PER_NODE_MAX, UPKEEP_INTERVAL,
+};
 pub use options::{
     AuthOptions, DEFAULT_NODE, LiveSecret, NodeOptions, SECRET_CHARS_MIN,
     SIGNATURE_ONLY_BODY_BYTES_MAX, SIGNATURE_ONLY_MAX, TIMESTAMP_TOLERANCE_S, TokenOptions,

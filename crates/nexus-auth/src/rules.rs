@@ -6,7 +6,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use nexus_core::{Catalogue, Principal};
 
-use crate::{AuthOptions, Error, NodeInfo, secret::Keys};
+pub(crate) use builder::is_node_id;
+
+use crate::{AuthOptions, Error, NodeInfo, nodes::Registered, secret::Keys, usage::Usage};
 
 /// What the options came to. Requests share one by reference; a reload puts another in its place.
 pub(crate) struct Rules {
@@ -32,6 +34,11 @@ pub(crate) struct Node {
 pub(crate) struct LiveKeys {
     pub(crate) keys: Keys,
     pub(crate) not_after_us: Option<i64>,
+    /// What tells this secret from the others of its node.
+    pub(crate) print: [u8; 32],
+    /// Its last characters, if it is long enough to show them.
+    pub(crate) hint: Option<Box<str>>,
+    pub(crate) usage: Arc<Usage>,
 }
 
 /// Someone who is known by a token.
@@ -39,11 +46,26 @@ pub(crate) struct Bearer {
     pub(crate) digest: [u8; 32],
     pub(crate) principal: Principal,
     pub(crate) not_after_us: Option<i64>,
+    /// Of a node's secret: where it is counted.
+    pub(crate) usage: Option<Arc<Usage>>,
+}
+
+/// What rules are made of.
+pub(crate) struct Sources<'a> {
+    pub(crate) options: &'a AuthOptions,
+    /// Nodes and secrets that were made through the API.
+    pub(crate) registered: &'a [Registered],
+    pub(crate) catalogue: &'a Catalogue,
+    /// The one of those whose names have to be of events. In the others a name of none is passed over: events
+    /// come and go with the configuration, and a node that lost one need not stop the rest.
+    pub(crate) strict_about: Option<&'a str>,
+    /// The rules before, whose counters go on.
+    pub(crate) previous: Option<&'a Rules>,
 }
 
 impl Rules {
-    pub(crate) fn new(options: &AuthOptions, catalogue: &Catalogue) -> Result<Self, Vec<Error>> {
-        builder::build(options, catalogue)
+    pub(crate) fn new(sources: &Sources<'_>) -> Result<Self, Vec<Error>> {
+        builder::build(sources)
     }
 
     pub(crate) fn node(&self, id: &str) -> Option<&Node> {

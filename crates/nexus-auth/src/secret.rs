@@ -9,6 +9,8 @@ use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
+use crate::SECRET_CHARS_MIN;
+
 /// Before it stands the base64 of a Standard Webhooks key.
 const STANDARD_PREFIX: &str = "whsec_";
 
@@ -47,6 +49,16 @@ impl Secret {
     #[must_use]
     pub fn chars(&self) -> usize {
         self.0.chars().count()
+    }
+
+    /// Its last four characters, by which people tell secrets apart; nothing of a short one, which that would
+    /// give away too much of.
+    #[must_use]
+    pub fn hint(&self) -> Option<Box<str>> {
+        const HINT_CHARS: usize = 4;
+        let chars = self.chars();
+        let hint = || self.0.chars().skip(chars - HINT_CHARS).collect::<String>();
+        (chars >= SECRET_CHARS_MIN).then(|| hint().into_boxed_str())
     }
 
     /// The keys that are made of it; what rule it breaks when none can be.
@@ -141,6 +153,13 @@ mod tests {
         assert!(standard.expose().starts_with("whsec_"));
         let keys = standard.keys().unwrap();
         assert_ne!(keys.prints()[0], keys.prints()[1]);
+    }
+
+    #[test]
+    fn a_hint_is_the_end_of_a_long_secret() {
+        let long = format!("{}\u{e9}bcd", "a".repeat(28));
+        assert_eq!(Secret::new(long).hint().as_deref(), Some("\u{e9}bcd"));
+        assert_eq!(Secret::new("a".repeat(31)).hint(), None);
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! What nexus-auth promises, through its public interface.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+#[path = "it/nodes.rs"]
+mod nodes;
 #[path = "it/set_up.rs"]
 mod set_up;
 #[path = "it/signatures.rs"]

@@ -1,20 +1,27 @@
 //! Turns the options into rules, or into every reason why that cannot be done.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use nexus_core::{Catalogue, PatternSet, Principal, Publish, Scope, Scopes, Source};
 
-use super::{Bearer, LiveKeys, Node, Rules};
+use super::{Bearer, LiveKeys, Node, Rules, Sources};
 use crate::{
     AuthOptions, DEFAULT_NODE, Error, LiveSecret, NodeInfo, NodeOptions, SECRET_CHARS_MIN,
-    SIGNATURE_ONLY_MAX, Secret, TokenOptions, TokenValue,
+    SIGNATURE_ONLY_MAX, Secret, TokenOptions, TokenValue, nodes::Registered, usage::Usage,
 };
 
 /// What the options come to.
-pub(super) fn build(options: &AuthOptions, catalogue: &Catalogue) -> Result<Rules, Vec<Error>> {
+pub(super) fn build(sources: &Sources<'_>) -> Result<Rules, Vec<Error>> {
+    let options = sources.options;
     let mut builder = Builder {
         options,
-        catalogue,
+        registered: sources.registered,
+        catalogue: sources.catalogue,
+        previous: sources.previous,
+        strict_about: sources.strict_about,
         errors: Vec::new(),
         warnings: Vec::new(),
         prints: HashMap::new(),
@@ -47,7 +54,10 @@ pub(super) fn build(options: &AuthOptions, catalogue: &Catalogue) -> Result<Rule
 /// A refusal of the options does not hide the next: all are noted, then given back together.
 struct Builder<'o> {
     options: &'o AuthOptions,
+    registered: &'o [Registered],
     catalogue: &'o Catalogue,
+    previous: Option<&'o Rules>,
+    strict_about: Option<&'o str>,
     errors: Vec<Error>,
     warnings: Vec<String>,
     /// Who has a key, by its print.
@@ -108,6 +118,7 @@ impl Builder<'_> {
                 }
             }
         }
+        self.add_registered(&mut drafts);
         let known: BTreeSet<&str> = drafts.keys().copied().collect();
         for id in self.options.permissions.keys() {
             if !known.contains(id.as_str()) {
@@ -117,6 +128,26 @@ impl Builder<'_> {
             }
         }
         drafts.into_values().collect()
+    }
+
+    /// Adds what was made through the API. Of a node that is configured too, the configuration says what it
+    /// may do, and the secrets of both count.
+    fn add_registered<'o>(&mut self, drafts: &mut BTreeMap<&'o str, NodeOptions>)
+    where
+        Self: 'o,
+    {
+        for node in self.registered {
+            match (drafts.get_mut(node.id.as_str()), &node.settings) {
+                (Some(draft), _) => draft.secrets.extend(node.secrets.iter().cloned()),
+                (None, Some(settings)) => {
+                    drafts.insert(&node.id, settings.to_options(&node.id, &node.secrets));
+                }
+                (None, None) => self.warnings.push(format!(
+                    "secrets were added to the node {}, which is not configured any more: they do not count",
+                    node.id
+                )),
+            }
+        }
     }
 
     fn check_default(&mut self, drafts: &[NodeOptions], others_configured: bool) {
@@ -161,14 +192,18 @@ impl Builder<'_> {
         let publisher = Principal::new(source, publish, [Scope::Publish].into_iter().collect());
         let mut keys = Vec::new();
         for live in &draft.secrets {
-            keys.extend(self.live_keys(live, &owner));
+            let Some(live_keys) = self.live_keys(live, &draft.id, &owner) else {
+                continue;
+            };
             if !reader.readable().is_empty() {
                 self.bearers.push(Bearer {
                     digest: TokenValue::Plain(live.secret.clone()).to_digest(),
                     principal: reader.clone(),
                     not_after_us: live.not_after_us,
+                    usage: Some(live_keys.usage.clone()),
                 });
             }
+            keys.push(live_keys);
         }
         Node {
             info: NodeInfo {
@@ -212,6 +247,9 @@ impl Builder<'_> {
         for name in names {
             match self.catalogue.resolve_pattern(name) {
                 Ok((pattern, _)) => patterns.push(pattern),
+                Err(_) if self.forgives(owner) => self.warnings.push(format!(
+                    "the permissions of {owner} name {name:?}, which is no event any more"
+                )),
                 Err(source) => self.errors.push(Error::PermissionUnknown {
                     owner: owner.to_owned(),
                     event: name.chars().take(64).collect(),
@@ -222,7 +260,15 @@ impl Builder<'_> {
         patterns.into_iter().collect()
     }
 
-    fn live_keys(&mut self, live: &LiveSecret, owner: &str) -> Option<LiveKeys> {
+    /// Whether a name that is of no event is passed over.
+    fn forgives(&self, owner: &str) -> bool {
+        let id = owner.strip_prefix("node ");
+        let mut registered = self.registered.iter();
+        id != self.strict_about
+            && registered.any(|node| node.settings.is_some() && id == Some(&*node.id))
+    }
+
+    fn live_keys(&mut self, live: &LiveSecret, id: &str, owner: &str) -> Option<LiveKeys> {
         let keys = match live.secret.keys() {
             Ok(keys) => keys,
             Err(why) => {
@@ -236,6 +282,7 @@ impl Builder<'_> {
         self.check_strength(&live.secret, owner);
         let token = TokenValue::Plain(live.secret.clone()).to_digest();
         self.owners.insert(token, owner.to_owned());
+        let print = keys.prints()[0];
         let prints: BTreeSet<_> = keys.prints().into_iter().collect();
         let mut shared: BTreeSet<String> = BTreeSet::new();
         for print in prints {
@@ -254,7 +301,17 @@ impl Builder<'_> {
         Some(LiveKeys {
             keys,
             not_after_us: live.not_after_us,
+            print,
+            hint: live.secret.hint(),
+            usage: self.usage(id, print),
         })
+    }
+
+    /// The counter of a secret: the one that it had before, if it was there.
+    fn usage(&self, id: &str, print: [u8; 32]) -> Arc<Usage> {
+        let before = self.previous.and_then(|rules| rules.node(id));
+        let before = before.and_then(|node| node.keys.iter().find(|live| live.print == print));
+        before.map_or_else(Arc::default, |live| live.usage.clone())
     }
 
     fn check_strength(&mut self, secret: &Secret, owner: &str) {
@@ -316,6 +373,7 @@ impl Builder<'_> {
             digest,
             principal: Principal::new(Source::user("admin"), Publish::Unreserved, Scopes::all()),
             not_after_us: None,
+            usage: None,
         })
     }
 
@@ -356,6 +414,7 @@ impl Builder<'_> {
             digest,
             principal,
             not_after_us: token.not_after_us,
+            usage: None,
         })
     }
 
@@ -369,7 +428,8 @@ impl Builder<'_> {
     }
 }
 
-fn is_node_id(id: &str) -> bool {
+/// Whether this is written as the id of a node.
+pub(crate) fn is_node_id(id: &str) -> bool {
     (1..=64).contains(&id.len())
         && id
             .bytes()
