@@ -8,6 +8,7 @@ use nexus_core::{Clock, ReactorError};
 use nexus_outbound::{Client, Outgoing, Trust};
 use parking_lot::Mutex;
 use serde_json::Value;
+use tokio::sync::Mutex as AsyncMutex;
 use url::Url;
 
 use crate::outgoing;
@@ -19,6 +20,8 @@ const MISSED_US: i64 = 60 * 1_000_000;
 /// How long a directory that gave no answer is left alone, when an address is known without it: otherwise
 /// every call would wait for it first.
 const FAILED_US: i64 = 30 * 1_000_000;
+/// How long the failure to ask holds for those who know no other address: they have waited for it already.
+const REFUSED_US: i64 = 1_000_000;
 const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Other names under which a node is in the directory.
@@ -53,13 +56,29 @@ struct Shared {
     addresses: Mutex<Arc<NodeAddresses>>,
     client: Client,
     clock: Clock,
+    /// By node; only nodes that the configuration names are looked for.
     found: Mutex<HashMap<String, Found>>,
+    turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
 }
 
+/// What the directory said last of a node.
 #[derive(Debug, Clone)]
 struct Found {
     url: Option<Url>,
+    /// Why it could not be asked.
+    failure: Option<Arc<str>>,
     until_us: i64,
+}
+
+impl Found {
+    /// The address, or what is used in its place; an error when nothing is known and nobody could be asked.
+    fn answer(&self, fallback: Option<Address>) -> Result<Option<Address>, ReactorError> {
+        let address = self.url.clone().map(foreign_address).or(fallback);
+        match (&self.failure, address) {
+            (Some(failure), None) => Err(ReactorError::retry(&**failure)),
+            (_, address) => Ok(address),
+        }
+    }
 }
 
 /// Where a node is, and who says so.
@@ -78,6 +97,7 @@ impl Nodes {
             client,
             clock,
             found: Mutex::default(),
+            turns: Mutex::default(),
         }))
     }
 
@@ -110,34 +130,70 @@ impl Nodes {
         let Some(directory) = directory else {
             return Ok(fallback);
         };
-        let now_us = self.0.clock.now_us();
         let known = self.0.found.lock().get(node).cloned();
-        if let Some(found) = known.as_ref().filter(|found| found.until_us > now_us) {
-            return Ok(found.url.clone().map(foreign_address).or(fallback));
+        if let Some(found) = &known
+            && found.until_us > self.0.clock.now_us()
+        {
+            return found.answer(fallback);
         }
-        match self.look_up(directory, node).await {
-            Ok(url) => {
-                let kept_us = if url.is_some() { FOUND_US } else { MISSED_US };
-                let found = Found {
-                    url: url.clone(),
-                    until_us: now_us + kept_us,
-                };
-                self.0.found.lock().insert(node.to_owned(), found);
-                Ok(url.map(foreign_address).or(fallback))
-            }
-            // An old address is better than none.
+        // One asks for all. Those who have an old address go on with it meanwhile.
+        let turn = self.turn(node);
+        let _turn = match known.as_ref().and_then(|found| found.url.clone()) {
+            Some(old) => match turn.try_lock() {
+                Ok(turn) => turn,
+                Err(_) => return Ok(Some(foreign_address(old))),
+            },
+            None => turn.lock().await,
+        };
+        let known = self.0.found.lock().get(node).cloned();
+        if let Some(found) = &known
+            && found.until_us > self.0.clock.now_us()
+        {
+            return found.answer(fallback);
+        }
+        let old = known.and_then(|found| found.url);
+        let asked = self.look_up(directory, node).await;
+        let found = self.judge(node, asked, old, fallback.is_some());
+        // What was asked of a directory that was replaced meanwhile is not kept.
+        if Arc::ptr_eq(&addresses, &self.addresses()) {
+            let mut all = self.0.found.lock();
+            all.insert(node.to_owned(), found.clone());
+        }
+        found.answer(fallback)
+    }
+
+    /// What is known after a look-up, and for how long.
+    fn judge(
+        &self,
+        node: &str,
+        asked: Result<Option<Url>, ReactorError>,
+        old: Option<Url>,
+        has_fallback: bool,
+    ) -> Found {
+        let (url, failure, kept_us) = match asked {
+            Ok(Some(url)) => (Some(url), None, FOUND_US),
+            Ok(None) => (None, None, MISSED_US),
             Err(error) => {
                 tracing::warn!(node, %error, "the directory of nodes could not be asked");
-                let old = known.and_then(|found| found.url);
-                let address = old.clone().map(foreign_address).or(fallback);
-                if address.is_some() {
-                    let until_us = self.0.clock.now_us() + FAILED_US;
-                    let found = Found { url: old, until_us };
-                    self.0.found.lock().insert(node.to_owned(), found);
-                }
-                address.map(Some).ok_or(error)
+                // An old address is better than none.
+                let kept_us = match old.is_some() || has_fallback {
+                    true => FAILED_US,
+                    false => REFUSED_US,
+                };
+                (old, Some(error.to_string().into()), kept_us)
             }
+        };
+        Found {
+            url,
+            failure,
+            until_us: self.0.clock.now_us() + kept_us,
         }
+    }
+
+    /// Whose turn it is to ask for a node.
+    fn turn(&self, node: &str) -> Arc<AsyncMutex<()>> {
+        let mut turns = self.0.turns.lock();
+        turns.entry(node.to_owned()).or_default().clone()
     }
 
     /// Where a node is, as far as it is known without asking anybody; for people, so without what may be
@@ -199,7 +255,9 @@ impl Nodes {
             .await
             .map_err(|error| outgoing::failed(&error))?;
         match answer.status {
-            200..=299 => Ok(production_url(&answer.body)),
+            200..=299 => production_url(&answer.body).ok_or_else(|| {
+                ReactorError::retry("the directory of nodes answered something else than an entry")
+            }),
             404 => Ok(None),
             status => Err(ReactorError::retry(format!(
                 "the directory of nodes answered {status}"
@@ -225,19 +283,25 @@ pub(crate) fn below(root: &Url, path: &str) -> Url {
     url
 }
 
-/// `hosting.productionUrl` of an object, or of the one object of an array.
-fn production_url(body: &[u8]) -> Option<Url> {
+/// `hosting.productionUrl` of an object, or of the one object of an array; nothing inside when the node is
+/// not there or has no address, nothing at all when the answer is no entry.
+fn production_url(body: &[u8]) -> Option<Option<Url>> {
     let body: Value = serde_json::from_slice(body).ok()?;
-    let entry = body
-        .as_array()
-        .map_or(Some(&body), |entries| entries.first())?;
-    let url: Url = entry
-        .get("hosting")?
-        .get("productionUrl")?
-        .as_str()?
-        .parse()
-        .ok()?;
-    matches!(url.scheme(), "http" | "https").then_some(url)
+    let entry = match &body {
+        Value::Array(entries) => match entries.first() {
+            Some(entry) => entry,
+            None => return Some(None),
+        },
+        entry => entry,
+    };
+    let url = entry
+        .as_object()?
+        .get("hosting")
+        .and_then(|hosting| hosting.get("productionUrl"))
+        .and_then(Value::as_str)
+        .and_then(|text| text.parse().ok())
+        .filter(|url: &Url| matches!(url.scheme(), "http" | "https"));
+    Some(url)
 }
 
 fn configured_address(url: &Url) -> Address {
@@ -260,17 +324,21 @@ mod tests {
 
     #[test]
     fn an_entry_is_an_object_or_an_array_of_one() {
-        let url = |body: &str| production_url(body.as_bytes()).map(String::from);
-        let found = Some(String::from("https://factory.example/"));
+        let url = |body: &str| production_url(body.as_bytes()).map(|url| url.map(String::from));
+        let found = Some(Some(String::from("https://factory.example/")));
         let entry = r#"{"id":"x","hosting":{"productionUrl":"https://factory.example"}}"#;
         assert_eq!(url(entry), found);
         assert_eq!(url(&format!("[{entry}]")), found);
         for body in [
             "[]",
             "{}",
-            "nonsense",
+            r#"{"hosting":null}"#,
             r#"{"hosting":{"productionUrl":"file:///etc"}}"#,
         ] {
+            assert_eq!(url(body), Some(None), "{body}");
+        }
+        // A page for people is no news of a node.
+        for body in ["<html>", "", "[1]", "\"later\""] {
             assert_eq!(url(body), None, "{body}");
         }
     }
