@@ -1,4 +1,5 @@
-//! Filters as their authors and their events see them: what they mean, what is refused, what is bounded.
+//! Filters and templates as their authors and their events see them: what they mean, what is refused, what
+//! is bounded.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,4 +13,8 @@ mod it {
     mod filter_properties;
     mod filters;
     mod support;
+    mod template_bounds;
+    mod template_errors;
+    mod template_properties;
+    mod templates;
 }

@@ -235,7 +235,7 @@ fn used(
             (_, Ok(Named::Field(field))) => Used::Field(first.to_owned(), field),
             (_, Ok(Named::Root(..))) => Used::Payload,
             (_, Err(message)) => {
-                let at = part.find(first).unwrap_or(0);
+                let at = words::find(part, first).unwrap_or(0);
                 return Err(TemplateError::new(text, part_at + at, &message));
             }
         };

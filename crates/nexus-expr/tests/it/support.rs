@@ -1,7 +1,11 @@
-//! Events that filters are tried on.
+//! Events that filters and templates are tried on.
 
-use nexus_core::{Causes, Event, Seq, Source, Topic};
-use nexus_expr::compile_filter;
+use std::sync::LazyLock;
+
+use nexus_core::{Catalogue, Causes, Event, Seq, Source, Topic};
+use nexus_expr::{
+    JsonTemplate, RenderError, Scope, Shape, Template, TemplateContext, UrlTemplate, compile_filter,
+};
 use uuid::Uuid;
 
 /// 2026-11-21T06:00:00.123456Z
@@ -32,4 +36,55 @@ pub(crate) fn passes(filter: &str, payload: &str) -> bool {
     compile_filter(filter)
         .unwrap_or_else(|error| panic!("{filter}: {error}"))
         .matches(&event(payload))
+}
+
+pub(crate) static CATALOGUE: LazyLock<Catalogue> = LazyLock::new(Catalogue::known);
+
+/// The variables of the environment that templates are tried with.
+pub(crate) fn variable(name: &str) -> Option<String> {
+    let value = match name {
+        "FACTORY" => "https://factory.example/",
+        "ROOT" => "https://root.example/v2",
+        "EMPTY" => "",
+        _ => return None,
+    };
+    Some(value.to_owned())
+}
+
+/// With variables, and after a call.
+pub(crate) fn context() -> TemplateContext<'static> {
+    TemplateContext {
+        env: &variable,
+        has_request: true,
+        has_response: true,
+    }
+}
+
+/// What a template that has to compile gives for an event with this payload.
+pub(crate) fn text(template: &str, payload: &str) -> Result<String, RenderError> {
+    let event = event(payload);
+    Template::compile(template, &context())
+        .unwrap_or_else(|error| panic!("{template}: {error}"))
+        .render(&Scope::new(&event, &CATALOGUE))
+}
+
+/// As [`text`], of an address.
+pub(crate) fn url(template: &str, payload: &str) -> Result<String, RenderError> {
+    let event = event(payload);
+    UrlTemplate::compile(template, &context())
+        .unwrap_or_else(|error| panic!("{template}: {error}"))
+        .render(&Scope::new(&event, &CATALOGUE))
+}
+
+/// As [`text`], of JSON.
+pub(crate) fn json(template: &str, payload: &str) -> Result<String, RenderError> {
+    let event = event(payload);
+    compiled(template).render(&Scope::new(&event, &CATALOGUE))
+}
+
+/// JSON whose texts are templates.
+pub(crate) fn compiled(template: &str) -> JsonTemplate {
+    let shape: Shape = serde_json::from_str(template).unwrap();
+    JsonTemplate::compile(&shape, "body", &context())
+        .unwrap_or_else(|errors| panic!("{template}: {errors:?}"))
 }

@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, sync::LazyLock};
 
 use minijinja::{
-    Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, filters, tests,
+    Environment, Error, ErrorKind, Output, State, UndefinedBehavior, Value, filters,
+    syntax::SyntaxConfig, tests,
 };
 
 use super::{RENDERED_BYTES_MAX, write_json, write_text};
@@ -43,6 +44,11 @@ static SHARED: LazyLock<Shared> = LazyLock::new(|| {
     shared.add_filters();
     shared.add_tests();
     let environment = &mut shared.environment;
+    // A text ends as it was written.
+    let mut syntax = SyntaxConfig::builder();
+    if let Ok(syntax) = syntax.keep_trailing_newline(true).build() {
+        environment.set_syntax(syntax);
+    }
     environment.set_undefined_behavior(UndefinedBehavior::Chainable);
     environment.set_fuel(Some(FUEL));
     environment.set_recursion_limit(RECURSION_MAX);

@@ -16,7 +16,7 @@ const STATEMENTS: [&str; 9] = [
 pub(crate) fn check_blocks(blocks: &[Block<'_>]) -> Result<(), (usize, String)> {
     for block in blocks {
         // `{%- if` and its like only say what becomes of white space.
-        let inner = block.text.trim_start_matches(['-', '+']);
+        let inner = block.text.trim_start_matches(['-', '+']).trim_start();
         let at = block.at + (block.text.len() - inner.len());
         let moved = |(word_at, message): (usize, String)| (at + word_at, message);
         match block.kind {
@@ -69,6 +69,21 @@ pub(super) fn check(expression: &str) -> Result<(), (usize, String)> {
         }
     }
     Ok(())
+}
+
+/// Where a name stands by itself, not as a member of another.
+pub(super) fn find(part: &str, name: &str) -> Option<usize> {
+    let tokens = tokens(part);
+    let mut before = None;
+    for token in tokens {
+        match (before, token) {
+            (Some(Token::Sign('.')), _) => {}
+            (_, Token::Word(at, word)) if word == name => return Some(at),
+            _ => {}
+        }
+        before = Some(token);
+    }
+    None
 }
 
 fn is_word_is(token: &Token<'_>) -> bool {
