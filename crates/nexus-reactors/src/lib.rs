@@ -74,6 +74,7 @@ mod lanes;
 mod ledger;
 mod mint_to_notify;
 mod nodes;
+mod notify;
 mod options;
 mod outcome;
 pub mod outgoing;
@@ -82,6 +83,7 @@ mod pins;
 mod progress;
 mod ranges;
 mod redeliver;
+pub mod rules;
 mod service;
 mod status;
 mod target;
@@ -95,8 +97,9 @@ pub use handle::{
     OUTCOMES_KEPT, OUTCOMES_MAX, OutcomeInfo, OutcomeState, Page, ReplayId, ReplayInfo,
     ReplayRequest, ReplayState, Stats, TargetChange, TargetInfo, TargetState,
 };
-pub use mint_to_notify::{MintToNotify, write_neo_event};
+pub use mint_to_notify::MintToNotify;
 pub use nodes::{Directory, NodeAddresses, Nodes};
+pub use notify::write_neo_event;
 pub use options::EngineOptions;
 pub use outgoing::retry_after;
 pub use payment_to_mint::PaymentToMint;

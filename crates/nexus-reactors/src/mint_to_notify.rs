@@ -2,27 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use ::http::{HeaderValue, Method, header::CONTENT_TYPE};
-use bytes::Bytes;
 use nexus_auth::Auth;
 use nexus_core::{
-    Attempt, Catalogue, Clock, Event, NameForm, PatternSet, ProtocolEvent, Reaction, Reactor,
-    ReactorError, ReactorOptions, SharedReactor, iso8601_ms,
+    Attempt, Catalogue, Clock, PatternSet, ProtocolEvent, Reaction, Reactor, ReactorError,
+    ReactorOptions, SharedReactor,
 };
-use nexus_outbound::{Client, Outgoing};
+use nexus_outbound::Client;
 
 use crate::{
-    js,
-    nodes::{Nodes, below},
+    nodes::Nodes,
+    notify::{Notifier, PATH, Told},
     options::changed,
-    outgoing,
 };
 
 /// How long a receiver may take to answer.
 const CALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long an attempt may take: the call, and before it a look into the directory.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(17);
-const PATH: &str = "api/webhook/nexus";
 const FLOWPAY: &str = "flowpay";
 const NEOBOT: &str = "neobot";
 
@@ -30,12 +26,7 @@ const NEOBOT: &str = "neobot";
 #[derive(Debug)]
 pub struct MintToNotify {
     options: ReactorOptions,
-    receiver: Arc<str>,
-    client: Client,
-    nodes: Nodes,
-    auth: Auth,
-    catalogue: Catalogue,
-    clock: Clock,
+    notifier: Notifier,
 }
 
 impl MintToNotify {
@@ -54,15 +45,18 @@ impl MintToNotify {
     ) -> Self {
         let mut options = ReactorOptions::new(&format!("mint-to-notify-{receiver}"), on);
         options.timeout = ATTEMPT_TIMEOUT;
-        Self {
-            options,
+        let notifier = Notifier {
             receiver: receiver.into(),
+            path: PATH.to_owned(),
+            names: None,
+            timeout: CALL_TIMEOUT,
             client,
             nodes,
             auth,
-            catalogue: Catalogue::known(),
+            catalogue: Arc::new(Catalogue::known()),
             clock,
-        }
+        };
+        Self { options, notifier }
     }
 
     /// Both receivers of the protocol: flowpay hears of `mint.confirmed` and `mint.failed`, neobot of
@@ -105,29 +99,6 @@ impl MintToNotify {
     pub fn shared(self) -> SharedReactor {
         Arc::new(self)
     }
-
-    /// What the receiver is sent: the same bytes at every attempt.
-    fn body(&self, event: &Event, names: NameForm) -> Option<String> {
-        let name = match self.catalogue.get(&event.topic) {
-            Some(event_type) => event_type.name_in(names),
-            None => event.topic.as_str(),
-        };
-        write_neo_event(event, name)
-    }
-}
-
-/// An event as the receivers of the NEO protocol read it, `{"event","payload","timestamp"}`, under one of
-/// its names: byte for byte what JavaScript would write, because they verify what they have parsed and
-/// written again. Nothing when the payload cannot be written so.
-#[must_use]
-pub fn write_neo_event(event: &Event, name: &str) -> Option<String> {
-    // Topics and names are plain ASCII without quotation marks.
-    let name = js::stringify(&format!("\"{name}\""))?;
-    let payload = js::stringify(std::str::from_utf8(&event.payload).ok()?)?;
-    let time = iso8601_ms(event.time_us);
-    Some(format!(
-        r#"{{"event":{name},"payload":{payload},"timestamp":"{time}"}}"#
-    ))
 }
 
 impl Reactor for MintToNotify {
@@ -136,7 +107,7 @@ impl Reactor for MintToNotify {
     }
 
     fn target_url(&self) -> Option<String> {
-        self.nodes.shown(&self.receiver, PATH)
+        self.notifier.shown()
     }
 
     fn rehearses(&self) -> bool {
@@ -144,36 +115,12 @@ impl Reactor for MintToNotify {
     }
 
     async fn react(&self, attempt: Attempt) -> Result<Reaction, ReactorError> {
-        let event = &attempt.event;
-        let Some(address) = self.nodes.find(&self.receiver).await? else {
+        if let Told::Nowhere = self.notifier.tell(&attempt, None).await? {
             tracing::warn!(
-                seq = event.seq.get(), receiver = %self.receiver,
+                seq = attempt.event.seq.get(), receiver = %self.notifier.receiver,
                 "the receiver has no address: it is not told"
             );
-            return Ok(Reaction::nothing());
-        };
-        let names = self
-            .auth
-            .node(&self.receiver)
-            .map_or(NameForm::Name, |node| node.names);
-        let body = self
-            .body(event, names)
-            .ok_or_else(|| ReactorError::final_("the payload cannot be sent"))?;
-        let signer = self.auth.signer(&self.receiver).ok_or_else(|| {
-            ReactorError::final_(format!(
-                "there is no secret to sign with for {}",
-                self.receiver
-            ))
-        })?;
-        let mut call = Outgoing::new(Method::POST, below(&address.url, PATH), address.trust);
-        call.timeout = CALL_TIMEOUT;
-        call.headers
-            .insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let now_s = self.clock.now_us().div_euclid(1_000_000);
-        call.headers
-            .extend(signer.sign(&event.id.to_string(), now_s, body.as_bytes()));
-        call.body = Bytes::from(body);
-        outgoing::call(&self.client, call, &attempt, &self.clock).await?;
+        }
         Ok(Reaction::nothing())
     }
 }

@@ -14,6 +14,8 @@ use url::Url;
 
 /// This much of an answer is told to people.
 const ANSWER_CHARS_MAX: usize = 200;
+/// The header that is the same for every attempt at one event.
+pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// Headers that are secrets, also if nobody marked them so.
 const SECRET: [HeaderName; 4] = [
     AUTHORIZATION,
@@ -35,7 +37,18 @@ pub async fn call(
     attempt: &Attempt,
     clock: &Clock,
 ) -> Result<Option<Answer>, ReactorError> {
-    match send(client, outgoing, attempt).await {
+    call_hiding(client, outgoing, attempt, clock, &|_| {}).await
+}
+
+/// As [`call`]; what is kept of it has gone through `hide`, which takes out what else is secret.
+pub(crate) async fn call_hiding(
+    client: &Client,
+    outgoing: Outgoing,
+    attempt: &Attempt,
+    clock: &Clock,
+    hide: &(dyn Fn(&mut Exchange) + Sync),
+) -> Result<Option<Answer>, ReactorError> {
+    match send_hiding(client, outgoing, attempt, hide).await {
         Ok(Some(answer)) => judged(answer, clock.now_us()).map(Some),
         Ok(None) => Ok(None),
         Err(error) => Err(failed(&error)),
@@ -53,7 +66,17 @@ pub async fn send(
     outgoing: Outgoing,
     attempt: &Attempt,
 ) -> Result<Option<Answer>, Error> {
+    send_hiding(client, outgoing, attempt, &|_| {}).await
+}
+
+async fn send_hiding(
+    client: &Client,
+    outgoing: Outgoing,
+    attempt: &Attempt,
+    hide: &(dyn Fn(&mut Exchange) + Sync),
+) -> Result<Option<Answer>, Error> {
     let mut exchange = asked(&outgoing);
+    hide(&mut exchange);
     // What an attempt that runs out of time leaves behind.
     attempt.exchange(exchange.clone());
     if !attempt.mode.calls_out() {
@@ -70,8 +93,23 @@ pub async fn send(
         Err(Error::AnswerTooLarge { status, .. }) => exchange.status = Some(*status),
         Err(_) => {}
     }
+    hide(&mut exchange);
     attempt.exchange(exchange);
     answer.map(Some)
+}
+
+/// The key as a header can carry it: what it cannot is percent-encoded, so that two keys stay two.
+pub(crate) fn idempotency_key(attempt: &Attempt) -> Result<HeaderValue, ReactorError> {
+    let mut text = String::with_capacity(attempt.idempotency_key.len());
+    for byte in attempt.idempotency_key.bytes() {
+        if (byte.is_ascii_graphic() && byte != b'%') || byte == b' ' {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    HeaderValue::from_str(&text)
+        .map_err(|_| ReactorError::final_("the idempotency key cannot be sent in a header"))
 }
 
 /// What is kept of a call, without what may be secret.

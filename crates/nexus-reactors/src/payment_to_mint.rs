@@ -3,7 +3,7 @@
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use ::http::{
-    HeaderName, HeaderValue, Method,
+    HeaderValue, Method,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
 use bytes::Bytes;
@@ -17,7 +17,7 @@ use nexus_outbound::{Client, Outgoing};
 use crate::{
     nodes::{Nodes, bearer, below},
     options::changed,
-    outgoing,
+    outgoing::{self, IDEMPOTENCY_KEY, idempotency_key},
 };
 
 const NAME: &str = "payment-to-mint";
@@ -27,7 +27,6 @@ const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(42);
 const FACTORY: &str = "smart-factory";
 const PATH: &str = "api/mint";
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 
 /// On `payment.received`, asks the factory to mint; its answer goes into `mint.requested`.
 #[derive(Debug)]
@@ -128,20 +127,6 @@ impl Reactor for PaymentToMint {
             answer.map(|answer| self.reaction(event, with_response(&body, &answer.body)));
         Ok(reaction.unwrap_or_default())
     }
-}
-
-/// The key as a header can carry it: what it cannot is percent-encoded, so that two keys stay two.
-fn idempotency_key(attempt: &Attempt) -> Result<HeaderValue, ReactorError> {
-    let mut text = String::with_capacity(attempt.idempotency_key.len());
-    for byte in attempt.idempotency_key.bytes() {
-        if (byte.is_ascii_graphic() && byte != b'%') || byte == b' ' {
-            text.push(char::from(byte));
-        } else {
-            text.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    HeaderValue::from_str(&text)
-        .map_err(|_| ReactorError::final_("the idempotency key cannot be sent in a header"))
 }
 
 /// What the factory is sent; every value is the sender's own text.
