@@ -13,7 +13,8 @@ use url::Url;
 use crate::{
     AuthOptions, DEFAULT_NODE, Error, NODE_HEADER, SIGNATURE_ONLY_BODY_BYTES_MAX, Secret, Signer,
     nodes::Registered,
-    rules::{LiveKeys, Node, Rules, Sources},
+    rules::{Node, Rules, Sources},
+    search::{Search, is_live, newest},
     secret::Keys,
     signature::{Claim, only},
 };
@@ -409,35 +410,6 @@ impl fmt::Debug for Auth {
     }
 }
 
-/// Tries one node after the other, with the same work for each.
-struct Search<'r, 'q> {
-    claim: Claim<'q>,
-    body: &'q [u8],
-    now_us: i64,
-    decoy: Option<&'r Keys>,
-    found: Option<&'r Node>,
-}
-
-impl<'r> Search<'r, '_> {
-    fn attempt(&mut self, node: Option<&'r Node>) {
-        let mut tried = false;
-        for live in node.map_or(&[][..], |node| &node.keys) {
-            if !is_live(live.not_after_us, self.now_us) {
-                continue;
-            }
-            tried = true;
-            let holds = self.claim.holds(&live.keys, self.body);
-            if holds && self.found.is_none() {
-                self.found = node;
-                live.usage.note(self.now_us);
-            }
-        }
-        if !tried && let Some(decoy) = self.decoy {
-            std::hint::black_box(self.claim.holds(decoy, self.body));
-        }
-    }
-}
-
 fn signed_get_grant(node: &Node) -> Result<Grant, Error> {
     if !node.reader.scopes().has(Scope::Read) {
         return Err(Error::Unauthorized);
@@ -447,20 +419,6 @@ fn signed_get_grant(node: &Node) -> Result<Grant, Error> {
         not_after_us: None,
         proof: Proof::SignedGet(node.info.id.clone()),
     })
-}
-
-/// The key that lives longest: while a secret is being replaced, the new one.
-fn newest(keys: &[LiveKeys], now_us: i64) -> Option<&Keys> {
-    let live = keys
-        .iter()
-        .filter(|live| is_live(live.not_after_us, now_us));
-    // Of equals `min_by_key` takes the first that is written.
-    let newest = live.min_by_key(|live| std::cmp::Reverse(live.not_after_us.unwrap_or(i64::MAX)));
-    newest.map(|live| &live.keys)
-}
-
-fn is_live(not_after_us: Option<i64>, now_us: i64) -> bool {
-    not_after_us.is_none_or(|not_after_us| now_us <= not_after_us)
 }
 
 fn bearer_token(headers: &HeaderMap) -> Option<&str> {

@@ -42,6 +42,7 @@ mod handle;
 mod nodes;
 mod options;
 mod rules;
+mod search;
 mod secret;
 mod signature;
 mod signer;

@@ -22,6 +22,8 @@ pub enum Access {
     Read,
     /// The scope `operate`.
     Operate,
+    /// The scope `admin`, by a token: it changes who may do what.
+    Admin,
     /// A token that may open a stream.
     Stream,
 }

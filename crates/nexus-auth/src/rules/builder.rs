@@ -1,5 +1,7 @@
 //! Turns the options into rules, or into every reason why that cannot be done.
 
+mod tokens;
+
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
@@ -10,7 +12,7 @@ use nexus_core::{Catalogue, PatternSet, Principal, Publish, Scope, Scopes, Sourc
 use super::{Bearer, LiveKeys, Node, Rules, Sources};
 use crate::{
     AuthOptions, DEFAULT_NODE, Error, LiveSecret, NodeInfo, NodeOptions, SECRET_CHARS_MIN,
-    SIGNATURE_ONLY_MAX, Secret, TokenOptions, TokenValue, nodes::Registered, usage::Usage,
+    SIGNATURE_ONLY_MAX, Secret, TokenValue, nodes::Registered, usage::Usage,
 };
 
 /// What the options come to.
@@ -329,101 +331,6 @@ impl Builder<'_> {
             self.warnings.push(format!(
                 "the secret of {owner} has {chars} characters: production refuses less than {SECRET_CHARS_MIN}"
             ));
-        }
-    }
-
-    fn tokens(&mut self) {
-        let mut bearers = Vec::new();
-        if let Some(token) = &self.options.admin_token {
-            bearers.extend(self.admin(token));
-        }
-        let mut names = BTreeSet::new();
-        for token in &self.options.tokens {
-            if !names.insert(&token.name) {
-                self.errors.push(Error::TokenTwice {
-                    name: token.name.clone(),
-                });
-            }
-            bearers.extend(self.token(token));
-        }
-        // Tokens stand before the secrets of nodes: the first that matches says who is asking, and in
-        // `dev` the default node's secret is the operator's token too.
-        bearers.append(&mut self.bearers);
-        self.bearers = bearers;
-    }
-
-    fn admin(&mut self, token: &Secret) -> Option<Bearer> {
-        const OWNER: &str = "the operator's token";
-        if token.expose().is_empty() {
-            self.errors.push(Error::SecretInvalid {
-                owner: OWNER.to_owned(),
-                why: "it is empty",
-            });
-            return None;
-        }
-        let digest = TokenValue::Plain(token.clone()).to_digest();
-        let dev_secret = format!("node {DEFAULT_NODE}");
-        if self.owners.get(&digest) == Some(&dev_secret) && !self.options.production {
-            self.owners.remove(&digest);
-        } else {
-            self.check_strength(token, OWNER);
-        }
-        self.claim_token(digest, OWNER);
-        Some(Bearer {
-            digest,
-            principal: Principal::new(Source::user("admin"), Publish::Unreserved, Scopes::all()),
-            not_after_us: None,
-            usage: None,
-        })
-    }
-
-    fn token(&mut self, token: &TokenOptions) -> Option<Bearer> {
-        let chars = token.name.chars().count();
-        if !(1..=64).contains(&chars) || token.name.chars().any(char::is_control) {
-            self.errors.push(Error::TokenNameInvalid {
-                name: token.name.chars().take(64).collect(),
-            });
-            return None;
-        }
-        let owner = format!("the token {}", token.name);
-        if let TokenValue::Plain(secret) = &token.value {
-            if secret.expose().is_empty() {
-                self.errors.push(Error::SecretInvalid {
-                    owner,
-                    why: "it is empty",
-                });
-                return None;
-            }
-            self.check_strength(secret, &owner);
-        }
-        let digest = token.value.to_digest();
-        self.claim_token(digest, &owner);
-        let publish = match &token.publish {
-            _ if !token.scopes.has(Scope::Publish) => Publish::Nothing,
-            None => Publish::Unreserved,
-            Some(names) => Publish::Matching(self.patterns(names, &owner)),
-        };
-        let mut principal = Principal::new(Source::user(&token.name), publish, token.scopes);
-        if let Some(names) = &token.read {
-            let patterns = self.patterns(names, &owner);
-            if token.scopes.has(Scope::Read) {
-                principal = principal.reading(patterns);
-            }
-        }
-        Some(Bearer {
-            digest,
-            principal,
-            not_after_us: token.not_after_us,
-            usage: None,
-        })
-    }
-
-    fn claim_token(&mut self, digest: [u8; 32], owner: &str) {
-        if let Some(first) = self.owners.insert(digest, owner.to_owned()) {
-            self.errors.push(Error::SecretShared {
-                first,
-                second: owner.to_owned(),
-            });
         }
     }
 }
