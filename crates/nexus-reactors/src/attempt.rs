@@ -9,10 +9,14 @@ use std::{
 
 use futures_util::FutureExt;
 use nexus_core::{
-    Attempt, Causes, Event, Log, Mode, NewEvent, Once, ReactorError, ReactorOptions, SharedReactor,
+    Attempt, Causes, Event, Exchange, Log, Mode, NewEvent, Once, ReactorError, ReactorOptions,
+    SharedReactor,
 };
 
-use crate::backoff::Backoff;
+use crate::{
+    backoff::Backoff,
+    failpoints::{Failpoint, Failpoints},
+};
 
 /// Why an attempt failed.
 #[derive(Debug, Clone)]
@@ -21,8 +25,21 @@ pub(crate) struct Failure {
     pub(crate) detail: String,
     /// Not to be tried before.
     pub(crate) after: Option<Duration>,
-    /// Trying again cannot help.
-    pub(crate) is_final: bool,
+    /// What it means for those that come after it.
+    pub(crate) kind: FailureKind,
+}
+
+/// What a failure means for the attempts that come after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum FailureKind {
+    /// It may pass.
+    Passing,
+    /// Trying this event again cannot help.
+    Lasting,
+    /// The event cannot run at all; nobody was asked.
+    Unasked,
+    /// The receiver is gone for good.
+    Gone,
 }
 
 impl Failure {
@@ -30,15 +47,23 @@ impl Failure {
         Self {
             detail: detail.into(),
             after: None,
-            is_final: false,
+            kind: FailureKind::Passing,
         }
     }
 
+    /// What was done cannot be kept, and never will.
     pub(crate) fn lasting(detail: impl Into<String>) -> Self {
         Self {
-            detail: detail.into(),
-            after: None,
-            is_final: true,
+            kind: FailureKind::Lasting,
+            ..Self::retry(detail)
+        }
+    }
+
+    /// The event cannot run at all.
+    pub(crate) fn unasked(detail: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Unasked,
+            ..Self::retry(detail)
         }
     }
 }
@@ -47,11 +72,14 @@ impl From<ReactorError> for Failure {
     fn from(error: ReactorError) -> Self {
         match error {
             ReactorError::Retry { detail, after } => Self {
-                detail,
                 after,
-                is_final: false,
+                ..Self::retry(detail)
             },
             ReactorError::Final { detail } => Self::lasting(detail),
+            ReactorError::Gone { detail } => Self {
+                kind: FailureKind::Gone,
+                ..Self::retry(detail)
+            },
             // A kind of failure that is not known here may pass.
             other => Self::retry(other.to_string()),
         }
@@ -69,25 +97,84 @@ pub(crate) enum Ending {
     Failed(Failure),
 }
 
-/// What runs the attempts of one reactor.
+/// An attempt that has ended.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) ending: Ending,
+    /// What was asked of the outside, and what it answered.
+    pub(crate) exchange: Option<Exchange>,
+}
+
+impl From<Ending> for Ran {
+    fn from(ending: Ending) -> Self {
+        Self {
+            ending,
+            exchange: None,
+        }
+    }
+}
+
+/// What an ending says of the receiver.
+#[derive(Debug, Clone)]
+pub(crate) enum Sign {
+    /// It does what it is there for.
+    Works,
+    /// Nothing.
+    Nothing,
+    /// It did not do it.
+    Fails(FailureKind, Arc<str>),
+}
+
+impl Ending {
+    /// What it says of the receiver.
+    pub(crate) fn sign(&self) -> Sign {
+        match self {
+            Self::Succeeded(_) => Sign::Works,
+            Self::Already => Sign::Nothing,
+            Self::Failed(failure) if failure.kind == FailureKind::Unasked => Sign::Nothing,
+            Self::Failed(failure) => Sign::Fails(failure.kind, failure.detail.as_str().into()),
+        }
+    }
+}
+
+/// What runs the attempts of one target.
 pub(crate) struct Runner {
     pub(crate) log: Log,
     pub(crate) reactor: SharedReactor,
     pub(crate) options: ReactorOptions,
-    /// The scope of its `once` keys, `reactor:<name>`.
+    /// The name that its records are kept under: that of the reactor, or of a replay to it.
+    pub(crate) name: Arc<str>,
+    pub(crate) mode: Mode,
+    /// The scope of its `once` keys, `reactor:<name>`, in a replay too.
     pub(crate) scope: Arc<str>,
     pub(crate) hops_max: u32,
     pub(crate) backoff: Backoff,
+    pub(crate) failpoints: Failpoints,
 }
 
 impl Runner {
+    /// Whether it only shows what would be done: then nothing is emitted and no key is settled.
+    pub(crate) fn is_rehearsal(&self) -> bool {
+        !self.mode.calls_out()
+    }
+
+    /// Whether what is given up is kept as a dead letter. A replay can be asked for again instead.
+    pub(crate) fn keeps_dead_letters(&self) -> bool {
+        self.mode == Mode::Live
+    }
+
+    /// Whether how each event ended is kept for people.
+    pub(crate) fn keeps_outcomes(&self) -> bool {
+        self.options.keeps_outcomes || self.mode != Mode::Live
+    }
+
     /// The event's `once` key. A reactor that panics over it gets no second chance: the key decides
     /// what may run beside what, so the event cannot run without it.
     pub(crate) fn once_key(&self, event: &Event) -> Result<Option<Arc<str>>, Failure> {
         catch_unwind(AssertUnwindSafe(|| self.reactor.once(event)))
             .map(|key| key.map(Into::into))
             .map_err(|panic| {
-                Failure::lasting(format!("panicked over its once key: {}", message(&*panic)))
+                Failure::unasked(format!("panicked over its once key: {}", message(&*panic)))
             })
     }
 
@@ -107,28 +194,36 @@ impl Runner {
         event: &Arc<Event>,
         once: Option<&Arc<str>>,
         number: u32,
-    ) -> Ending {
+    ) -> Ran {
+        self.failpoints.reach(Failpoint::AttemptBegins).await;
+        let ran = self.run(event, once, number).await;
+        self.failpoints.reach(Failpoint::AttemptEnded).await;
+        ran
+    }
+
+    async fn run(&self, event: &Arc<Event>, once: Option<&Arc<str>>, number: u32) -> Ran {
         if event.causes().hops >= self.hops_max {
-            return Ending::Failed(self.too_many_hops(event).await);
+            return Ending::Failed(self.too_many_hops(event).await).into();
         }
         if let Some(key) = once
             && self.is_done(key).await
         {
-            return Ending::Already;
+            return Ending::Already.into();
         }
         let idempotency_key = once
             .cloned()
             .unwrap_or_else(|| format!("{}:{}", self.options.name, event.id).into());
-        let delivery_id = format!("{}/{}", self.options.name, event.seq).into();
+        let delivery_id = format!("{}/{}", self.name, event.seq).into();
         let attempt = Attempt::new(
             event.clone(),
             number,
             idempotency_key,
             delivery_id,
-            Mode::Live,
+            self.mode,
         );
+        let kept = attempt.clone();
         let reacting = AssertUnwindSafe(async { self.reactor.react(attempt).await }).catch_unwind();
-        match tokio::time::timeout(self.options.timeout, reacting).await {
+        let ending = match tokio::time::timeout(self.options.timeout, reacting).await {
             Err(_) => Ending::Failed(Failure::retry(format!(
                 "took longer than {:?}",
                 self.options.timeout
@@ -136,12 +231,26 @@ impl Runner {
             Ok(Err(panic)) => {
                 Ending::Failed(Failure::retry(format!("panicked: {}", message(&*panic))))
             }
-            Ok(Ok(Err(error))) => Ending::Failed(error.into()),
+            Ok(Ok(Err(error))) => Ending::Failed(self.failure(error)),
+            Ok(Ok(Ok(_))) if self.is_rehearsal() => Ending::Succeeded(Vec::new()),
             Ok(Ok(Ok(reaction))) => {
                 let follow = |new| following(new, event);
                 Ending::Succeeded(reaction.emit.into_iter().map(follow).collect())
             }
+        };
+        Ran {
+            ending,
+            exchange: kept.take_exchange(),
         }
+    }
+
+    fn failure(&self, error: ReactorError) -> Failure {
+        let mut failure = Failure::from(error);
+        if failure.kind == FailureKind::Gone && self.mode != Mode::Live {
+            // Nobody resumes a replay; it goes on without what cannot be done.
+            failure.kind = FailureKind::Lasting;
+        }
+        failure
     }
 
     /// Whether the key was settled. The outside effect waits for the answer, however long it takes.
@@ -170,7 +279,7 @@ impl Runner {
             cause = event.causes().causation_id;
         }
         chain.reverse();
-        Failure::lasting(format!(
+        Failure::unasked(format!(
             "{} reactions lie behind this event, at most {} may: {}",
             event.causes().hops,
             self.hops_max,

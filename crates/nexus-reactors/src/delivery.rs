@@ -1,6 +1,6 @@
 //! The delivery record: one event on its way to one reactor that did not succeed at once.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use nexus_core::{Change, Event, Exchange, Family, Fence, Key, Record, RetrySchedule, Seq};
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::{
-    attempt::Failure,
+    attempt::{Failure, FailureKind},
     exchange::Kept,
     handle::{AttemptInfo, DeliveryInfo, DeliveryState},
 };
@@ -110,10 +110,14 @@ impl Delivery {
     ) -> Option<i64> {
         self.running = false;
         self.note_attempt(&failure.detail, exchange, now_us);
-        let wait = if failure.is_final {
-            None
-        } else {
-            schedule.wait(self.attempts, fraction, failure.after)
+        let wait = match failure.kind {
+            FailureKind::Passing => schedule.wait(self.attempts, fraction, failure.after),
+            FailureKind::Lasting | FailureKind::Unasked => None,
+            FailureKind::Gone => {
+                // The same attempt again, when somebody has resumed the target.
+                self.attempts = self.attempts.saturating_sub(1);
+                Some(Duration::ZERO)
+            }
         };
         if wait.is_none() {
             self.failed_us = Some(now_us);
@@ -183,6 +187,16 @@ impl Delivery {
         self.errors.last().map_or("", |error| &error.error)
     }
 
+    /// About how many bytes of a write it takes.
+    pub(crate) fn weight(&self) -> usize {
+        const FIXED_BYTES: usize = 512;
+        let kept = self
+            .errors
+            .iter()
+            .filter_map(|error| error.exchange.as_ref());
+        FIXED_BYTES + kept.map(|kept| kept.weight()).sum::<usize>()
+    }
+
     /// The body of the record.
     pub(crate) fn encode(&self) -> Bytes {
         // Strings and numbers always serialise.
@@ -222,6 +236,7 @@ impl Delivery {
         };
         DeliveryInfo {
             id: record.key.key.clone(),
+            revision: record.revision,
             target: record.scope.clone(),
             seq: Seq::new(self.seq),
             event_id: self.event_id,

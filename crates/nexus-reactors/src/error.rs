@@ -46,6 +46,15 @@ pub enum Error {
         /// The target.
         name: String,
     },
+    /// The engine has ended, or is ending.
+    #[error("the engine has ended")]
+    Ended,
+    /// So many deliveries of the target wait that no more can.
+    #[error("too many deliveries of {name:?} wait already")]
+    Full {
+        /// The target.
+        name: String,
+    },
     /// It is not in a state in which this can be done.
     #[error("{what}")]
     Conflict {
@@ -71,6 +80,7 @@ impl Coded for Error {
         match self {
             Self::InvalidName { .. } | Self::Invalid { .. } | Self::InvalidPage => Kind::Malformed,
             Self::NotFound { .. } => Kind::NotFound,
+            Self::Full { .. } | Self::Ended => Kind::Unavailable,
             Self::DuplicateName { .. }
             | Self::TakenOver { .. }
             | Self::NotRunning { .. }
@@ -86,6 +96,8 @@ impl Coded for Error {
                 "invalid-request"
             }
             Self::NotFound { .. } => "not-found",
+            Self::Full { .. } => "overloaded",
+            Self::Ended => "unavailable",
             Self::DuplicateName { .. }
             | Self::TakenOver { .. }
             | Self::NotRunning { .. }

@@ -22,6 +22,13 @@ pub(crate) struct Kept {
     duration_us: u64,
 }
 
+impl Kept {
+    /// About how many bytes of a record it takes.
+    pub(crate) fn weight(&self) -> usize {
+        self.body.len() + self.answer.len() + self.url.len()
+    }
+}
+
 impl From<Exchange> for Kept {
     fn from(exchange: Exchange) -> Self {
         Self {

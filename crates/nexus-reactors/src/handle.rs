@@ -1,5 +1,6 @@
 //! What others hold of the engine: cheap to clone, tells how reactors stand.
 
+mod control;
 mod list;
 mod view;
 
@@ -19,14 +20,14 @@ use crate::{
     Error,
     delivery::{DEAD, DELIVERY, Delivery},
     pins,
+    registry::Registry,
     status::Status,
 };
 
-/// How the reactors of an engine stand.
-#[derive(Debug, Clone)]
+/// What others hold of an engine. Cheap to clone.
+#[derive(Clone)]
 pub struct Handle {
-    log: Log,
-    statuses: Arc<[Arc<Status>]>,
+    registry: Arc<Registry>,
 }
 
 /// How many deliveries there are, over all reactors.
@@ -87,14 +88,14 @@ pub struct DeadLetter {
 }
 
 impl Handle {
-    pub(crate) fn new(log: Log, statuses: Arc<[Arc<Status>]>) -> Self {
-        Self { log, statuses }
+    pub(crate) fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
     }
 
     /// The log that it runs on.
     #[must_use]
     pub fn log(&self) -> &Log {
-        &self.log
+        &self.registry.common.log
     }
 
     /// How many deliveries there are.
@@ -105,7 +106,7 @@ impl Handle {
             dead_letters: 0,
             oldest_retry_us: None,
         };
-        for now in self.statuses.iter().map(|status| status.get()) {
+        for now in self.registry.statuses().iter().map(|status| status.get()) {
             stats.pending += now.waiting;
             stats.dead_letters += now.dead;
             stats.oldest_retry_us = stats.oldest_retry_us.into_iter().chain(now.oldest_us).min();
@@ -116,7 +117,7 @@ impl Handle {
     /// How far each reactor is behind.
     #[must_use]
     pub fn lag(&self) -> Vec<Lag> {
-        let head = self.log.head().seq.get();
+        let head = self.log().head().seq.get();
         let lag = |status: &Arc<Status>| {
             let now = status.get();
             Lag {
@@ -129,15 +130,15 @@ impl Handle {
                 is_stopped: now.is_stopped,
             }
         };
-        self.statuses.iter().map(lag).collect()
+        self.registry.statuses().iter().map(lag).collect()
     }
 
     /// Names what reactors still need, for [`Retention`](nexus_core::Retention): what is not settled for those
     /// that run, and the event of each delivery that waits or is a dead letter, whoever it is for.
     #[must_use]
     pub fn pin_source(&self) -> PinSource {
-        let names = self.statuses.iter().map(|status| status.name.clone());
-        pins::source(self.log.clone(), names.collect())
+        let registry = self.registry.clone();
+        pins::source(self.log().clone(), move || registry.names())
     }
 
     /// The newest dead letters, newest first, also those of reactors that no longer run.
@@ -152,13 +153,13 @@ impl Handle {
             records_max: limit,
         };
         let mut letters = Vec::new();
-        for record in self.log.records(&query).await? {
+        for record in self.log().records(&query).await? {
             let Some(delivery) = Delivery::decode(&record) else {
                 tracing::error!(record = %record.key, "a delivery record is damaged");
                 continue;
             };
             let seq = Seq::new(delivery.seq);
-            let event = self.log.event(seq).await?;
+            let event = self.log().event(seq).await?;
             letters.push(DeadLetter {
                 id: record.key.key,
                 reactor: record.scope,
@@ -174,5 +175,13 @@ impl Handle {
             });
         }
         Ok(letters)
+    }
+}
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handle")
+            .field("targets", &self.registry.names())
+            .finish_non_exhaustive()
     }
 }

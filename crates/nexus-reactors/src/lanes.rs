@@ -1,7 +1,7 @@
 //! Which events wait for which: lanes by ordering key, and keys that must not run twice at a time.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -16,6 +16,15 @@ pub(crate) enum Entry {
     Blocked,
 }
 
+/// What may run now that a lane is free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Turn {
+    /// An event that waited in memory.
+    Event(u64),
+    /// A delivery, when it is due.
+    Delivery(u64),
+}
+
 /// The lanes of a target with an order: one for each key that runs, waits or is blocked.
 #[derive(Debug, Default)]
 pub(crate) struct Lanes(HashMap<Arc<str>, Lane>);
@@ -24,7 +33,8 @@ pub(crate) struct Lanes(HashMap<Arc<str>, Lane>);
 struct Lane {
     running: bool,
     behind: VecDeque<u64>,
-    deliveries: BTreeSet<u64>,
+    /// The deliveries, each with whether an attempt at it has failed.
+    deliveries: BTreeMap<u64, bool>,
 }
 
 impl Lanes {
@@ -47,49 +57,53 @@ impl Lanes {
         !self.0.contains_key(key)
     }
 
-    /// An event has become a delivery. Gives those that waited behind it in memory: they have to
-    /// become deliveries too.
-    pub(crate) fn block(&mut self, key: &Arc<str>, seq: u64) -> Vec<u64> {
+    /// An event has become a delivery. Gives those that waited behind it in memory: they cannot stay
+    /// there.
+    pub(crate) fn block(&mut self, key: &Arc<str>, seq: u64, has_failed: bool) -> Vec<u64> {
         let lane = self.0.entry(key.clone()).or_default();
-        let behind: Vec<u64> = lane.behind.drain(..).collect();
-        lane.deliveries.insert(seq);
-        lane.deliveries.extend(&behind);
-        behind
+        lane.deliveries.insert(seq, has_failed);
+        lane.behind.drain(..).collect()
     }
 
-    /// The delivery that may run next under a key.
-    pub(crate) fn head(&self, key: &str) -> Option<u64> {
-        self.0.get(key)?.deliveries.first().copied()
+    /// The delivery that holds up a key because an attempt at it failed.
+    pub(crate) fn failed(&self, key: &str) -> Option<u64> {
+        let (seq, has_failed) = self.0.get(key)?.deliveries.first_key_value()?;
+        has_failed.then_some(*seq)
     }
 
-    /// The running event of a lane has ended. Gives the event that may run now.
-    pub(crate) fn leave(&mut self, key: &str) -> Option<u64> {
+    /// The delivery that may run next under a key, if nothing runs.
+    pub(crate) fn turn(&self, key: &str) -> Option<u64> {
+        let lane = self.0.get(key).filter(|lane| !lane.running)?;
+        lane.deliveries.keys().next().copied()
+    }
+
+    /// A delivery runs.
+    pub(crate) fn begin(&mut self, key: &str) {
+        if let Some(lane) = self.0.get_mut(key) {
+            lane.running = true;
+        }
+    }
+
+    /// A delivery is settled.
+    pub(crate) fn settle(&mut self, key: &str, seq: u64) {
+        if let Some(lane) = self.0.get_mut(key) {
+            lane.deliveries.remove(&seq);
+        }
+    }
+
+    /// What ran under a key has ended. Gives what may run now.
+    pub(crate) fn leave(&mut self, key: &str) -> Option<Turn> {
         let lane = self.0.get_mut(key)?;
         lane.running = false;
+        if let Some(head) = lane.deliveries.keys().next() {
+            return Some(Turn::Delivery(*head));
+        }
         if let Some(next) = lane.behind.pop_front() {
             lane.running = true;
-            return Some(next);
+            return Some(Turn::Event(next));
         }
-        self.forget_if_idle(key);
+        self.0.remove(key);
         None
-    }
-
-    /// A delivery is settled. Gives the delivery that may run now.
-    pub(crate) fn unblock(&mut self, key: &str, seq: u64) -> Option<u64> {
-        let lane = self.0.get_mut(key)?;
-        lane.deliveries.remove(&seq);
-        let head = lane.deliveries.first().copied();
-        self.forget_if_idle(key);
-        head
-    }
-
-    fn forget_if_idle(&mut self, key: &str) {
-        let idle = self.0.get(key).is_some_and(|lane| {
-            !lane.running && lane.behind.is_empty() && lane.deliveries.is_empty()
-        });
-        if idle {
-            self.0.remove(key);
-        }
     }
 }
 
@@ -136,7 +150,7 @@ mod tests {
         assert_eq!(lanes.enter(&key, 1), Entry::Run);
         assert_eq!(lanes.enter(&key, 2), Entry::Behind);
         assert_eq!(lanes.enter(&"other".into(), 3), Entry::Run);
-        assert_eq!(lanes.leave("k"), Some(2));
+        assert_eq!(lanes.leave("k"), Some(Turn::Event(2)));
         assert_eq!(lanes.leave("k"), None);
         assert!(lanes.is_free("k"));
     }
@@ -147,15 +161,35 @@ mod tests {
         let key: Arc<str> = "k".into();
         lanes.enter(&key, 1);
         lanes.enter(&key, 2);
-        assert_eq!(lanes.block(&key, 1), [2]);
-        assert_eq!(lanes.leave("k"), None);
+        assert_eq!(lanes.block(&key, 1, true), [2]);
+        assert!(lanes.block(&key, 2, false).is_empty());
+        assert_eq!(lanes.failed("k"), Some(1));
+        assert_eq!(lanes.turn("k"), None, "the first is still in its lane");
+        assert_eq!(lanes.leave("k"), Some(Turn::Delivery(1)));
         assert_eq!(lanes.enter(&key, 3), Entry::Blocked);
-        assert!(lanes.block(&key, 3).is_empty());
-        assert_eq!(lanes.head("k"), Some(1));
-        assert_eq!(lanes.unblock("k", 1), Some(2));
-        assert_eq!(lanes.unblock("k", 2), Some(3));
-        assert_eq!(lanes.unblock("k", 3), None);
+        assert!(lanes.block(&key, 3, false).is_empty());
+        for seq in 1..=3 {
+            assert_eq!(lanes.turn("k"), Some(seq));
+            lanes.begin("k");
+            assert_eq!(lanes.turn("k"), None, "one at a time");
+            lanes.settle("k", seq);
+            let next = (seq < 3).then_some(Turn::Delivery(seq + 1));
+            assert_eq!(lanes.leave("k"), next);
+            assert_eq!(lanes.failed("k"), None);
+        }
         assert!(lanes.is_free("k"));
+    }
+
+    #[test]
+    fn what_comes_back_has_its_turn_when_nothing_runs() {
+        let mut lanes = Lanes::default();
+        let key: Arc<str> = "k".into();
+        lanes.enter(&key, 10);
+        lanes.enter(&key, 11);
+        assert_eq!(lanes.block(&key, 3, false), [11]);
+        lanes.block(&key, 11, false);
+        assert_eq!(lanes.turn("k"), None, "the tenth runs");
+        assert_eq!(lanes.leave("k"), Some(Turn::Delivery(3)));
     }
 
     #[test]

@@ -61,12 +61,18 @@
 #![forbid(unsafe_code)]
 
 mod alert;
+mod alert_watch;
 mod alert_webhook;
 mod attempt;
 mod backoff;
+mod circuit;
 mod delivery;
+mod delivery_id;
+pub mod dry_run;
 mod error;
 mod exchange;
+mod explain;
+mod failpoints;
 mod handle;
 pub mod http;
 mod js;
@@ -78,20 +84,29 @@ mod notify;
 mod options;
 mod outcome;
 pub mod outgoing;
+mod pace;
 mod payment_to_mint;
 mod pins;
 mod progress;
 mod ranges;
 mod redeliver;
+mod registry;
+mod replay;
+mod replays;
 pub mod rules;
 mod service;
+mod standing;
 mod status;
 mod target;
 mod waiting;
 
-pub use alert::{Alert, Alerts};
+pub use alert::{Alert, AlertState, Alerts};
+pub use alert_watch::{AlertLimits, AlertWatch};
 pub use alert_webhook::{AlertFormat, AlertWebhook};
+pub use delivery_id::{DeliveryId, NoDeliveryId};
 pub use error::Error;
+pub use explain::{Explanation, Fate};
+pub use failpoints::{Failpoint, Failpoints};
 pub use handle::{
     AttemptInfo, BreakerState, DeadLetter, DeliveryInfo, DeliveryQuery, DeliveryState, Handle, Lag,
     OUTCOMES_KEPT, OUTCOMES_MAX, OutcomeInfo, OutcomeState, Page, ReplayId, ReplayInfo,

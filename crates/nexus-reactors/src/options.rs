@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use nexus_core::{From, ReactorOptions};
 
+use crate::failpoints::Failpoints;
+
 /// Bounds and times of the engine, the same for every target.
 #[derive(Debug, Clone)]
 pub struct EngineOptions {
@@ -28,6 +30,10 @@ pub struct EngineOptions {
     /// Where a reactor begins that has never run. What happened before it was there is not its business
     /// by default: reacting to old payments would be wrong.
     pub begin: From,
+    /// At most this many replays run at once.
+    pub replays_max: usize,
+    /// Where a test ends the process; nowhere by default.
+    pub failpoints: Failpoints,
 }
 
 impl Default for EngineOptions {
@@ -43,6 +49,8 @@ impl Default for EngineOptions {
             storage_retry: Duration::from_millis(50),
             drain_timeout: Duration::from_secs(15),
             begin: From::Latest,
+            replays_max: 8,
+            failpoints: Failpoints::default(),
         }
     }
 }

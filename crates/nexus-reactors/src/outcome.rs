@@ -107,6 +107,17 @@ impl Outcome {
         }
     }
 
+    /// About how many bytes of a write it takes.
+    pub(crate) fn weight(&self) -> usize {
+        const FIXED_BYTES: usize = 256;
+        FIXED_BYTES + self.exchange.as_ref().map_or(0, |kept| kept.weight())
+    }
+
+    /// Whether it was given up.
+    pub(crate) fn is_dead(&self) -> bool {
+        self.state == OutcomeState::Dead
+    }
+
     /// When it ended.
     pub(crate) fn time_us(&self) -> i64 {
         self.time_us
@@ -154,22 +165,24 @@ impl Outcomes {
         self.0.push_front((time_us, key));
     }
 
-    /// How many there are.
-    pub(crate) fn len(&self) -> usize {
-        self.0.len()
-    }
-
     /// Takes out those that have to go when `more` are written: a bounded part of them.
-    pub(crate) fn forget(&mut self, more: usize, now_us: i64) -> Vec<Change> {
+    pub(crate) fn forget(&mut self, more: usize, now_us: i64) -> Vec<(i64, Key)> {
         let mut gone = Vec::new();
         while gone.len() < FORGOTTEN_MAX + more
             && let Some((time_us, _)) = self.0.front()
             && (self.0.len() + more > OUTCOMES_MAX || !is_kept(*time_us, now_us))
-            && let Some((_, key)) = self.0.pop_front()
+            && let Some(oldest) = self.0.pop_front()
         {
-            gone.push(Change::Delete(key));
+            gone.push(oldest);
         }
         gone
+    }
+
+    /// They are there after all.
+    pub(crate) fn remember(&mut self, gone: Vec<(i64, Key)>) {
+        for oldest in gone.into_iter().rev() {
+            self.0.push_front(oldest);
+        }
     }
 }
 
@@ -207,11 +220,15 @@ mod tests {
         }
         assert!(outcomes.forget(0, 2_000).is_empty());
         let gone = outcomes.forget(2, 2_000);
-        let expected =
-            [0, 1].map(|n| Change::Delete(outcome(n, 1_000 + n.cast_signed()).key("shop")));
+        let expected = [0, 1].map(|n| {
+            let outcome = outcome(n, 1_000 + n.cast_signed());
+            (outcome.time_us(), outcome.key("shop"))
+        });
         assert_eq!(gone, expected);
+        outcomes.remember(gone);
+        assert_eq!(outcomes.forget(2, 2_000), expected);
         let a_week_us = i64::try_from(OUTCOMES_KEPT.as_micros()).unwrap();
         assert_eq!(outcomes.forget(0, a_week_us + 1_004).len(), 3);
-        assert_eq!(outcomes.len(), OUTCOMES_MAX - 5);
+        assert_eq!(outcomes.0.len(), OUTCOMES_MAX - 5);
     }
 }

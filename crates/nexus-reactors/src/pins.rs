@@ -10,13 +10,17 @@ use crate::{
     target,
 };
 
-const RECORDS_PAGE: usize = 1_000;
+/// This many records are read at once; one may hold what was asked and answered.
+const RECORDS_PAGE: usize = 250;
 
-/// What is not settled for the reactors with these names, and the event of each delivery that waits or was
+/// What is not settled for the reactors with these names, asked for each time, and the event of each delivery that waits or was
 /// given up and is kept, also of reactors that no longer run.
-pub(crate) fn source(log: Log, names: Arc<[Arc<str>]>) -> PinSource {
+pub(crate) fn source(
+    log: Log,
+    names: impl Fn() -> Vec<Arc<str>> + Send + Sync + 'static,
+) -> PinSource {
     PinSource::new(move || {
-        let (log, names) = (log.clone(), names.clone());
+        let (log, names) = (log.clone(), names());
         async move {
             // First how far each is: what it passes after that becomes a delivery in the same commit.
             let mut pins = of_progress(&log, &names).await?;
@@ -32,8 +36,8 @@ async fn of_progress(log: &Log, names: &[Arc<str>]) -> Result<Vec<Pin>, Error> {
         let Some(record) = log.record(&target::cursor_key(name)).await? else {
             continue;
         };
-        let (progress, _) = Progress::decode(&record.body).ok_or_else(|| damaged(&record))?;
-        let after = Seq::new(progress.position());
+        let found = Progress::decode(&record.body).ok_or_else(|| damaged(&record))?;
+        let after = Seq::new(found.progress.position());
         pins.push(Pin::new(format!("reactor {name}"), after));
     }
     Ok(pins)

@@ -14,6 +14,8 @@ pub(crate) struct Progress {
     position: u64,
     /// What is settled above it.
     done: Ranges,
+    /// Where the target began: what was there before is not its business.
+    began: u64,
 }
 
 /// The body of the cursor record.
@@ -21,11 +23,16 @@ pub(crate) struct Progress {
 struct Body {
     position: u64,
     done: Ranges,
+    #[serde(default)]
+    began: u64,
     opened: u64,
     /// Which engine wrote it, and its how many-th write it was: no two bodies are equal, so a writer
     /// recognises its own.
     engine: Arc<str>,
     write: u64,
+    /// See [`Mark::failing_since_us`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failing_since_us: Option<i64>,
 }
 
 /// Who writes, and for the how many-th time.
@@ -33,15 +40,32 @@ struct Body {
 pub(crate) struct Mark {
     pub(crate) engine: Arc<str>,
     pub(crate) write: u64,
+    /// Since when everything failed, in microseconds since 1970, for a target that gives up some time.
+    pub(crate) failing_since_us: Option<i64>,
+}
+
+/// What a cursor record says.
+#[derive(Debug, Clone)]
+pub(crate) struct Found {
+    pub(crate) progress: Progress,
+    /// How far the target may have run.
+    pub(crate) opened: u64,
+    pub(crate) failing_since_us: Option<i64>,
 }
 
 impl Progress {
-    /// Everything up to `position` is settled, and nothing else.
+    /// It begins here: everything up to `position` is settled, and nothing else.
     pub(crate) fn at(position: u64) -> Self {
         Self {
             position,
             done: Ranges::default(),
+            began: position,
         }
+    }
+
+    /// Where the target began; zero when that is not known.
+    pub(crate) fn began(&self) -> u64 {
+        self.began
     }
 
     /// Everything up to here is settled.
@@ -66,26 +90,33 @@ impl Progress {
         let body = Body {
             position: self.position,
             done: self.done.through(ran),
+            began: self.began,
             opened,
             engine: mark.engine.clone(),
             write: mark.write,
+            failing_since_us: mark.failing_since_us,
         };
         // Numbers always serialise.
         Bytes::from(serde_json::to_vec(&body).unwrap_or_default())
     }
 
-    /// Reads the body of a cursor record: the progress and `opened`; nothing when it is damaged.
-    pub(crate) fn decode(body: &[u8]) -> Option<(Self, u64)> {
+    /// Reads the body of a cursor record; nothing when it is damaged.
+    pub(crate) fn decode(body: &[u8]) -> Option<Found> {
         let body: Body = serde_json::from_slice(body).ok()?;
         let mut progress = Self {
             position: body.position,
             done: body.done,
+            began: body.began,
         };
         if !progress.done.is_well_formed() {
             return None;
         }
         progress.position = progress.done.absorb(progress.position);
-        Some((progress, body.opened))
+        Some(Found {
+            progress,
+            opened: body.opened,
+            failing_since_us: body.failing_since_us,
+        })
     }
 }
 
@@ -100,8 +131,8 @@ mod tests {
         assert_eq!(progress.position(), 10);
         assert!(progress.is_settled(12) && !progress.is_settled(11));
         progress.settle(11, 11);
-        assert_eq!(progress.position(), 12);
-        assert_eq!(progress, Progress::at(12));
+        assert_eq!((progress.position(), progress.began()), (12, 10));
+        assert!(!progress.is_settled(13));
     }
 
     #[test]
@@ -112,9 +143,12 @@ mod tests {
         let mark = Mark {
             engine: "e".into(),
             write: 1,
+            failing_since_us: Some(7),
         };
-        let (read, opened) = Progress::decode(&progress.encode(1_034, 1_034, &mark)).unwrap();
-        assert_eq!(opened, 1_034);
+        let found = Progress::decode(&progress.encode(1_034, 1_034, &mark)).unwrap();
+        assert_eq!((found.opened, found.failing_since_us), (1_034, Some(7)));
+        let read = found.progress;
+        assert_eq!(read.began(), 10);
         assert!(read.is_settled(13) && !read.is_settled(11));
         assert!(
             !read.is_settled(2_500),

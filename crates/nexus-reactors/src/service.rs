@@ -3,31 +3,29 @@
 use std::{collections::HashSet, sync::Arc};
 
 use nexus_core::{Log, SharedReactor};
-use tokio::{sync::watch, task::JoinSet};
+use tokio::sync::broadcast;
 
 use crate::{
     EngineOptions, Error,
     alert::Alerts,
     handle::Handle,
     ledger::engine_id,
-    target::{Common, Target},
+    registry::{Registry, check_name},
+    target::Common,
 };
+
+/// At most this many changes of targets wait for somebody who listens; then the oldest are missed.
+const CHANGES_MAX: usize = 1_024;
 
 /// Runs reactors until it is drained. Dropping it ends them at once, as a crash would: what was
 /// running is found and run again by the next engine.
-#[derive(Debug)]
 pub struct Engine {
-    handle: Handle,
-    stop: watch::Sender<bool>,
-    targets: JoinSet<()>,
+    registry: Arc<Registry>,
 }
-
-/// A reactor's name has at most this many characters.
-const NAME_CHARS_MAX: usize = 64;
 
 impl Engine {
     /// Starts every reactor where it stopped, and returns when each has its place in the log: every
-    /// event from then on is reacted to.
+    /// event from then on is reacted to. More can be added later, through the [`Handle`].
     ///
     /// # Errors
     /// [`Error::InvalidName`] and [`Error::DuplicateName`], [`Error::Damaged`] when a record cannot be
@@ -40,62 +38,55 @@ impl Engine {
     ) -> Result<Self, Error> {
         let mut names = HashSet::new();
         for reactor in &reactors {
-            let name = reactor.options().name;
-            if !is_valid(&name) {
-                return Err(Error::InvalidName {
-                    name: name.to_string(),
-                });
-            }
+            let name = check_name(reactor)?;
             if !names.insert(name.clone()) {
                 return Err(Error::DuplicateName {
                     name: name.to_string(),
                 });
             }
         }
-        let common = Common {
+        let (changes, _) = broadcast::channel(CHANGES_MAX);
+        let registry = Registry::new(Common {
             engine: engine_id(&log),
-            log: log.clone(),
+            log,
             options: options.sane(),
             alerts,
-        };
+            changes,
+        });
         let mut opened = Vec::with_capacity(reactors.len());
         for reactor in reactors {
-            opened.push(Target::open(common.clone(), reactor).await?);
+            opened.extend(registry.open(reactor).await?);
         }
-        let (stop, stopped) = watch::channel(false);
-        let statuses: Arc<[_]> = opened.iter().map(Target::status).collect();
-        let mut targets = JoinSet::new();
+        let engine = Self { registry };
         for target in opened {
-            targets.spawn(target.run(stopped.clone()));
+            engine.registry.run(target)?;
         }
-        Ok(Self {
-            handle: Handle::new(log, statuses),
-            stop,
-            targets,
-        })
+        Ok(engine)
     }
 
     /// What others hold of it.
     #[must_use]
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        Handle::new(self.registry.clone())
     }
 
     /// Begins nothing new, waits for what is running as long as the options allow, writes every
     /// position, and returns.
-    pub async fn drain(mut self) {
-        self.stop.send_replace(true);
-        while let Some(ended) = self.targets.join_next().await {
-            if let Err(error) = ended {
-                tracing::error!(%error, "a reactor's loop ended by force");
-            }
-        }
+    pub async fn drain(self) {
+        self.registry.drain_all().await;
     }
 }
 
-fn is_valid(name: &str) -> bool {
-    (1..=NAME_CHARS_MAX).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+impl Drop for Engine {
+    fn drop(&mut self) {
+        self.registry.abort_all();
+    }
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine")
+            .field("targets", &self.registry.names())
+            .finish_non_exhaustive()
+    }
 }

@@ -4,10 +4,13 @@
 //! they ended. One write of the cursor record is under way at a time; what ends meanwhile goes into the
 //! next, so that many successes share a commit.
 
+mod control;
 mod drain;
 mod open;
+mod read;
 mod run;
 mod settle;
+mod timing;
 mod window;
 
 use std::{
@@ -18,20 +21,33 @@ use std::{
     time::Duration,
 };
 
-use nexus_core::{Cursor, CursorPage, Error, Event, Key, Ordering};
-use tokio::{sync::watch, task::JoinSet, time::Instant};
+use nexus_core::{Cursor, CursorPage, Error, Event, Key};
+use tokio::{
+    sync::{broadcast, mpsc, watch},
+    task::JoinSet,
+    time::Instant,
+};
 
 use crate::{
     EngineOptions,
-    alert::Alerts,
-    attempt::{Ending, Runner},
+    alert::{Alerts, full_cause},
+    attempt::{Ran, Runner},
+    circuit::Circuit,
+    failpoints::Failpoint,
+    handle::TargetChange,
     lanes::{Lanes, OnceKeys},
     ledger::{Ledger, Written},
+    outcome::Outcomes,
+    pace::Pace,
     progress::Progress,
     redeliver::Concluded,
+    replay::Replay,
+    standing::Standing,
     status::{Now, Status},
     waiting::Waiting,
 };
+use control::Chore;
+pub(crate) use control::{Command, Done, discard};
 pub(crate) use open::{Common, cursor_key};
 use settle::{Settle, Writing};
 
@@ -57,13 +73,19 @@ pub(crate) struct Target {
     revision: u64,
     engine: Arc<str>,
     writes: u64,
+    /// Whether it runs, and why not. What is not written yet waits with those who asked for it.
+    standing: Standing,
+    unwritten_standing: Option<Vec<Done>>,
+    changes: broadcast::Sender<TargetChange>,
+    /// What it shows again; nothing for a target that follows the log.
+    replay: Option<Replay>,
     /// What is settled in the log, and what was passed because it does not match.
     progress: Progress,
     /// Nothing beyond this runs; it is in the log.
     opened: u64,
     /// Up to here, what is not settled may have been running when the process before ended.
     suspect_through: u64,
-    write: Option<Pin<Box<dyn Future<Output = Written> + Send>>>,
+    write: Option<Flight>,
     writing: Writing,
     /// What ended and is not written.
     finished: Vec<Settle>,
@@ -89,11 +111,22 @@ pub(crate) struct Target {
 
     waiting: Waiting,
     dead: usize,
+    outcomes: Outcomes,
+    circuit: Circuit,
+    pace: Pace,
+    /// Since when everything failed, in microseconds since 1970, if the target gives up some time.
+    failing_since_us: Option<i64>,
+    written_failing_since_us: Option<i64>,
+    commands: mpsc::Receiver<Command>,
+    /// What others asked for, being done.
+    chores: JoinSet<Chore>,
     suspect_running: Option<u64>,
     retries_running: usize,
     /// Whether the last job that began was a retry: with one place they take turns.
     retried_last: bool,
 }
+
+type Flight = Pin<Box<dyn Future<Output = Written> + Send>>;
 
 /// An event that was begun and has not ended.
 struct Job {
@@ -108,7 +141,7 @@ struct Job {
     is_delivery: bool,
     began: Instant,
     /// How the attempt ended while the delivery record was being written.
-    ended: Option<Ending>,
+    ended: Option<Ran>,
 }
 
 /// Where a job is.
@@ -126,7 +159,7 @@ enum Stage {
 /// What a task tells the loop.
 enum Ended {
     /// The first attempt at an event.
-    First(u64, Ending),
+    First(u64, Ran),
     /// An attempt at a delivery, which is written already.
     Delivery(u64, Concluded),
 }
@@ -136,6 +169,8 @@ enum Wake {
     Ended(Ended),
     Written(Written),
     Page(Result<CursorPage, Error>),
+    Command(Command),
+    Chore(Chore),
     Time,
     Stop,
 }
@@ -152,6 +187,10 @@ impl Target {
                 }
             }
             self.tell();
+            if self.is_through() {
+                self.end_replay(&mut stop).await;
+                break;
+            }
             match self.wake(&mut stop).await {
                 Wake::Ended(ended) => self.take_ended(ended),
                 Wake::Written(written) => {
@@ -159,7 +198,10 @@ impl Target {
                         break;
                     }
                 }
-                Wake::Page(Ok(page)) => self.take_page(page),
+                Wake::Page(Ok(page)) => {
+                    self.options.failpoints.reach(Failpoint::PageRead).await;
+                    self.take_page(page);
+                }
                 Wake::Page(Err(Error::Closed)) => break,
                 Wake::Page(Err(Error::Pruned { through })) => self.pass_pruned(through.seq.get()),
                 Wake::Page(Err(error)) => {
@@ -167,6 +209,8 @@ impl Target {
                     tracing::warn!(error, reactor = %self.status.name, "the log could not be read");
                     self.read_again_at = Some(Instant::now() + READ_RETRY);
                 }
+                Wake::Command(command) => self.command(command),
+                Wake::Chore(chore) => self.take_chore(chore),
                 Wake::Time => {}
                 Wake::Stop => {
                     self.drain().await;
@@ -194,109 +238,21 @@ impl Target {
                     Wake::Stop
                 }
             },
+            Some(chore) = self.chores.join_next(), if !self.chores.is_empty() => {
+                chore.map_or(Wake::Time, Wake::Chore)
+            }
+            Some(command) = self.commands.recv() => Wake::Command(command),
             page = self.cursor.next(), if wants_events => Wake::Page(page),
             () = sleep_until(timer) => Wake::Time,
         }
     }
 
-    /// Whether there is room for more events.
-    fn wants_events(&self) -> bool {
-        self.ready.len() < READY_MAX
-            && !self.is_full()
-            && self.read_again_at.is_none_or(|at| at <= Instant::now())
-    }
-
-    /// Whether so many deliveries wait that new events have to.
-    fn is_full(&self) -> bool {
-        let unwritten = self.finished.len() + self.writing.items.len();
-        if self.waiting.len() + unwritten < self.options.waiting_max {
-            return false;
-        }
-        let unwritten = self.finished.iter().chain(&self.writing.items);
-        let becoming = unwritten.filter(|settle| settle.delivery.is_some()).count();
-        self.waiting.len() + becoming >= self.options.waiting_max
-    }
-
-    /// When there is something to do even if nothing happens.
-    fn timer(&self) -> Option<Instant> {
-        let now = Instant::now();
-        let mut timers = vec![self.read_again_at.filter(|at| *at > now)];
-        if self.write.is_none() {
-            timers.push(self.finished_since.map(|since| since + self.options.linger));
-            timers.push(self.move_on_at());
-            if self.is_window_full() {
-                let running = |job: &&Job| !job.is_delivery && job.stage == Stage::Running;
-                let oldest = self
-                    .jobs
-                    .values()
-                    .filter(running)
-                    .map(|job| job.began)
-                    .min();
-                timers.push(oldest.map(|began| began + self.options.slow_attempt));
-            }
-        }
-        if self.has_place() && self.may_retry() {
-            timers.push(
-                self.waiting
-                    .next_due_us(self.suspect_running.is_none())
-                    .map(|due_us| {
-                        let left_us = due_us
-                            .saturating_sub(self.runner.log.clock().now_us())
-                            .max(0);
-                        let left = Duration::from_micros(u64::try_from(left_us).unwrap_or(0));
-                        now + left.min(CLOCK_CHECK)
-                    }),
-            );
-        }
-        timers.into_iter().flatten().min()
-    }
-
-    /// Takes a page of events. Those that do not match are settled by being passed.
-    fn take_page(&mut self, page: CursorPage) {
-        self.read_again_at = None;
-        for event in page.events {
-            let seq = event.seq.get();
-            self.progress.settle(self.scanned + 1, seq - 1);
-            self.scanned = seq;
-            if self.progress.is_settled(seq) {
-                continue;
-            }
-            if seq <= self.suspect_through {
-                self.suspect(&event);
-            } else {
-                self.ready.push_back(event);
-            }
-        }
-        self.progress.settle(self.scanned + 1, page.through.get());
-        self.scanned = self.scanned.max(page.through.get());
-    }
-
-    /// Passes over what retention was forced to remove before its turn.
-    fn pass_pruned(&mut self, through: u64) {
-        tracing::warn!(
-            reactor = %self.status.name, after = self.scanned, through,
-            "retention removed events before their turn"
-        );
-        self.progress.settle(self.scanned + 1, through);
-        self.scanned = self.scanned.max(through);
-    }
-
-    /// The lane of an event.
-    fn lane_of(&self, event: &Event) -> Option<Arc<str>> {
-        match self.runner.options.ordering {
-            Ordering::None => None,
-            Ordering::Key => event.key.clone(),
-            // One lane for all.
-            Ordering::All => Some("".into()),
-        }
-    }
-
     fn tell(&self) {
         let is_full = self.is_full();
-        if is_full && !self.status.get().is_full {
+        if is_full && !self.status.is_full() {
             let (name, waiting) = (&self.status.name, self.waiting.len());
             tracing::warn!(reactor = %name, waiting, "a reactor takes no new events: too many deliveries wait");
-            self.alerts.send(&format!("full:{name}"), || {
+            self.alerts.send(&full_cause(name), || {
                 format!("{name} takes no new events: {waiting} deliveries wait")
             });
         }
@@ -308,12 +264,14 @@ impl Target {
             running: self.attempts.len(),
             is_full,
             is_stopped: false,
+            standing: self.standing.clone(),
+            breaker: self.circuit.state(),
         });
     }
 }
 
 /// The write that is under way; waits for ever when there is none.
-async fn flight(write: &mut Option<Pin<Box<dyn Future<Output = Written> + Send>>>) -> Written {
+async fn flight(write: &mut Option<Flight>) -> Written {
     let written = match write {
         Some(write) => write.await,
         None => return pending().await,

@@ -62,7 +62,8 @@ impl Waiting {
         }
     }
 
-    fn disarm(&mut self, seq: u64) {
+    /// Takes a delivery off the timetable: it is not its turn any more.
+    pub(crate) fn disarm(&mut self, seq: u64) {
         if let Some(entry) = self.entries.get(&seq) {
             self.due.remove(&(entry.due_us, seq));
             self.due_suspects.remove(&(entry.due_us, seq));

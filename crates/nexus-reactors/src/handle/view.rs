@@ -91,6 +91,10 @@ pub struct TargetInfo {
     pub is_stopped: bool,
     /// Whether its receiver is left alone.
     pub breaker: BreakerState,
+    /// How many attempts succeeded since it was started.
+    pub succeeded: u64,
+    /// How many attempts failed since it was started.
+    pub failed: u64,
 }
 
 /// What a delivery is doing.
@@ -129,6 +133,8 @@ pub struct Page<T> {
 pub struct DeliveryInfo {
     /// Its name, `<target>/<seq>`.
     pub id: Arc<str>,
+    /// The revision of its record: it changes with everything that becomes of it.
+    pub revision: u64,
     /// The target.
     pub target: Arc<str>,
     /// The event's number.

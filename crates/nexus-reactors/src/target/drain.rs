@@ -42,16 +42,22 @@ impl Target {
     /// Lets what runs come to its end; `false` when the time is over first.
     async fn run_out(&mut self, deadline: Instant) -> bool {
         loop {
-            if self.write.is_none() && !self.finished.is_empty() {
+            if self.write.is_none() && (!self.finished.is_empty() || self.has_unwritten_standing())
+            {
                 self.begin_write(false);
             }
-            if self.attempts.is_empty() && self.write.is_none() {
+            if self.attempts.is_empty() && self.write.is_none() && self.chores.is_empty() {
                 return true;
             }
             tokio::select! {
                 Some(ended) = self.attempts.join_next(), if !self.attempts.is_empty() => {
                     if let Ok(ended) = ended {
                         self.take_ended(ended);
+                    }
+                }
+                Some(chore) = self.chores.join_next(), if !self.chores.is_empty() => {
+                    if let Ok(chore) = chore {
+                        self.take_chore(chore);
                     }
                 }
                 written = flight(&mut self.write) => {

@@ -6,21 +6,31 @@ use std::{
 };
 
 use nexus_core::{
-    Change, Command, Family, Fence, From, Guard, Key, Log, Principal, Receipt, Record, RecordQuery,
-    RecordsBy, Seq, SharedReactor,
+    Change, Family, Fence, From, Guard, Key, Log, Mode, PatternSet, Principal, ReactorOptions,
+    Receipt, Record, RecordQuery, RecordsBy, Selector, Seq, SharedReactor,
 };
-use tokio::{task::JoinSet, time::Instant};
+use tokio::{
+    sync::{broadcast, mpsc},
+    task::JoinSet,
+    time::Instant,
+};
 
-use super::{Target, settle::Writing};
+use super::{Command, Target, settle::Writing};
 use crate::{
     EngineOptions, Error,
     alert::Alerts,
     attempt::Runner,
     backoff::Backoff,
+    circuit::Circuit,
     delivery::{self, DEAD, DELIVERY, Delivery, WAITING},
+    handle::TargetChange,
     lanes::{Lanes, OnceKeys},
     ledger::{Ledger, Wanted, Written},
-    progress::{Mark, Progress},
+    outcome::{OUTCOME, Outcome, Outcomes},
+    pace::Pace,
+    progress::{Found, Mark, Progress},
+    replay::Replay,
+    standing::{self, Standing},
     status::Status,
     waiting::{self, Waiting},
 };
@@ -29,7 +39,8 @@ use crate::{
 const CURSOR: Family = Family::new("cursor");
 /// A record that another engine is still writing is read again this often before giving up.
 const CLAIMS_MAX: usize = 8;
-const RECORDS_PAGE: usize = 1_000;
+/// This many records are read at once; one may hold what was asked and answered.
+const RECORDS_PAGE: usize = 250;
 
 /// The name of a reactor's cursor record.
 pub(crate) fn cursor_key(name: &str) -> Key {
@@ -43,48 +54,68 @@ pub(crate) struct Common {
     pub(crate) options: EngineOptions,
     pub(crate) alerts: Alerts,
     pub(crate) engine: Arc<str>,
+    pub(crate) changes: broadcast::Sender<TargetChange>,
 }
 
 impl Target {
     /// Takes over the reactor's cursor record, so that no other engine writes it any more, and loads
     /// the deliveries that wait.
-    pub(crate) async fn open(common: Common, reactor: SharedReactor) -> Result<Self, Error> {
+    ///
+    /// With a replay it is the same for a range that is shown again, under a name of its own.
+    pub(crate) async fn open(
+        common: Common,
+        reactor: SharedReactor,
+        replay: Option<Replay>,
+        commands: mpsc::Receiver<Command>,
+    ) -> Result<Self, Error> {
         let Common {
             log,
             options,
             alerts,
             engine,
+            changes,
         } = common;
-        let reactor_options = reactor.options();
-        let name = reactor_options.name.clone();
-        let scope: Arc<str> = format!("reactor:{name}").into();
+        let plan = Plan::new(&log, &options, reactor.options(), replay.as_ref());
         let backoff = Backoff::new(options.storage_retry, log.random().clone());
         let ledger = Ledger {
             log: log.clone(),
-            principal: Principal::reactor(&name),
+            principal: Principal::reactor(&plan.options.name),
             backoff: backoff.clone(),
         };
+        let name = plan.name.clone();
         let cursor_key = cursor_key(&name);
-        let claim = claim(&ledger, &cursor_key, &name, &engine, options.begin).await?;
-        let after = log.position(Seq::new(claim.progress.position()));
-        let (cursor, start) = log
-            .cursor(From::After(after), reactor_options.on.clone())
-            .await?;
-        let mut progress = claim.progress;
+        let standing = read_standing(&log, &name).await?;
+        let claim = claim(&ledger, &cursor_key, &name, &engine, plan.begin).await?;
+        let Found {
+            mut progress,
+            opened,
+            failing_since_us,
+        } = claim.found;
+        let after = log.position(Seq::new(progress.position()));
+        let selector = Selector {
+            patterns: plan.options.on.clone(),
+            filter: plan.options.filter.clone(),
+        };
+        let (cursor, start) = log.cursor(From::After(after), selector).await?;
         let scanned = start.position.seq.get();
         if scanned > progress.position() {
             tracing::warn!(reactor = %name, after = %after, "retention removed events before their turn");
             progress.settle(progress.position() + 1, scanned);
         }
         let mut target = Self {
-            status: Arc::new(Status::new(name)),
+            status: Arc::new(Status::new(name.clone(), plan.options.clone(), plan.mode)),
+            circuit: Circuit::new(plan.options.breaker),
+            pace: Pace::new(plan.options.rate_per_second),
             runner: Arc::new(Runner {
                 log: log.clone(),
                 reactor,
-                options: reactor_options,
-                scope,
+                scope: format!("reactor:{}", plan.options.name).into(),
+                options: plan.options,
+                name,
+                mode: plan.mode,
                 hops_max: options.hops_max,
                 backoff,
+                failpoints: options.failpoints.clone(),
             }),
             ledger,
             alerts,
@@ -92,10 +123,14 @@ impl Target {
             revision: claim.revision,
             engine,
             writes: 1,
+            standing,
+            unwritten_standing: None,
+            changes,
+            replay,
             written_position: progress.position(),
             progress,
-            opened: claim.opened,
-            suspect_through: claim.opened.min(log.head().seq.get()),
+            opened,
+            suspect_through: opened.min(log.head().seq.get()),
             options,
             write: None,
             writing: Writing::default(),
@@ -115,11 +150,17 @@ impl Target {
             once_keys: OnceKeys::default(),
             waiting: Waiting::default(),
             dead: 0,
+            outcomes: Outcomes::default(),
+            failing_since_us,
+            written_failing_since_us: failing_since_us,
+            commands,
+            chores: JoinSet::new(),
             suspect_running: None,
             retries_running: 0,
             retried_last: false,
         };
         target.load().await?;
+        target.load_outcomes().await?;
         target.tell();
         Ok(target)
     }
@@ -154,6 +195,32 @@ impl Target {
         }
     }
 
+    /// Which outcomes there are.
+    async fn load_outcomes(&mut self) -> Result<(), Error> {
+        let mut query = RecordQuery {
+            family: OUTCOME,
+            by: RecordsBy::Scope(self.status.name.clone()),
+            after_key: None,
+            records_max: RECORDS_PAGE,
+        };
+        loop {
+            let records = self.ledger.log.records(&query).await?;
+            let Some(last) = records.last() else {
+                return Ok(());
+            };
+            query.after_key = Some(last.key.key.clone());
+            for record in records {
+                let outcome = Outcome::decode(&record);
+                if self.replay.is_some() && outcome.as_ref().is_some_and(Outcome::is_dead) {
+                    self.dead += 1;
+                }
+                // What cannot be understood goes first.
+                let time_us = outcome.map_or(i64::MIN, |outcome| outcome.time_us());
+                self.outcomes.push_oldest(time_us, record.key);
+            }
+        }
+    }
+
     async fn load_one(&mut self, record: &Record) -> Result<(), Error> {
         let Some(delivery) = Delivery::decode(record) else {
             tracing::error!(record = %record.key, "a delivery record is damaged");
@@ -173,13 +240,13 @@ impl Target {
         };
         self.waiting.put(seq, entry);
         if let Some(key) = &delivery.key {
-            self.lanes.block(key, seq);
+            self.lanes.block(key, seq, delivery.attempts > 0);
         }
         // Records come in the order of their numbers, so the first of a key is its head.
         if delivery
             .key
             .as_ref()
-            .is_none_or(|key| self.lanes.head(key) == Some(seq))
+            .is_none_or(|key| self.lanes.turn(key) == Some(seq))
         {
             self.waiting.arm(seq);
         }
@@ -189,12 +256,19 @@ impl Target {
     /// Gives up an event during which the process ended too often.
     async fn park(&mut self, delivery: &mut Delivery, revision: u64) -> Result<(), Error> {
         delivery.park(self.runner.log.clock().now_us());
-        let command = Command {
-            changes: vec![delivery.put(&self.status.name, None)],
-            ..Command::default()
-        };
         let key = delivery::key(&self.status.name, delivery.seq);
-        let wanted = Wanted::Body(delivery.encode());
+        let (change, wanted) = if self.runner.keeps_dead_letters() {
+            let change = delivery.put(&self.status.name, None);
+            (change, Wanted::Body(delivery.encode()))
+        } else {
+            (Change::Delete(key.clone()), Wanted::Gone)
+        };
+        let outcome = Outcome::dead(delivery).put(&self.status.name);
+        let outcome = Some(outcome).filter(|_| self.runner.keeps_outcomes());
+        let command = nexus_core::Command {
+            changes: outcome.into_iter().chain([change]).collect(),
+            ..Default::default()
+        };
         match self.ledger.write(command, &key, revision, &wanted).await {
             Written::Stored(_) => {
                 self.died(delivery);
@@ -208,10 +282,55 @@ impl Target {
     }
 }
 
+/// What a target is: a reactor that follows the log, or one that is shown a part of it again.
+struct Plan {
+    /// What its records are kept under.
+    name: Arc<str>,
+    options: ReactorOptions,
+    mode: Mode,
+    begin: From,
+}
+
+impl Plan {
+    fn new(
+        log: &Log,
+        engine: &EngineOptions,
+        mut options: ReactorOptions,
+        replay: Option<&Replay>,
+    ) -> Self {
+        let Some(replay) = replay else {
+            return Self {
+                name: options.name.clone(),
+                mode: Mode::Live,
+                begin: options.begin.unwrap_or(engine.begin),
+                options,
+            };
+        };
+        options.rate_per_second = Some(replay.rate_per_second);
+        options.gives_up_after = None;
+        Self {
+            name: replay.target_name(),
+            mode: replay.mode(),
+            begin: From::After(log.position(Seq::new(replay.after))),
+            options,
+        }
+    }
+}
+
+/// Whether the target runs, as it was left.
+async fn read_standing(log: &Log, name: &Arc<str>) -> Result<Standing, Error> {
+    let key = standing::key(name);
+    let Some(record) = log.record(&key).await? else {
+        return Ok(Standing::default());
+    };
+    Standing::decode(&record.body).ok_or_else(|| Error::Damaged {
+        record: key.to_string(),
+    })
+}
+
 /// A cursor record that is ours now.
 struct Claim {
-    progress: Progress,
-    opened: u64,
+    found: Found,
     revision: u64,
 }
 
@@ -224,32 +343,30 @@ async fn claim(
     begin: From,
 ) -> Result<Claim, Error> {
     for _ in 0..CLAIMS_MAX {
-        let (progress, opened, guard) = match ledger.log.record(key).await? {
+        let (found, guard) = match ledger.log.record(key).await? {
             Some(record) => {
-                let (progress, opened) =
-                    Progress::decode(&record.body).ok_or_else(|| Error::Damaged {
-                        record: key.to_string(),
-                    })?;
-                (
-                    progress,
-                    opened,
-                    Guard::Revision(key.clone(), record.revision),
-                )
+                let found = Progress::decode(&record.body).ok_or_else(|| Error::Damaged {
+                    record: key.to_string(),
+                })?;
+                (found, Guard::Revision(key.clone(), record.revision))
             }
             None => {
-                let (_, start) = ledger
-                    .log
-                    .cursor(begin, nexus_core::PatternSet::default())
-                    .await?;
+                let (_, start) = ledger.log.cursor(begin, PatternSet::default()).await?;
                 let position = start.position.seq.get();
-                (Progress::at(position), position, Guard::Absent(key.clone()))
+                let found = Found {
+                    progress: Progress::at(position),
+                    opened: position,
+                    failing_since_us: None,
+                };
+                (found, Guard::Absent(key.clone()))
             }
         };
         let mark = Mark {
             engine: engine.clone(),
             write: 1,
+            failing_since_us: found.failing_since_us,
         };
-        let command = Command {
+        let command = nexus_core::Command {
             guards: vec![guard],
             changes: vec![Change::Put {
                 key: key.clone(),
@@ -258,18 +375,12 @@ async fn claim(
                 state: "".into(),
                 due_us: None,
                 fence: Fence::Keep,
-                body: progress.encode(u64::MAX, opened, &mark),
+                body: found.progress.encode(u64::MAX, found.opened, &mark),
             }],
-            ..Command::default()
+            ..Default::default()
         };
         match ledger.log.submit(&ledger.principal, command).await {
-            Ok(Receipt { revision, .. }) => {
-                return Ok(Claim {
-                    progress,
-                    opened,
-                    revision,
-                });
-            }
+            Ok(Receipt { revision, .. }) => return Ok(Claim { found, revision }),
             // The engine before had a write under way.
             Err(nexus_core::Error::Refused { .. } | nexus_core::Error::OutcomeUnknown) => {}
             Err(error) => return Err(error.into()),

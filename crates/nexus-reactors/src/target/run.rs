@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use nexus_core::{Event, Ordering};
+use nexus_core::{Blocked, Event, Exchange, Ordering};
 use tokio::time::Instant;
 
 use super::{
@@ -10,10 +10,12 @@ use super::{
     settle::{Fate, Settle},
 };
 use crate::{
-    attempt::{Ending, Failure},
-    delivery::Delivery,
-    lanes::Entry,
-    redeliver::{self, Concluded},
+    attempt::{Ending, Failure, Ran},
+    delivery::{self, Delivery},
+    handle::OutcomeState,
+    lanes::{Entry, Turn},
+    outcome::Outcome,
+    redeliver::{self, Concluded, End},
     waiting,
 };
 
@@ -34,13 +36,23 @@ impl Target {
     /// The new event that may run now.
     fn next_new(&self) -> Option<&Arc<Event>> {
         let event = self.ready.front()?;
-        let in_order = self.runner.options.ordering != Ordering::All || self.lanes.is_free("");
+        let in_order = self.runner.options.ordering != Ordering::All
+            || self.lanes.is_free("")
+            || self.parks_behind("").is_some();
         (event.seq.get() <= self.opened && in_order && !self.is_full()).then_some(event)
+    }
+
+    /// The delivery behind which events with a key are given up, if that is what they are to do.
+    fn parks_behind(&self, key: &str) -> Option<u64> {
+        if self.runner.options.on_blocked == Blocked::Wait {
+            return None;
+        }
+        self.lanes.failed(key)
     }
 
     /// Begins what may run, while there are places.
     pub(super) fn start_ready(&mut self) {
-        while self.has_place() {
+        while self.has_place() && self.may_begin(Instant::now()) {
             if let Some(seq) = self.resumed.pop_front() {
                 self.resume(seq);
             } else if self.may_retry()
@@ -74,7 +86,7 @@ impl Target {
             .as_ref()
             .map_or(Entry::Run, |key| self.lanes.enter(key, seq));
         if entry == Entry::Blocked {
-            return self.defer(&event, key.as_ref(), once);
+            return self.hold(&event, key.as_ref(), once);
         }
         let job = Job {
             key,
@@ -99,6 +111,9 @@ impl Target {
         };
         if entry.is_suspect {
             self.suspect_running = Some(seq);
+        }
+        if let Some(key) = &entry.key {
+            self.lanes.begin(key);
         }
         let job = Job {
             key: entry.key.clone(),
@@ -130,6 +145,8 @@ impl Target {
         }
         job.stage = Stage::Running;
         job.began = Instant::now();
+        self.circuit.began();
+        self.pace.began(job.began);
         let runner = self.runner.clone();
         let once = job.once.clone();
         if let Some(event) = job.event.clone() {
@@ -150,48 +167,70 @@ impl Target {
         let mut next = Some(ended);
         while let Some(ended) = next {
             match ended {
-                Ended::First(seq, ending) => self.first_ended(seq, ending),
+                Ended::First(seq, ran) => {
+                    self.learn(ran.ending.sign());
+                    self.first_ended(seq, ran);
+                }
                 Ended::Delivery(seq, concluded) => self.concluded(seq, concluded),
             }
             next = self.attempts.try_join_next().and_then(Result::ok);
         }
     }
 
-    fn first_ended(&mut self, seq: u64, ending: Ending) {
+    fn first_ended(&mut self, seq: u64, ran: Ran) {
         let Some(job) = self.jobs.get_mut(&seq) else {
             return;
         };
         if job.stage == Stage::Moving {
-            job.ended = Some(ending);
+            job.ended = Some(ran);
             return;
         }
         if job.is_delivery {
-            return self.conclude_moved(seq, ending);
+            return self.conclude_moved(seq, ran);
         }
         let Some(job) = self.jobs.remove(&seq) else {
             return;
         };
         let mut settle = Settle::new(seq);
         settle.release = job.once.clone().filter(|_| job.holds_once);
+        let Ran { ending, exchange } = ran;
         match (ending, &job.event) {
-            (Ending::Already, _) | (_, None) => {}
-            (Ending::Succeeded(events), _) => {
+            (_, None) => {}
+            (Ending::Already, Some(event)) => {
+                settle.outcome = self.outcome(event, OutcomeState::Already, None);
+            }
+            (Ending::Succeeded(events), Some(event)) => {
                 settle.emit = events;
-                settle.fact = job.once.clone();
+                settle.fact = job.once.clone().filter(|_| !self.runner.is_rehearsal());
+                settle.outcome = self.outcome(event, OutcomeState::Done, exchange);
                 settle.event = job.event.clone();
             }
             (Ending::Failed(failure), Some(event)) => {
-                settle.delivery = Some(self.failed(event, job.key.clone(), job.once, &failure));
+                let (key, once) = (job.key.clone(), job.once);
+                settle.delivery = Some(self.failed(event, key, once, &failure, exchange));
             }
         }
         let blocks = matches!(settle.delivery, Some((_, Fate::Waiting { .. })));
         self.finish(settle);
         if let Some(key) = &job.key {
             if blocks {
-                self.block(key, seq);
+                self.block(key, seq, true);
             }
             self.leave_lane(key);
         }
+    }
+
+    /// How an event ended, for people, if the target keeps that.
+    pub(super) fn outcome(
+        &self,
+        event: &Event,
+        state: OutcomeState,
+        exchange: Option<Exchange>,
+    ) -> Option<Outcome> {
+        let now_us = self.runner.log.clock().now_us();
+        self.runner
+            .keeps_outcomes()
+            .then(|| Outcome::first(event, state, exchange, now_us))
     }
 
     /// The delivery of an event whose first attempt failed.
@@ -201,13 +240,14 @@ impl Target {
         key: Option<Arc<str>>,
         once: Option<Arc<str>>,
         failure: &Failure,
+        exchange: Option<Exchange>,
     ) -> (Delivery, Fate) {
         let (clock, random) = (self.runner.log.clock(), self.runner.log.random());
         let now_us = clock.now_us();
         let mut delivery = Delivery::new(event, key, once, self.runner.target_url(), now_us);
         delivery.attempts = 1;
         let schedule = &self.runner.options.retry;
-        let fate = match delivery.fail(failure, None, schedule, random.fraction(), now_us) {
+        let fate = match delivery.fail(failure, exchange, schedule, random.fraction(), now_us) {
             Some(due_us) => Fate::Waiting {
                 due_us,
                 is_suspect: false,
@@ -220,7 +260,27 @@ impl Target {
     /// The event cannot run at all.
     fn give_up(&mut self, event: &Event, key: Option<Arc<str>>, failure: &Failure) {
         let mut settle = Settle::new(event.seq.get());
-        settle.delivery = Some(self.failed(event, key, None, failure));
+        settle.delivery = Some(self.failed(event, key, None, failure, None));
+        self.finish(settle);
+    }
+
+    /// The event is held up by a delivery: it waits as a delivery, or is given up if that one failed and the
+    /// target wants it so.
+    fn hold(&mut self, event: &Event, key: Option<&Arc<str>>, once: Option<Arc<str>>) {
+        let Some(before) = key.and_then(|key| self.parks_behind(key)) else {
+            return self.defer(event, key, once);
+        };
+        let now_us = self.runner.log.clock().now_us();
+        let url = self.runner.target_url();
+        let mut delivery = Delivery::new(event, key.cloned(), once, url, now_us);
+        let before = delivery::key(&self.status.name, before).key;
+        delivery.note(
+            &format!("not begun: it is behind {before}, which failed"),
+            now_us,
+        );
+        delivery.failed_us = Some(now_us);
+        let mut settle = Settle::new(event.seq.get());
+        settle.delivery = Some((delivery, Fate::Dead));
         self.finish(settle);
     }
 
@@ -258,26 +318,31 @@ impl Target {
         settle.delivery = Some((delivery, fate));
         self.finish(settle);
         if let Some(key) = key {
-            self.block(key, seq);
+            self.block(key, seq, false);
         }
     }
 
-    /// The event blocks its lane: those that wait behind it in memory become deliveries.
-    pub(super) fn block(&mut self, key: &Arc<str>, seq: u64) {
-        for behind in self.lanes.block(key, seq) {
+    /// The event blocks its lane: those that wait behind it in memory cannot stay there.
+    pub(super) fn block(&mut self, key: &Arc<str>, seq: u64, has_failed: bool) {
+        for behind in self.lanes.block(key, seq, has_failed) {
             if let Some(Job {
                 event: Some(event),
                 once,
                 ..
             }) = self.jobs.remove(&behind)
             {
-                self.defer(&event, Some(key), once);
+                self.hold(&event, Some(key), once);
             }
         }
     }
 
+    /// What ran under a key has ended: the next has its turn.
     pub(super) fn leave_lane(&mut self, key: &str) {
-        self.resumed.extend(self.lanes.leave(key));
+        match self.lanes.leave(key) {
+            Some(Turn::Event(seq)) => self.resumed.push_back(seq),
+            Some(Turn::Delivery(seq)) => self.waiting.arm(seq),
+            None => {}
+        }
     }
 
     pub(super) fn release_once(&mut self, key: &str) {
@@ -290,10 +355,10 @@ impl Target {
     }
 
     /// Settles a delivery whose first attempt ran on while its record was written.
-    pub(super) fn conclude_moved(&mut self, seq: u64, ending: Ending) {
+    pub(super) fn conclude_moved(&mut self, seq: u64, ran: Ran) {
         let (runner, ledger) = (self.runner.clone(), self.ledger.clone());
         self.attempts.spawn(async move {
-            let concluded = redeliver::conclude_moved(&runner, &ledger, seq, ending).await;
+            let concluded = redeliver::conclude_moved(&runner, &ledger, seq, ran).await;
             Ended::Delivery(seq, concluded)
         });
     }
@@ -303,8 +368,10 @@ impl Target {
         let Some(job) = self.jobs.remove(&seq) else {
             return;
         };
+        // The end of a first attempt was learned of when it ended.
         if job.event.is_none() {
             self.retries_running -= 1;
+            self.learn(concluded.sign);
         }
         if self.suspect_running == Some(seq) {
             self.suspect_running = None;
@@ -312,36 +379,44 @@ impl Target {
         if let Some(once) = job.once.filter(|_| job.holds_once) {
             self.release_once(&once);
         }
-        if job.event.is_some()
-            && let Some(key) = &job.key
-        {
-            self.leave_lane(key);
+        if let Some((time_us, key)) = concluded.outcome {
+            self.outcomes.push(time_us, key);
         }
-        match concluded {
-            Concluded::Waiting { due_us } => {
-                if let Some(entry) = self.waiting.get(seq).cloned() {
-                    let entry = waiting::Entry {
-                        due_us,
-                        is_suspect: false,
-                        ..entry
-                    };
-                    self.waiting.put(seq, entry);
-                    self.waiting.arm(seq);
-                }
-                return;
+        let due_us = match concluded.end {
+            End::Waiting { due_us } => Some(due_us),
+            End::Done => None,
+            End::Dead(delivery) => {
+                self.died(&delivery);
+                None
             }
-            Concluded::Done => {}
-            Concluded::Dead(delivery) => self.died(&delivery),
-            Concluded::Lost(why) => {
+            End::Lost(why) => {
                 // Its record says what it is; whoever loads it next will see.
                 tracing::error!(reactor = %self.status.name, seq, ?why, "a delivery was lost sight of");
+                None
+            }
+        };
+        match (due_us, self.waiting.get(seq).cloned()) {
+            (Some(due_us), Some(entry)) => {
+                let entry = waiting::Entry {
+                    due_us,
+                    is_suspect: false,
+                    ..entry
+                };
+                self.waiting.put(seq, entry);
+                match &job.key {
+                    Some(key) => self.block(key, seq, true),
+                    None => self.waiting.arm(seq),
+                }
+            }
+            _ => {
+                self.waiting.remove(seq);
+                if let Some(key) = &job.key {
+                    self.lanes.settle(key, seq);
+                }
             }
         }
-        self.waiting.remove(seq);
-        if let Some(key) = &job.key
-            && let Some(head) = self.lanes.unblock(key, seq)
-        {
-            self.waiting.arm(head);
+        if let Some(key) = &job.key {
+            self.leave_lane(key);
         }
     }
 
@@ -351,6 +426,8 @@ impl Target {
             reactor = %self.status.name, seq = delivery.seq, event = %delivery.event_id,
             attempts = delivery.attempts, error = delivery.final_error(), "a delivery was given up"
         );
-        self.alerts.dead_letter(&self.status.name, delivery);
+        if self.is_live() {
+            self.alerts.dead_letter(&self.status.name, delivery);
+        }
     }
 }

@@ -2,15 +2,19 @@
 
 use std::sync::Arc;
 
-use nexus_core::{Change, Command, Event, Fence, NewEvent};
+use nexus_core::{Change, Command, Event, Fence, Key, NewEvent};
 use tokio::time::Instant;
 
-use super::{MOVE_ON_EVERY, Stage, Target};
+use super::{Done, MOVE_ON_EVERY, Stage, Target};
 use crate::{
     delivery::Delivery,
+    failpoints::Failpoint,
+    handle::OutcomeState,
     ledger::{Wanted, Written},
+    outcome::Outcome,
     progress::Mark,
     redeliver::refused,
+    standing::Standing,
     waiting,
 };
 
@@ -19,6 +23,8 @@ use crate::{
 const EMITTED_MAX: usize = 256;
 /// A write holds at most this many bytes of payloads, unless one reaction has more.
 const EMITTED_BYTES_MAX: usize = 1 << 20;
+/// A write holds at most this many bytes of what is kept for people, unless one event has more.
+const KEPT_BYTES_MAX: usize = 1 << 20;
 /// With this many successes the write does not wait for more.
 const FINISHED_MAX: usize = 256;
 
@@ -36,6 +42,8 @@ pub(super) struct Settle {
     pub(super) release: Option<Arc<str>>,
     /// The delivery that it becomes.
     pub(super) delivery: Option<(Delivery, Fate)>,
+    /// How it ended, for people, if that is kept; a dead letter tells by itself.
+    pub(super) outcome: Option<Outcome>,
 }
 
 /// What a new delivery does next.
@@ -58,6 +66,7 @@ impl Settle {
             fact: None,
             release: None,
             delivery: None,
+            outcome: None,
         }
     }
 
@@ -70,6 +79,12 @@ impl Settle {
     fn is_patient(&self) -> bool {
         !self.is_emitter() && self.delivery.is_none() && self.release.is_none()
     }
+
+    /// About how many bytes of a write are for people only.
+    fn kept_bytes(&self) -> usize {
+        let delivery = self.delivery.as_ref().map_or(0, |(kept, _)| kept.weight());
+        delivery + self.outcome.as_ref().map_or(0, Outcome::weight)
+    }
 }
 
 /// The write that is under way.
@@ -78,6 +93,12 @@ pub(super) struct Writing {
     pub(super) items: Vec<Settle>,
     opened: u64,
     position: u64,
+    /// How the target stands, and who waits for that to be kept.
+    standing: Option<(Standing, Vec<Done>)>,
+    failing_since_us: Option<i64>,
+    /// The outcomes that come, and those that go.
+    outcomes: Vec<(i64, Key)>,
+    forgotten: Vec<(i64, Key)>,
 }
 
 impl Target {
@@ -89,6 +110,9 @@ impl Target {
 
     /// Whether the cursor record is to be written now.
     pub(super) fn is_write_due(&self) -> bool {
+        if self.has_unwritten_standing() {
+            return true;
+        }
         let now = Instant::now();
         let blocked = self
             .ready
@@ -98,7 +122,7 @@ impl Target {
         if blocked && (can_open || !self.finished.is_empty()) {
             return true;
         }
-        if self.finished.is_empty() {
+        if self.finished.is_empty() && !self.has_news_of_failing() {
             return self.move_on_at().is_some_and(|at| at <= now);
         }
         self.finished.len() >= FINISHED_MAX
@@ -106,6 +130,19 @@ impl Target {
             || self
                 .finished_since
                 .is_some_and(|since| since + self.options.linger <= now)
+    }
+
+    /// Whether since when everything fails is not what the record says.
+    fn has_news_of_failing(&self) -> bool {
+        self.runner.options.gives_up_after.is_some()
+            && self.failing_since_us != self.written_failing_since_us
+    }
+
+    /// Wakes the loop up to write what it learned, if nothing else does.
+    pub(super) fn note_failing(&mut self) {
+        if self.has_news_of_failing() {
+            self.finished_since.get_or_insert_with(Instant::now);
+        }
     }
 
     /// When the record is to be written although nothing ended: so that a matching event finds the
@@ -138,24 +175,18 @@ impl Target {
         let mark = Mark {
             engine: self.engine.clone(),
             write: self.writes,
+            failing_since_us: self.failing_since_us,
         };
         let body = progress.encode(ran, opened, &mark);
-        let mut command = Command::default();
-        for item in &items {
-            command.events.extend(item.emit.iter().cloned());
-            if let Some(fact) = &item.fact {
-                command.once = Some(self.runner.once(fact));
-            }
-            if let Some((delivery, fate)) = &item.delivery {
-                let due_us = match fate {
-                    Fate::Waiting { due_us, .. } => Some(*due_us),
-                    Fate::Moved => Some(delivery.created_us),
-                    Fate::Dead => None,
-                };
-                command
-                    .changes
-                    .push(delivery.put(&self.status.name, due_us));
-            }
+        let (mut command, outcomes) = self.changes_of(&items);
+        let now_us = self.runner.log.clock().now_us();
+        let forgotten = self.outcomes.forget(outcomes.len(), now_us);
+        let gone = forgotten.iter().map(|(_, key)| Change::Delete(key.clone()));
+        command.changes.extend(gone);
+        let standing = self.unwritten_standing.take();
+        let standing = standing.map(|waiting| (self.standing.clone(), waiting));
+        if let Some((standing, _)) = &standing {
+            command.changes.push(standing.put(&self.status.name));
         }
         // The last change, because its revision is what the receipt tells.
         command.changes.push(Change::Put {
@@ -168,27 +199,72 @@ impl Target {
             body: body.clone(),
         });
         let (ledger, key, revision) = (self.ledger.clone(), self.cursor_key.clone(), self.revision);
+        let failpoints = self.options.failpoints.clone();
         self.write = Some(Box::pin(async move {
-            ledger
-                .write(command, &key, revision, &Wanted::Body(body))
-                .await
+            failpoints.reach(Failpoint::WriteBegins).await;
+            let wanted = Wanted::Body(body);
+            let written = ledger.write(command, &key, revision, &wanted).await;
+            failpoints.reach(Failpoint::WriteEnded).await;
+            written
         }));
         self.writing = Writing {
             items,
             opened,
             position,
+            standing,
+            failing_since_us: self.failing_since_us,
+            outcomes,
+            forgotten,
         };
+    }
+
+    /// What is written of events that ended: what they emit, the deliveries and the outcomes that they
+    /// become.
+    fn changes_of(&self, items: &[Settle]) -> (Command, Vec<(i64, Key)>) {
+        let name = &self.status.name;
+        let mut command = Command::default();
+        let mut outcomes = Vec::new();
+        for item in items {
+            command.events.extend(item.emit.iter().cloned());
+            if let Some(fact) = &item.fact {
+                command.once = Some(self.runner.once(fact));
+            }
+            let mut dead = None;
+            if let Some((delivery, fate)) = &item.delivery {
+                let due_us = match fate {
+                    Fate::Waiting { due_us, .. } => Some(*due_us),
+                    Fate::Moved => Some(delivery.created_us),
+                    Fate::Dead => None,
+                };
+                if due_us.is_some() || self.runner.keeps_dead_letters() {
+                    command.changes.push(delivery.put(name, due_us));
+                }
+                dead = Some(Outcome::dead(delivery))
+                    .filter(|_| due_us.is_none() && self.runner.keeps_outcomes());
+            }
+            for outcome in item.outcome.iter().chain(&dead) {
+                outcomes.push((outcome.time_us(), outcome.key(name)));
+                command.changes.push(outcome.put(name));
+            }
+        }
+        (command, outcomes)
     }
 
     /// Takes what goes into one write: one `once` key at most, because a command has one. What emits
     /// stays in order.
     fn take_finished(&mut self) -> Vec<Settle> {
         let (mut emitters, mut emitted, mut bytes, mut facts) = (0, 0, 0, 0);
-        let mut is_closed = false;
+        let (mut is_closed, mut kept_bytes) = (false, 0);
         let (taken, left) = std::mem::take(&mut self.finished)
             .into_iter()
             .partition(|settle| {
+                let kept = settle.kept_bytes();
+                if kept > 0 && kept_bytes > 0 && kept_bytes + kept > KEPT_BYTES_MAX {
+                    is_closed |= settle.is_emitter();
+                    return false;
+                }
                 if !settle.is_emitter() {
+                    kept_bytes += kept;
                     return true;
                 }
                 let weight: usize = settle.emit.iter().map(|event| event.payload.len()).sum();
@@ -201,6 +277,7 @@ impl Target {
                 if is_closed {
                     return false;
                 }
+                kept_bytes += kept;
                 emitters += 1;
                 emitted += settle.emit.len();
                 bytes += weight;
@@ -218,26 +295,47 @@ impl Target {
             mut items,
             opened,
             position,
+            standing,
+            failing_since_us,
+            outcomes,
+            forgotten,
         } = std::mem::take(&mut self.writing);
-        match written {
-            Written::Stored(revision) => {
-                self.revision = revision;
-                self.opened = opened;
-                self.written_at = Instant::now();
-                self.written_position = position;
-                for item in items {
-                    self.stored(item);
-                }
-                if !self.finished.iter().any(Settle::is_emitter) {
-                    self.emitters_max = usize::MAX;
-                }
-                return true;
+        if let Written::Stored(revision) = written {
+            self.revision = revision;
+            self.opened = opened;
+            self.written_at = Instant::now();
+            self.written_position = position;
+            self.written_failing_since_us = failing_since_us;
+            for (time_us, key) in outcomes {
+                self.outcomes.push(time_us, key);
             }
+            for item in items {
+                self.stored(item);
+            }
+            if let Some((standing, waiting)) = standing {
+                self.stood(&standing, waiting);
+            }
+            if !self.finished.iter().any(Settle::is_emitter) {
+                self.emitters_max = usize::MAX;
+            }
+            return true;
+        }
+        self.outcomes.remember(forgotten);
+        if let Some((_, waiting)) = standing {
+            self.unwritten_standing
+                .get_or_insert_default()
+                .extend(waiting);
+        }
+        match written {
+            Written::Stored(_) => {}
             Written::Replayed => {
                 // The key was settled by another event: this one is settled without anything.
                 for item in items.iter_mut().filter(|item| item.fact.is_some()) {
                     item.fact = None;
                     item.emit.clear();
+                    let event = item.event.as_ref().filter(|_| item.outcome.is_some());
+                    item.outcome =
+                        event.and_then(|event| self.outcome(event, OutcomeState::Already, None));
                 }
             }
             Written::Refused(why) => {
@@ -275,6 +373,7 @@ impl Target {
         for item in items.iter_mut().filter(|item| item.is_emitter()) {
             item.emit.clear();
             item.fact = None;
+            item.outcome = None;
             item.delivery = item.event.take().map(|event| {
                 let url = self.runner.target_url();
                 let key = self.lane_of(&event);
@@ -313,7 +412,7 @@ impl Target {
                 if delivery
                     .key
                     .as_ref()
-                    .is_none_or(|key| self.lanes.head(key) == Some(seq))
+                    .is_none_or(|key| self.lanes.turn(key) == Some(seq))
                 {
                     self.waiting.arm(seq);
                 }

@@ -69,7 +69,7 @@ impl Target {
         settle.delivery = Some((delivery, Fate::Moved));
         self.finish(settle);
         if let Some(key) = &key {
-            self.block(key, seq);
+            self.block(key, seq, false);
         }
     }
 

@@ -1,0 +1,84 @@
+//! Reading: what becomes of the events that the cursor gives.
+
+use std::sync::Arc;
+
+use nexus_core::{CursorPage, Event, Ordering};
+use tokio::time::Instant;
+
+use super::{READY_MAX, Target};
+
+impl Target {
+    /// Whether there is room for more events.
+    pub(super) fn wants_events(&self) -> bool {
+        self.ready.len() < READY_MAX
+            && self.standing.is_running()
+            && !self.is_read_through()
+            && !self.is_full()
+            && self.read_again_at.is_none_or(|at| at <= Instant::now())
+    }
+
+    /// Whether a replay has read all that it shows.
+    fn is_read_through(&self) -> bool {
+        let through = self.replay.as_ref().map(|replay| replay.through);
+        through.is_some_and(|through| self.scanned >= through)
+    }
+
+    /// Whether so many deliveries wait that new events have to.
+    pub(super) fn is_full(&self) -> bool {
+        let unwritten = self.finished.len() + self.writing.items.len();
+        if self.waiting.len() + unwritten < self.options.waiting_max {
+            return false;
+        }
+        let unwritten = self.finished.iter().chain(&self.writing.items);
+        let becoming = unwritten.filter(|settle| settle.delivery.is_some()).count();
+        self.waiting.len() + becoming >= self.options.waiting_max
+    }
+
+    /// Takes a page of events. Those that do not match are settled by being passed.
+    pub(super) fn take_page(&mut self, page: CursorPage) {
+        self.read_again_at = None;
+        let through = self
+            .replay
+            .as_ref()
+            .map_or(u64::MAX, |replay| replay.through);
+        for event in page.events {
+            let seq = event.seq.get();
+            if seq > through {
+                break;
+            }
+            self.progress.settle(self.scanned + 1, seq - 1);
+            self.scanned = seq;
+            if self.progress.is_settled(seq) {
+                continue;
+            }
+            if seq <= self.suspect_through {
+                self.suspect(&event);
+            } else {
+                self.ready.push_back(event);
+            }
+        }
+        let read = page.through.get().min(through);
+        self.progress.settle(self.scanned + 1, read);
+        self.scanned = self.scanned.max(read);
+    }
+
+    /// Passes over what retention was forced to remove before its turn.
+    pub(super) fn pass_pruned(&mut self, through: u64) {
+        tracing::warn!(
+            reactor = %self.status.name, after = self.scanned, through,
+            "retention removed events before their turn"
+        );
+        self.progress.settle(self.scanned + 1, through);
+        self.scanned = self.scanned.max(through);
+    }
+
+    /// The lane of an event.
+    pub(super) fn lane_of(&self, event: &Event) -> Option<Arc<str>> {
+        match self.runner.options.ordering {
+            Ordering::None => None,
+            Ordering::Key => event.key.clone(),
+            // One lane for all.
+            Ordering::All => Some("".into()),
+        }
+    }
+}
