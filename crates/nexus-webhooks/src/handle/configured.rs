@@ -1,0 +1,248 @@
+//! Endpoints of the configuration: judged as a whole, and put in the place of those before them.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use nexus_auth::Secret;
+use nexus_core::{Catalogue, Command, PatternSet, Principal, Source};
+use nexus_outbound::{Client, Trust};
+use nexus_reactors::TargetState;
+use uuid::Uuid;
+
+use super::{Endpoints, Live, Origin};
+use crate::{
+    EndpointsOptions, Error,
+    delivery::target_name,
+    headers,
+    input::EndpointConfig,
+    keys::Keys,
+    record::{Kept, SealedHeaders, SecretEntry},
+    settings::{self, Checked, Rules},
+};
+
+/// A name has at most this many characters.
+const NAME_CHARS_MAX: usize = 64;
+
+/// Why an endpoint is paused that the configuration does not enable.
+const CONFIGURED_DISABLED: &str = "the configuration disables it";
+
+/// Something that is wrong with an entry of `[[endpoints]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndpointProblem {
+    /// Where: `endpoints[0].url`.
+    pub place: String,
+    /// What the rule is.
+    pub what: String,
+}
+
+/// The endpoints of a configuration, judged, with their secrets.
+#[derive(Default)]
+pub struct Configured(Vec<Entry>);
+
+struct Entry {
+    id: Arc<str>,
+    checked: Checked,
+    secrets: Vec<Secret>,
+}
+
+impl Configured {
+    /// Judges every entry. `lookup` gives the secret that a variable holds.
+    ///
+    /// # Errors
+    /// Everything that is wrong, with its place.
+    pub fn check(
+        entries: &[EndpointConfig],
+        lookup: impl Fn(&str) -> Option<Secret>,
+        catalogue: &Arc<Catalogue>,
+        client: &Client,
+        options: &EndpointsOptions,
+        now_us: i64,
+    ) -> Result<Self, Vec<EndpointProblem>> {
+        let rules = Rules {
+            catalogue,
+            options,
+            client,
+            trust: Trust::Configured,
+            now_us,
+        };
+        let mut problems = Vec::new();
+        let mut names: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut checked_entries = Vec::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let mut refuse = |member: &str, what: String| {
+                let place = format!("endpoints[{index}].{member}");
+                problems.push(EndpointProblem { place, what });
+            };
+            if let Err(why) = check_name(&entry.name) {
+                refuse("name", why.into());
+            } else if let Some(first) = names.insert(&entry.name, index) {
+                refuse("name", format!("endpoints[{first}] has this name already"));
+            }
+            let secrets = secrets(entry, &lookup, &mut refuse);
+            match settings::check(&entry.input(), &rules) {
+                Ok(checked) => checked_entries.push(Entry {
+                    id: entry.name.as_str().into(),
+                    checked,
+                    secrets,
+                }),
+                Err(faults) => {
+                    for fault in faults {
+                        let member = fault.pointer.trim_start_matches('/').replace('/', ".");
+                        refuse(&member, fault.detail);
+                    }
+                }
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self(checked_entries))
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+fn check_name(name: &str) -> Result<(), &'static str> {
+    let is_allowed =
+        |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
+    if !(1..=NAME_CHARS_MAX).contains(&name.len()) || !name.bytes().all(is_allowed) {
+        return Err("must be 1 to 64 of a-z, 0-9, - and _");
+    }
+    if Uuid::parse_str(name).is_ok() {
+        return Err(
+            "must not be a UUID: those are the ids of endpoints that are made over the API",
+        );
+    }
+    Ok(())
+}
+
+/// The secrets of an entry, the newest first.
+fn secrets(
+    entry: &EndpointConfig,
+    lookup: impl Fn(&str) -> Option<Secret>,
+    refuse: &mut impl FnMut(&str, String),
+) -> Vec<Secret> {
+    let previous = entry.previous_secret_env.as_deref();
+    let variables = [
+        ("secret_env", Some(&*entry.secret_env)),
+        ("previous_secret_env", previous),
+    ];
+    let mut secrets = Vec::new();
+    for (member, variable) in variables {
+        let Some(variable) = variable else { continue };
+        if variable.is_empty() {
+            refuse(
+                member,
+                "is required: the variable that holds the secret".into(),
+            );
+            continue;
+        }
+        let Some(secret) = lookup(variable) else {
+            refuse(member, format!("{variable} is not set"));
+            continue;
+        };
+        match Keys::default().add(&secret, None) {
+            Ok(()) => secrets.push(secret),
+            Err(error) => refuse(member, format!("{variable}: {error}")),
+        }
+    }
+    secrets
+}
+
+impl Endpoints {
+    /// Puts the endpoints of a configuration in the place of those of the one before: new ones begin where
+    /// they were asked to, those that stay go on, and the others are forgotten.
+    ///
+    /// # Errors
+    /// What the log and the engine say. Everything was judged before, so that nothing of the configuration
+    /// itself can be wrong now.
+    pub async fn configure(&self, configured: Configured) -> Result<(), Error> {
+        let _turn = self.0.turn.lock().await;
+        let wanted: Vec<Arc<str>> = configured.0.iter().map(|entry| entry.id.clone()).collect();
+        let gone: Vec<Arc<str>> = {
+            let all = self.0.live.read();
+            let of_configuration = all
+                .values()
+                .filter(|live| live.origin == Origin::Configuration);
+            let ids = of_configuration.map(|live| live.id.clone());
+            ids.filter(|id| !wanted.contains(id)).collect()
+        };
+        for id in gone {
+            self.0.live.write().remove(&id);
+            self.0.parts.engine.remove(&target_name(&id), true).await?;
+        }
+        for entry in configured.0 {
+            let is_enabled = entry.checked.is_enabled;
+            let live = self.put(self.configured(entry).await?);
+            self.run_configured(&live, is_enabled).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs an endpoint, or has it paused if the configuration says so. What an operator said over the API
+    /// stays until the configuration says something else.
+    async fn run_configured(&self, live: &Live, is_enabled: bool) -> Result<(), Error> {
+        let engine = &self.0.parts.engine;
+        let name = target_name(&live.id);
+        if !is_enabled && engine.target(&name).is_none() {
+            let command = Command {
+                changes: vec![engine.paused(&name, CONFIGURED_DISABLED)],
+                ..Command::default()
+            };
+            self.log().submit(&Principal::nexus(), command).await?;
+        }
+        self.run(live).await?;
+        let Some(target) = engine.target(&name) else {
+            return Ok(());
+        };
+        let was_configured = target.why.as_deref() == Some(CONFIGURED_DISABLED);
+        match (is_enabled, target.state) {
+            (false, TargetState::Running) => engine.pause(&name, CONFIGURED_DISABLED).await?,
+            (true, TargetState::Paused) if was_configured => engine.resume(&name).await?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn configured(&self, entry: Entry) -> Result<Live, Error> {
+        let Entry {
+            id,
+            checked,
+            secrets,
+        } = entry;
+        let mut keys = Keys::default();
+        for secret in &secrets {
+            keys.add(secret, None).map_err(Error::Vault)?;
+        }
+        let numbers = (1..=secrets.len() as u64).rev();
+        let secrets = numbers.map(|number| SecretEntry {
+            number,
+            created_us: 0,
+            expires_us: None,
+        });
+        let kept = Kept {
+            settings: checked.settings,
+            owner: Source::nexus().as_str().into(),
+            reads: PatternSet::everything()
+                .iter()
+                .map(|one| one.as_str().to_owned())
+                .collect(),
+            begin: self.begin(checked.start).await?.to_string(),
+            secrets: secrets.collect(),
+            headers: (!checked.headers.is_empty()).then(|| SealedHeaders {
+                version: 0,
+                names: headers::names(&checked.headers),
+            }),
+            created_us: 0,
+            changed_us: 0,
+        };
+        Ok(Live {
+            id,
+            origin: Origin::Configuration,
+            kept,
+            revision: 0,
+            headers: checked.headers,
+            keys: Arc::new(ArcSwap::from_pointee(keys)),
+            problem: None,
+        })
+    }
+}
