@@ -43,6 +43,7 @@ mod etag;
 mod json_body;
 mod options;
 mod page;
+mod place;
 mod problem;
 mod query;
 mod rate_limit;
@@ -60,6 +61,7 @@ pub use options::{
     BODY_BYTES_IN_FLIGHT_MAX, BODY_BYTES_MAX, BODY_BYTES_PER_ADDRESS_MAX, COMPRESSION_BYTES_MIN,
     CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Rate, ServerOptions,
 };
+pub use place::named_event;
 pub use problem::Problem;
 pub use rate_limit::{AnonymousToken, rate_limit_headers};
 pub use reply::Reply;

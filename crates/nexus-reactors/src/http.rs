@@ -1,136 +1,107 @@
-//! The engine's routes on the neo face: how many deliveries wait, and which were given up.
+//! The engine over HTTP: neo's list of retries, and the reactors, deliveries and dead letters of the whole
+//! API, each in a file of its own.
 
-use ::http::StatusCode;
+mod dead_letters;
+mod deliveries;
+mod dry_run;
+mod explain;
+mod neo;
+mod place;
+mod replays;
+mod selection;
+mod targets;
+mod view;
+
+use std::{future::Future, sync::Arc};
+
+use ::http::Method;
 use nexus_auth::Auth;
-use nexus_core::{Principal, Scope, Topic, iso8601_ms};
-use nexus_http::{Access, Call, Problem, Reply, Route};
-use serde::Serialize;
-use serde_json::value::RawValue;
+use nexus_core::{Log, Principal, Scope, SharedReactor};
+use nexus_http::{Access, Call, Form, Problem, Reply, Route};
 
-use crate::{DeadLetter, Handle};
+use crate::Handle;
 
-/// How many dead letters are listed unless the caller says.
-const LETTERS_DEFAULT: usize = 100;
-/// At most this many dead letters are listed.
-const LETTERS_MAX: usize = 1_000;
+/// Reads a rule that somebody proposes for a target: its name, and the rule as JSON. What is wrong with the rule
+/// is a problem with `errors`.
+pub type Propose = dyn Fn(&str, &str) -> Result<SharedReactor, Problem> + Send + Sync;
 
-/// `GET /retry/stats` and `GET /retry/dead-letters`, each also under `/api`.
-#[must_use]
-pub fn routes(handle: &Handle, auth: &Auth) -> Vec<Route> {
-    let state = (handle.clone(), auth.clone());
-    let stats = Route::get("/retry/stats", Access::Operate, move |call| {
-        let (handle, auth) = state.clone();
-        async move { stats(&handle, &auth, &call) }
-    });
-    let state = (handle.clone(), auth.clone());
-    let letters = Route::get("/retry/dead-letters", Access::Operate, move |call| {
-        let (handle, auth) = state.clone();
-        async move { letters(&handle, &auth, &call).await }
-    });
-    let aliases = [
-        stats.at("/api/retry/stats"),
-        letters.at("/api/retry/dead-letters"),
-    ];
-    [stats, letters].into_iter().chain(aliases).collect()
+/// What an operator may ask of targets. The engine's own routes use it; so may the routes of whatever is a
+/// target under another name, as endpoints are: its methods take the target's name beside the call.
+#[derive(Clone)]
+pub struct TargetApi {
+    handle: Handle,
+    auth: Auth,
+    propose: Option<Arc<Propose>>,
 }
 
-#[derive(Serialize)]
-struct StatsAnswer {
-    success: bool,
-    stats: StatsBody,
-}
+/// What a handler gives back.
+type Answered = Result<Reply, Problem>;
 
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct StatsBody {
-    pending: usize,
-    dead_letters: usize,
-    oldest_retry: Option<String>,
-}
-
-fn stats(handle: &Handle, auth: &Auth, call: &Call) -> Result<Reply, Problem> {
-    operator(auth, call)?;
-    let stats = handle.stats();
-    let stats = StatsBody {
-        pending: stats.pending,
-        dead_letters: stats.dead_letters,
-        oldest_retry: stats.oldest_retry_us.map(iso8601_ms),
-    };
-    Ok(Reply::json(
-        StatusCode::OK,
-        &StatsAnswer {
-            success: true,
-            stats,
-        },
-    ))
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LettersAnswer<'a> {
-    success: bool,
-    count: usize,
-    dead_letters: Vec<LetterBody<'a>>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct LetterBody<'a> {
-    id: &'a str,
-    task_id: String,
-    r#type: &'a str,
-    target_url: Option<&'a str>,
-    payload: Option<&'a RawValue>,
-    attempts: u32,
-    final_error: &'a str,
-    created_at: String,
-    failed_at: String,
-}
-
-impl<'a> LetterBody<'a> {
-    fn new(letter: &'a DeadLetter) -> Self {
+impl TargetApi {
+    /// What may be asked of the targets of an engine.
+    #[must_use]
+    pub fn new(handle: Handle, auth: Auth) -> Self {
         Self {
-            id: &letter.id,
-            task_id: letter.event_id.to_string(),
-            r#type: &letter.reactor,
-            target_url: letter.target_url.as_deref(),
-            // The sender's own text; what is in the log is JSON.
-            payload: letter
-                .payload
-                .as_deref()
-                .and_then(|text| serde_json::from_slice(text).ok()),
-            attempts: letter.attempts,
-            final_error: &letter.final_error,
-            created_at: iso8601_ms(letter.created_us),
-            failed_at: iso8601_ms(letter.failed_us),
+            handle,
+            auth,
+            propose: None,
         }
+    }
+
+    /// The same, with what reads the rules that somebody proposes for a dry run.
+    #[must_use]
+    pub fn with_proposals(mut self, propose: Arc<Propose>) -> Self {
+        self.propose = Some(propose);
+        self
+    }
+
+    /// Who asks, by a token with the scope `operate`.
+    ///
+    /// # Errors
+    /// `unauthorized`, `not-permitted`, and `rate-limited` when the address tried too often.
+    pub fn operator(&self, call: &Call) -> Result<Principal, Problem> {
+        let caller = call.identify(|headers| self.auth.bearer(headers))?;
+        self.auth.require(&caller, Scope::Operate)?;
+        Ok(caller)
+    }
+
+    fn log(&self) -> &Log {
+        self.handle.log()
+    }
+
+    /// A route of the whole API that answers as an operator's `handler` does.
+    fn route<F, R>(&self, method: Method, path: &str, handler: F) -> Route
+    where
+        F: Fn(TargetApi, Call) -> R + Send + Sync + 'static,
+        R: Future<Output = Answered> + Send + 'static,
+    {
+        let api = self.clone();
+        let handler = move |call| handler(api.clone(), call);
+        Route::new(method, path, Access::Operate, handler).form(Form::V1)
     }
 }
 
-/// The newest dead letters, without those of events that the caller may not read.
-async fn letters(handle: &Handle, auth: &Auth, call: &Call) -> Result<Reply, Problem> {
-    let caller = operator(auth, call)?;
-    let mut letters = handle
-        .dead_letters(call.limit(LETTERS_DEFAULT, LETTERS_MAX)?)
-        .await?;
-    letters.retain(|letter| {
-        let operates = caller.scopes().has(Scope::Operate);
-        Topic::parse(&letter.topic).is_ok_and(|topic| {
-            caller.readable().matches(&topic) && (operates || !topic.is_private())
+/// The engine's routes: those of neo, and under `/api/v1` (and `/api`) those of the whole API.
+#[must_use]
+pub fn routes(api: &TargetApi) -> Vec<Route> {
+    let whole: Vec<Route> = [
+        targets::routes(api),
+        replays::routes(api),
+        dry_run::routes(api),
+        deliveries::routes(api),
+        dead_letters::routes(api),
+        explain::routes(api),
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let aliases: Vec<Route> = whole
+        .iter()
+        .filter_map(|route| {
+            let rest = route.path().strip_prefix("/api/v1")?;
+            Some(route.at(format!("/api{rest}")))
         })
-    });
-    let answer = LettersAnswer {
-        success: true,
-        count: letters.len(),
-        dead_letters: letters.iter().map(LetterBody::new).collect(),
-    };
-    Ok(Reply::json(StatusCode::OK, &answer))
-}
-
-/// Who asks; refuses whoever is no operator.
-fn operator(auth: &Auth, call: &Call) -> Result<Principal, Problem> {
-    let token = call.take_anonymous_token()?;
-    let caller = auth.asks_for(&call.headers, Scope::Operate)?;
-    token.give_back();
-    Ok(caller)
+        .collect();
+    let neo = neo::routes(&api.handle, &api.auth);
+    neo.into_iter().chain(whole).chain(aliases).collect()
 }
