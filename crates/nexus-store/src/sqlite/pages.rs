@@ -23,6 +23,10 @@ use super::{
 };
 use crate::Damage;
 
+/// Where the rows of events themselves have to be looked at, a page looks at no more than this many: they lie
+/// in hundreds of places in the file, which may have to come from the disk.
+const ROWS_EXAMINED_MAX: usize = 2_000;
+
 /// The reading side of a log in SQLite. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct SqlitePages {
@@ -42,8 +46,8 @@ struct Window {
 
 impl Window {
     /// All of the range, or as much of it as may be looked at.
-    fn new(query: &EventQuery, is_indexed: bool) -> Self {
-        let examined_max = query.examined_max as u64;
+    fn new(query: &EventQuery, is_indexed: bool, examined_max: usize) -> Self {
+        let examined_max = examined_max as u64;
         let whole = Self {
             after: query.after,
             through: query.through,
@@ -158,13 +162,18 @@ impl SqlitePages {
         plan: &Plan,
     ) -> Result<Window, ReadError> {
         let form = Form::of(query);
-        let mut window = Window::new(query, matches!(plan, Plan::Merge(_)));
+        let examined_max = if form.is_narrowed || matches!(plan, Plan::Scan(_)) {
+            query.examined_max.min(ROWS_EXAMINED_MAX)
+        } else {
+            query.examined_max
+        };
+        let mut window = Window::new(query, matches!(plan, Plan::Merge(_)), examined_max);
         let length = window.through.get().saturating_sub(window.after.get());
         if let Plan::Merge(topics) = plan
             && form.is_narrowed
-            && length > query.examined_max as u64
+            && length > examined_max as u64
         {
-            let mut arguments = arguments(&window, query.examined_max - 1, query, None)?;
+            let mut arguments = arguments(&window, examined_max - 1, query, None)?;
             bind_topics(&mut arguments, topics)?;
             let sql = self.statements.merge_end(form, topics.len());
             let ends: Vec<i64> = sqlx::query_scalar_with(AssertSqlSafe(sql), arguments)

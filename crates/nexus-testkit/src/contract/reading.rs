@@ -134,11 +134,11 @@ pub async fn a_source_and_a_key_are_found_in_bounded_pages<S: Subject>(subject: 
         for order in [Order::Ascending, Order::Descending] {
             let query = EventQuery {
                 order,
-                examined_max: 10_000,
+                examined_max: 2_000,
                 ..query.clone()
             };
             let (mut found, pages) = walk(&opened.pages, query).await;
-            assert!(pages <= 4, "{pages} pages for 30,003 events");
+            assert!(pages <= 16, "{pages} pages for 30,003 events");
             if order == Order::Descending {
                 found.reverse();
             }
