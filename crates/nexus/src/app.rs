@@ -1,5 +1,6 @@
 //! The application: everything that a running Nexus consists of, put together from a configuration.
 
+mod alerting;
 mod build;
 mod generation;
 mod options;
@@ -9,13 +10,14 @@ mod reload;
 use std::{future::Future, io, net::SocketAddr, path::PathBuf, time::Duration};
 
 use http::Method;
-use nexus_auth::Auth;
+use nexus_auth::{Auth, NodeRegistry, UPKEEP_INTERVAL};
 use nexus_core::{
     Clock, Command, Fatal, Log, NewEvent, Principal, ProtocolEvent, Random, Reactor, Retention,
     SharedReactor,
 };
 use nexus_http::{Access, Route, Server};
 use nexus_reactors::Engine;
+use nexus_webhooks::Endpoints;
 use serde_json::json;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -113,9 +115,11 @@ impl Builder {
 pub struct App {
     log: Log,
     auth: Auth,
+    nodes: NodeRegistry,
     reload: Reload,
     writer: JoinHandle<Result<(), Fatal>>,
     engine: Engine,
+    endpoints: Endpoints,
     retention: Retention,
     server: Server,
     draining: CancellationToken,
@@ -168,6 +172,12 @@ impl App {
         &self.auth
     }
 
+    /// The nodes, those that were made while Nexus runs too.
+    #[must_use]
+    pub fn nodes(&self) -> &NodeRegistry {
+        &self.nodes
+    }
+
     /// Puts another configuration in the place of the one that runs.
     #[must_use]
     pub fn reload(&self) -> &Reload {
@@ -195,8 +205,10 @@ impl App {
     pub async fn run(self, stop: CancellationToken) -> Result<(), Error> {
         let Self {
             log,
+            nodes,
             mut writer,
             engine,
+            endpoints,
             retention,
             server,
             draining,
@@ -207,6 +219,9 @@ impl App {
         let _not_ready = draining.clone().drop_guard();
         // Ends with the log.
         tokio::spawn(retention.run());
+        // Ends with the engine.
+        tokio::spawn(endpoints.service().run());
+        let upkeep = tokio::spawn(nodes.clone().run(UPKEEP_INTERVAL));
         let mut server = tokio::spawn(server.run(draining.clone()));
         let running = async {
             tokio::select! {
@@ -220,6 +235,11 @@ impl App {
         let ending = async {
             let _ = server.await;
             engine.drain().await;
+            upkeep.abort();
+            if let Err(error) = nodes.upkeep().await {
+                let error = crate::chain(&error);
+                tracing::warn!(error, "the last uses of nodes' secrets are not kept");
+            }
             log.close();
         };
         let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {

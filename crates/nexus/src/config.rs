@@ -19,6 +19,7 @@ mod nodes;
 mod problem;
 mod read;
 mod reference;
+mod rules;
 mod sections;
 mod setting;
 mod settings;

@@ -20,9 +20,15 @@ pub enum Error {
     /// The vault could not be opened with the keys that are configured.
     #[error("the vault could not be opened")]
     Vault(#[source] nexus_auth::Error),
+    /// The nodes that are kept in the log could not be read, or cannot count beside those that are configured.
+    #[error("the nodes in the log cannot count")]
+    Nodes(#[source] nexus_auth::Error),
     /// The client for outgoing calls could not be made.
     #[error("the client for outgoing calls could not be made")]
     Outbound(#[source] nexus_outbound::Error),
+    /// The endpoints could not be opened or changed.
+    #[error("the endpoints could not be opened")]
+    Endpoints(#[source] nexus_webhooks::Error),
     /// The engine could not start.
     #[error("the reactor engine could not start")]
     Reactors(#[source] nexus_reactors::Error),
@@ -73,15 +79,17 @@ impl Error {
         match self {
             Self::Config(_) => EXIT_CONFIG,
             Self::Store(nexus_store::Error::Locked { .. }) => EXIT_LOCKED,
-            // The log says no; all else is about the keys.
+            // The log says no; all else is about the keys, or what is configured.
             Self::Vault(nexus_auth::Error::Log { .. })
+            | Self::Nodes(nexus_auth::Error::Log { .. } | nexus_auth::Error::NodeDamaged { .. })
             | Self::Store(_)
             | Self::Log(_)
             | Self::Storage(_) => EXIT_STORAGE,
-            Self::Vault(_) => EXIT_CONFIG,
+            Self::Vault(_) | Self::Nodes(_) => EXIT_CONFIG,
             Self::Listen { .. } => EXIT_UNAVAILABLE,
             Self::Outbound(_)
             | Self::Reactors(_)
+            | Self::Endpoints(_)
             | Self::Telemetry(_)
             | Self::System { .. }
             | Self::DrainTimeout => EXIT_FAILURE,

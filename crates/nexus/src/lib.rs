@@ -21,6 +21,7 @@ pub mod environment;
 pub mod telemetry;
 
 pub mod database;
+pub mod vault;
 
 mod app;
 mod error;
@@ -32,7 +33,7 @@ pub use app::{App, Builder, DRAIN_TIMEOUT, Reload, Served};
 pub use error::{
     EXIT_CONFIG, EXIT_FAILURE, EXIT_LOCKED, EXIT_OK, EXIT_STORAGE, EXIT_UNAVAILABLE, Error, chain,
 };
-pub use nexus_auth::Secret;
+pub use nexus_auth::{Rotation, Secret, VaultKey};
 pub use nexus_core::Random;
 pub use nexus_ws::{Tail, TailError};
 pub use signals::Stop;

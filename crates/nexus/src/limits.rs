@@ -1,7 +1,12 @@
 //! How many events a node may send in a second.
 
-use std::num::NonZeroU32;
+use std::{
+    collections::{BTreeMap, HashMap},
+    num::NonZeroU32,
+    sync::Arc,
+};
 
+use arc_swap::ArcSwap;
 use governor::{
     NotUntil, Quota, RateLimiter,
     clock::{Clock, DefaultClock, QuantaInstant},
@@ -15,8 +20,13 @@ use nexus_http::{Problem, rate_limit_headers};
 type Buckets =
     RateLimiter<Source, DefaultKeyedStateStore<Source>, DefaultClock, StateInformationMiddleware>;
 
-/// A token bucket for each node. There are only as many as there are nodes and tokens configured.
-pub(crate) struct NodeLimits(Option<Limited>);
+/// A token bucket for each node. There are only as many as there are nodes and tokens.
+pub(crate) struct NodeLimits {
+    /// What holds for every node without a limit of its own.
+    common: Option<Arc<Limited>>,
+    /// Limits of their own; none: they may send as many as they like.
+    own: ArcSwap<HashMap<Source, Option<Arc<Limited>>>>,
+}
 
 struct Limited {
     rate: NonZeroU32,
@@ -42,13 +52,30 @@ impl Allowance {
 impl NodeLimits {
     /// So many events a second for each node, saved up for one second; zero means no limit.
     pub(crate) fn new(events_per_second: u32) -> Self {
-        Self(NonZeroU32::new(events_per_second).map(|rate| {
-            Limited {
-                rate,
-                buckets: RateLimiter::keyed(Quota::per_second(rate))
-                    .with_middleware::<StateInformationMiddleware>(),
-            }
-        }))
+        Self {
+            common: Limited::new(events_per_second),
+            own: ArcSwap::default(),
+        }
+    }
+
+    /// Gives these nodes limits of their own, and all others the common one. A limit that stays as it was goes
+    /// on where it is.
+    pub(crate) fn set_own(&self, rates: &BTreeMap<String, u32>) {
+        let before = self.own.load();
+        let own = rates.iter().map(|(node, rate)| {
+            let source = Source::node(node);
+            let kept = before.get(&source).cloned().flatten();
+            let kept = kept.filter(|limited| limited.rate.get() == *rate);
+            (source, kept.or_else(|| Limited::new(*rate)))
+        });
+        self.own.store(Arc::new(own.collect()));
+    }
+
+    fn limit(&self, source: &Source) -> Option<Arc<Limited>> {
+        match self.own.load().get(source) {
+            Some(own) => own.clone(),
+            None => self.common.clone(),
+        }
     }
 
     /// Takes tokens for some events; what is left, if there is a limit.
@@ -57,7 +84,7 @@ impl NodeLimits {
     /// `rate-limited`, with the seconds after which it is worth asking again; `too-large` for more events
     /// than may ever come at once.
     pub(crate) fn take(&self, source: &Source, events: u32) -> Result<Option<Allowance>, Problem> {
-        let (Some(limited), Some(events)) = (&self.0, NonZeroU32::new(events)) else {
+        let (Some(limited), Some(events)) = (self.limit(source), NonZeroU32::new(events)) else {
             return Ok(None);
         };
         match limited.buckets.check_key_n(source, events) {
@@ -73,6 +100,15 @@ impl NodeLimits {
 }
 
 impl Limited {
+    fn new(events_per_second: u32) -> Option<Arc<Self>> {
+        let rate = NonZeroU32::new(events_per_second)?;
+        let buckets = RateLimiter::keyed(Quota::per_second(rate));
+        Some(Arc::new(Self {
+            rate,
+            buckets: buckets.with_middleware::<StateInformationMiddleware>(),
+        }))
+    }
+
     fn allowance(&self, state: &StateSnapshot) -> Allowance {
         Allowance {
             rate: self.rate.get(),
@@ -115,6 +151,24 @@ mod tests {
         let never = limits.take(&b, 5).unwrap_err();
         assert_eq!(never.code, "too-large", "waiting would not help");
         assert!((0..10_000).all(|_| NodeLimits::new(0).take(&a, 1).unwrap().is_none()));
+    }
+
+    #[test]
+    fn a_node_may_have_a_limit_of_its_own() {
+        let limits = NodeLimits::new(2);
+        let (a, b) = (Source::node("a"), Source::node("b"));
+        let rates = |rates: &[(&str, u32)]| {
+            let owned = rates.iter().map(|(node, rate)| ((*node).to_owned(), *rate));
+            owned.collect::<BTreeMap<_, _>>()
+        };
+        limits.set_own(&rates(&[("a", 5), ("b", 0)]));
+        assert_eq!(limits.take(&a, 4).unwrap().unwrap().left, 1);
+        assert!(limits.take(&b, 1_000).unwrap().is_none());
+        limits.set_own(&rates(&[("a", 5)]));
+        assert_eq!(limits.take(&a, 2).unwrap_err().code, "rate-limited");
+        assert_eq!(limits.take(&b, 3).unwrap_err().code, "too-large");
+        limits.set_own(&rates(&[("a", 6)]));
+        assert_eq!(limits.take(&a, 6).unwrap().unwrap().left, 0);
     }
 
     #[test]

@@ -20,6 +20,8 @@ mod v1;
 mod v1_cloud_events;
 #[path = "it/v1_cursors.rs"]
 mod v1_cursors;
+#[path = "it/v1_nodes.rs"]
+mod v1_nodes;
 #[path = "it/v1_once.rs"]
 mod v1_once;
 #[path = "it/v1_pages.rs"]

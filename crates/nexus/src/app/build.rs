@@ -2,17 +2,26 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use nexus_auth::{Auth, Vault};
+use nexus_auth::{Auth, NodeRegistry, Vault};
 use nexus_core::{Log, Random, Retention};
 use nexus_http::{Route, Server};
+use nexus_reactors::{Engine, http::TargetApi};
 use nexus_store::{Sqlite, SqliteOptions};
+use nexus_webhooks::{Endpoints, EndpointsOptions, Parts};
 use nexus_ws::Edge;
 use tokio_util::sync::CancellationToken;
 
-use super::{App, Builder, Generation, Reload, Served, options, reactions, refused, reload::Live};
+use super::{
+    App, Builder, Generation, Reload, Served, options, reactions::Reactions, refused, reload::Live,
+};
 use crate::{
     Error,
-    faces::{Callers, Operations, neo::Neo, v1::V1},
+    config::Config,
+    faces::{
+        Callers, Operations,
+        neo::{Neo, NodeMappings},
+        v1::{V1, nodes::Nodes},
+    },
     limits::NodeLimits,
 };
 
@@ -48,13 +57,19 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     let vault = Vault::open(log.clone(), config.vault_keys(), Random::system())
         .await
         .map_err(Error::Vault)?;
-    let engine = reactions::start(&config, &log, &auth, &clock, reactors).await?;
+    let nodes = NodeRegistry::open(log.clone(), auth.clone(), vault.clone())
+        .await
+        .map_err(Error::Nodes)?;
+    let (engine, reactions) = Reactions::start(&config, &log, &auth, &clock, reactors).await?;
+    let endpoints = endpoints(&config, &log, &vault, &engine, &reactions).await?;
     let pins = vec![engine.handle().pin_source()];
     let (retention, kept) = Retention::new(log.clone(), options::retention(&config), pins);
     let node_limits = Arc::new(NodeLimits::new(config.limits.node_events_per_second));
+    node_limits.set_own(&nodes.rates());
     let live = options::live(&config, node_limits.clone());
     let edge = Edge::new(log.clone(), auth.clone(), live);
 
+    let mappings = NodeMappings::new(options::mappings(&config, &log.catalogue())?);
     let draining = CancellationToken::new();
     let generation = Generation::first(&config, clock.now_us());
     let operations = Operations {
@@ -70,15 +85,24 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         log: log.clone(),
         callers: callers.clone(),
     });
+    let own_nodes = Arc::new(Nodes {
+        registry: nodes.clone(),
+        callers: callers.clone(),
+        clock: clock.clone(),
+    });
+    let of_vault = crate::faces::v1::vault::routes(&vault, &callers, &clock);
     let neo = Arc::new(Neo {
         log: log.clone(),
         callers,
         reactors: engine.handle(),
         retention: kept,
         started: Instant::now(),
+        mappings: mappings.clone(),
         operations,
     });
-    let mut routes = routes(&neo, &v1, &edge, &engine.handle());
+    let mut routes = routes(&neo, &v1, &edge, &engine.handle(), &endpoints);
+    routes.extend(crate::faces::v1::nodes::routes(&own_nodes));
+    routes.extend(of_vault);
     routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
     let served = routes.iter().map(served).collect();
     let address = SocketAddr::new(config.server.host, config.server.port);
@@ -91,15 +115,20 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         log: log.clone(),
         auth: auth.clone(),
         vault,
+        reactions,
+        endpoints: endpoints.clone(),
+        mappings,
         clock,
         generation,
     };
     Ok(App {
         log,
         auth,
+        nodes,
         reload: Reload::new(sources, live, config),
         writer,
         engine,
+        endpoints,
         retention,
         server,
         draining,
@@ -108,18 +137,49 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     })
 }
 
+/// The endpoints of the log and of the configuration.
+async fn endpoints(
+    config: &Config,
+    log: &Log,
+    vault: &Vault,
+    engine: &Engine,
+    reactions: &Reactions,
+) -> Result<Endpoints, Error> {
+    let client = reactions.client();
+    let now_us = log.clock().now_us();
+    let configured = options::endpoints(config, &log.catalogue(), client, now_us)?;
+    let parts = Parts {
+        log: log.clone(),
+        client: client.clone(),
+        engine: engine.handle(),
+        vault: vault.clone(),
+    };
+    let endpoints = Endpoints::open(parts, EndpointsOptions::default())
+        .await
+        .map_err(Error::Endpoints)?;
+    endpoints
+        .configure(configured)
+        .await
+        .map_err(Error::Endpoints)?;
+    Ok(endpoints)
+}
+
 /// The one list of routes.
 fn routes(
     neo: &Arc<Neo>,
     v1: &Arc<V1>,
     edge: &Edge,
     reactors: &nexus_reactors::Handle,
+    endpoints: &Endpoints,
 ) -> Vec<Route> {
     let mut routes = crate::faces::neo::routes(neo);
     routes.extend(crate::faces::operations::routes(&neo.operations));
     routes.extend(crate::faces::v1::routes(v1));
     routes.extend(edge.routes());
-    routes.extend(nexus_reactors::http::routes(reactors, &neo.callers.auth));
+    let targets = TargetApi::new(reactors.clone(), neo.callers.auth.clone());
+    routes.extend(nexus_reactors::http::routes(&targets));
+    let auth = &neo.callers.auth;
+    routes.extend(nexus_webhooks::http::routes(endpoints, &targets, auth));
     routes
 }
 

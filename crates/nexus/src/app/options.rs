@@ -1,13 +1,19 @@
 //! What the configuration means to each part: the one place where it is translated.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use nexus_core::{Catalogue, Clock, Error, LogOptions, Random, RetentionOptions};
 use nexus_http::{Rate, ServerOptions};
+use nexus_outbound::Client;
+use nexus_reactors::rules::{Mappings, RuleProblem};
+use nexus_webhooks::{Configured, EndpointsOptions};
 use nexus_ws::{PublishLimit, WsOptions};
 
 use super::CONNECTIONS_DRAIN_TIMEOUT;
-use crate::{config::Config, limits::NodeLimits};
+use crate::{
+    config::{Config, ConfigProblem, Node},
+    limits::NodeLimits,
+};
 
 fn milliseconds(ms: u64) -> Duration {
     Duration::from_millis(ms)
@@ -43,6 +49,58 @@ pub(super) fn retention(config: &Config) -> RetentionOptions {
 pub(super) fn catalogue(config: &Config) -> Result<Catalogue, Error> {
     let declared = config.declared_events();
     Catalogue::new(declared, config.events.open)
+}
+
+/// What the webhooks of nodes mean. They were checked when the configuration was read, so a refusal is for
+/// embedders who made one by hand.
+pub(super) fn mappings(
+    config: &Config,
+    catalogue: &Arc<Catalogue>,
+) -> Result<BTreeMap<String, Mappings>, crate::Error> {
+    let nodes = config.nodes.iter().filter(|node| !node.webhook.is_empty());
+    let compile = |node: &Node| {
+        let value = |name: &str| config.variable(name);
+        Mappings::compile(&node.id, &node.webhook, catalogue, &value)
+            .map(|mappings| (node.id.clone(), mappings))
+            .map_err(|problems| rules_refused(&format!("nodes {}", node.id), problems))
+    };
+    nodes.map(compile).collect()
+}
+
+/// The endpoints of the configuration. They were checked when it was read, so a refusal is for embedders
+/// who made one by hand.
+pub(super) fn endpoints(
+    config: &Config,
+    catalogue: &Arc<Catalogue>,
+    client: &Client,
+    now_us: i64,
+) -> Result<Configured, crate::Error> {
+    Configured::check(
+        &config.endpoints,
+        |name| config.variables.get(name).cloned(),
+        catalogue,
+        client,
+        &EndpointsOptions::default(),
+        now_us,
+    )
+    .map_err(|problems| {
+        let problems = problems.into_iter().map(|problem| ConfigProblem {
+            place: problem.place,
+            what: problem.what,
+            allowed: None,
+        });
+        crate::Error::Config(problems.collect())
+    })
+}
+
+/// Rules and mappings as problems of the configuration.
+pub(super) fn rules_refused(of: &str, problems: Vec<RuleProblem>) -> crate::Error {
+    let problems = problems.into_iter().map(|problem| ConfigProblem {
+        place: format!("{of} {}", problem.place),
+        what: problem.what,
+        allowed: None,
+    });
+    crate::Error::Config(problems.collect())
 }
 
 pub(super) fn server(config: &Config, clock: Clock, random: Random) -> ServerOptions {

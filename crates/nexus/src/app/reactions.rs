@@ -1,131 +1,138 @@
-//! The reactors that ship with Nexus, and the engine, as the configuration wants them.
+//! The reactors that the configuration asks for, and the engine that runs them; another configuration changes
+//! only what differs.
 
-use std::time::Duration;
+mod recipe;
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+};
 
 use nexus_auth::Auth;
-use nexus_core::{Clock, Log, ReactorOptions, RetrySchedule, SharedReactor};
-use nexus_outbound::{Client, OutboundOptions};
-use nexus_reactors::{
-    AlertFormat, AlertWebhook, Alerts, Directory, Engine, EngineOptions, MintToNotify,
-    NodeAddresses, Nodes, PaymentToMint,
-};
+use nexus_core::{Catalogue, Clock, Coded, Kind, Log, SharedReactor};
+use nexus_outbound::Client;
+use nexus_reactors::{Alerts, Engine, EngineOptions, Handle, Nodes};
 
-use crate::{
-    Error,
-    config::{self, Address, Config, Mode},
-};
+use self::recipe::{Recipe, recipes};
+use super::alerting::Alerting;
+use crate::{Error, config::Config};
 
-const FACTORY: &str = "smart-factory";
-const NEOBOT: &str = "neobot";
-
-/// Starts the engine with the shipped reactors and those of the embedder.
-pub(super) async fn start(
-    config: &Config,
-    log: &Log,
-    auth: &Auth,
-    clock: &Clock,
-    own: Vec<SharedReactor>,
-) -> Result<Engine, Error> {
-    let client = Client::new(&outbound(config)).map_err(Error::Outbound)?;
-    let mut reactors = shipped(config, &client, auth, clock);
-    reactors.extend(own);
-    let alerts = alerts(config, client, clock);
-    Engine::start(log.clone(), reactors, EngineOptions::default(), alerts)
-        .await
-        .map_err(Error::Reactors)
+/// What reactors are made with; the same for all, also when the configuration changes.
+pub(super) struct Parts {
+    client: Client,
+    nodes: Nodes,
+    auth: Auth,
+    alerts: Alerts,
+    clock: Clock,
 }
 
-fn outbound(config: &Config) -> OutboundOptions {
-    OutboundOptions {
-        allow_cidrs: config.outbound.allow_cidrs.clone(),
-        allow_loopback: config.mode == Mode::Dev,
-        connect_timeout_ms: config.outbound.connect_timeout_ms,
-        proxy: config
-            .outbound
-            .proxy
-            .as_ref()
-            .map(|address| address.url().clone()),
-        no_proxy: config.outbound.no_proxy.clone(),
-        ..OutboundOptions::default()
+/// The reactors of the configuration that runs.
+pub(super) struct Reactions {
+    parts: Parts,
+    alerting: Alerting,
+    engine: Handle,
+    /// The embedder's own, which no configuration changes.
+    own: HashSet<String>,
+}
+
+/// Reactors ready to run, by name.
+type Made = BTreeMap<String, SharedReactor>;
+
+impl Reactions {
+    /// Starts the engine with what the configuration asks for, and what the embedder brought.
+    pub(super) async fn start(
+        config: &Config,
+        log: &Log,
+        auth: &Auth,
+        clock: &Clock,
+        own: Vec<SharedReactor>,
+    ) -> Result<(Engine, Self), Error> {
+        let client = Client::new(&config.outbound_options()).map_err(Error::Outbound)?;
+        let nodes = Nodes::new(config.node_addresses(), client.clone(), clock.clone());
+        let alerting = Alerting::start(config, client.clone(), clock);
+        let parts = Parts {
+            client,
+            nodes,
+            auth: auth.clone(),
+            alerts: alerting.alerts(),
+            clock: clock.clone(),
+        };
+        let names = own.iter().map(|reactor| reactor.options().name.to_string());
+        let names: HashSet<String> = names.collect();
+        let made = parts.make(recipes(config), &log.catalogue())?;
+        let reactors = made.into_values().chain(own).collect();
+        let options = EngineOptions::default();
+        let engine = Engine::start(log.clone(), reactors, options, alerting.alerts())
+            .await
+            .map_err(Error::Reactors)?;
+        alerting.watch(config, &engine.handle());
+        let reactions = Self {
+            parts,
+            alerting,
+            engine: engine.handle(),
+            own: names,
+        };
+        Ok((engine, reactions))
     }
-}
 
-fn shipped(config: &Config, client: &Client, auth: &Auth, clock: &Clock) -> Vec<SharedReactor> {
-    let settings = &config.reactors;
-    let retry = RetrySchedule {
-        attempts: settings.retry.attempts,
-        first: Duration::from_millis(settings.retry.first_ms),
-        factor: settings.retry.factor,
-        jitter: settings.retry.jitter,
-        steps: None,
-    };
-    let with_retry = |options: &mut ReactorOptions| options.retry = retry;
-    let nodes = Nodes::new(addresses(config), client.clone(), clock.clone());
-    let mut reactors = Vec::new();
-    if settings.payment_to_mint {
-        let key = settings.factory_key.clone();
-        let mint = PaymentToMint::new(client.clone(), nodes.clone(), key, clock.clone());
-        reactors.push(mint.with_options(with_retry).shared());
+    /// What makes every call to the outside.
+    pub(super) fn client(&self) -> &Client {
+        &self.parts.client
     }
-    if settings.mint_to_notify {
-        let both = MintToNotify::both(client, &nodes, auth, clock);
-        reactors.extend(both.map(|notify| notify.with_options(with_retry).shared()));
-    }
-    reactors
-}
 
-/// Where nodes are: what their entries say, else the directory, else `<NODE>_API_URL`.
-fn addresses(config: &Config) -> NodeAddresses {
-    let settings = &config.reactors;
-    let url = |address: &Address| address.url().clone();
-    let entries = config
-        .nodes
-        .iter()
-        .filter_map(|node| Some((node.id.clone(), url(node.url.as_ref()?))));
-    let factory = settings
-        .factory_url
-        .iter()
-        .map(|address| (FACTORY.to_owned(), url(address)));
-    let neobot = settings
-        .registry_url
-        .iter()
-        .map(|address| (NEOBOT.to_owned(), url(address)));
-    let named = settings
-        .node_urls
-        .iter()
-        .map(|(id, address)| (id.clone(), url(address)));
-    NodeAddresses {
-        configured: factory.chain(entries).collect(),
-        directory: settings.registry_url.as_ref().map(|address| Directory {
-            url: url(address),
-            key: settings.registry_key.clone(),
-        }),
-        fallback: neobot.chain(named).collect(),
-    }
-}
-
-/// Tells people where the configuration says; the task ends with the engine.
-fn alerts(config: &Config, client: Client, clock: &Clock) -> Alerts {
-    let Some(address) = &config.alerts.url else {
-        return Alerts::none();
-    };
-    let (alerts, receiver) = Alerts::channel(clock.clone());
-    let webhook = AlertWebhook::new(client, address.url().clone(), format(config, address));
-    tokio::spawn(webhook.run(receiver));
-    alerts
-}
-
-fn format(config: &Config, address: &Address) -> AlertFormat {
-    let host = address.url().host_str().unwrap_or_default();
-    let is_at = |domain: &str| host == domain || host.ends_with(&format!(".{domain}"));
-    match config.alerts.format {
-        config::AlertFormat::Discord => AlertFormat::Discord,
-        config::AlertFormat::Slack => AlertFormat::Slack,
-        config::AlertFormat::Json => AlertFormat::Json,
-        config::AlertFormat::Auto if is_at("discord.com") || is_at("discordapp.com") => {
-            AlertFormat::Discord
+    /// Goes from the reactors of one configuration to those of another. What is the same in both is not
+    /// touched; what is gone stops where it is, and would go on from there.
+    pub(super) async fn change(
+        &self,
+        from: &Config,
+        to: &Config,
+        catalogue: &Arc<Catalogue>,
+    ) -> Result<(), Error> {
+        let before = recipes(from);
+        let mut after = recipes(to);
+        if let Some(name) = after.keys().find(|name| self.own.contains(*name)) {
+            let name = name.clone();
+            return Err(Error::Reactors(nexus_reactors::Error::DuplicateName {
+                name,
+            }));
         }
-        config::AlertFormat::Auto if is_at("slack.com") => AlertFormat::Slack,
-        config::AlertFormat::Auto => AlertFormat::Json,
+        let gone: Vec<String> = before
+            .keys()
+            .filter(|name| !after.contains_key(*name))
+            .cloned()
+            .collect();
+        after.retain(|name, recipe| before.get(name) != Some(recipe));
+        // Nothing is begun before everything could be made.
+        let made = self.parts.make(after, catalogue)?;
+        self.parts.nodes.replace(to.node_addresses());
+        for name in gone {
+            match self.engine.remove(&name, false).await {
+                // On the way back from a change that failed it may never have been there.
+                Err(error) if error.kind() != Kind::NotFound => {
+                    return Err(Error::Reactors(error));
+                }
+                _ => tracing::info!(reactor = name, "the reactor is configured no more"),
+            }
+        }
+        for (name, reactor) in made {
+            self.engine.add(reactor).await.map_err(Error::Reactors)?;
+            tracing::info!(reactor = name, "the reactor runs as configured now");
+        }
+        self.alerting.change(from, to, &self.engine);
+        Ok(())
+    }
+}
+
+impl Parts {
+    fn make(
+        &self,
+        recipes: BTreeMap<String, Recipe>,
+        catalogue: &Arc<Catalogue>,
+    ) -> Result<Made, Error> {
+        let make = |(name, recipe): (String, Recipe)| {
+            let reactor = recipe.make(self, catalogue)?;
+            Ok((name, reactor))
+        };
+        recipes.into_iter().map(make).collect()
     }
 }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use nexus_auth::{Auth, Vault, VaultKeys};
 use nexus_core::{Clock, Log};
+use nexus_webhooks::Endpoints;
 use tokio::sync::Mutex;
 
-use super::{Generation, options, refused};
+use super::{Generation, options, reactions::Reactions, refused};
 use crate::{
     Error,
     config::{Config, ConfigProblem, Sources},
+    faces::neo::NodeMappings,
 };
 
 /// Reads the configuration again and puts it in the place of the one that runs. Cheap to clone.
@@ -28,6 +30,9 @@ pub(super) struct Live {
     pub(super) log: Log,
     pub(super) auth: Auth,
     pub(super) vault: Vault,
+    pub(super) reactions: Reactions,
+    pub(super) endpoints: Endpoints,
+    pub(super) mappings: NodeMappings,
     pub(super) clock: Clock,
     pub(super) generation: Generation,
 }
@@ -137,14 +142,24 @@ impl Reload {
 }
 
 impl Live {
-    /// Goes from one configuration to another. What can fail comes first.
+    /// Goes from one configuration to another.
     async fn change(&self, from: &Config, to: &Config) -> Result<(), Error> {
         let catalogue = options::catalogue(to).map_err(Error::Log)?;
         self.auth
             .replace(&to.auth_options(), &catalogue)
             .map_err(refused)?;
         self.log.set_catalogue(catalogue);
+        let catalogue = self.log.catalogue();
+        let mappings = options::mappings(to, &catalogue)?;
+        let now_us = self.clock.now_us();
+        let endpoints = options::endpoints(to, &catalogue, self.reactions.client(), now_us)?;
         self.vault(from, to).await?;
+        self.reactions.change(from, to, &catalogue).await?;
+        self.endpoints
+            .configure(endpoints)
+            .await
+            .map_err(Error::Endpoints)?;
+        self.mappings.replace(mappings);
         Ok(())
     }
 

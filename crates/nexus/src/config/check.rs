@@ -1,5 +1,7 @@
 //! What only shows when everything is read: settings that contradict each other, and weak ones.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use nexus_auth::Auth;
 use nexus_core::{Catalogue, Clock, Random};
@@ -33,10 +35,13 @@ impl Loader {
         if let Some(catalogue) = self.catalogue() {
             self.check_rights(&catalogue);
             self.auth(&catalogue);
+            self.check_foreign(&Arc::new(catalogue));
         }
+        self.unknown_variables();
         if !self.problems.is_empty() {
             return Err(self.problems.into_vec());
         }
+        self.config.events_fingerprint = self.lists.fingerprint("events");
         self.config.fingerprint = self.config.known_by(&self.lists);
         Ok(Loaded {
             config: self.config,

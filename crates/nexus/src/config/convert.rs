@@ -1,10 +1,21 @@
 //! The parts of a configuration as the options of the crates that they are for.
 
-use nexus_auth::{AuthOptions, LiveSecret, NodeOptions, Secret, TokenOptions, VaultKeys};
-use nexus_core::DeclaredEvent;
-use nexus_expr::{PayloadPath, Schema};
+use std::time::Duration;
 
-use super::sections::{Config, Node, Stage, Token};
+use nexus_auth::{AuthOptions, LiveSecret, NodeOptions, Secret, TokenOptions, VaultKeys};
+use nexus_core::{DeclaredEvent, RetrySchedule};
+use nexus_expr::{PayloadPath, Schema};
+use nexus_outbound::OutboundOptions;
+use nexus_reactors::{Directory, NodeAddresses};
+
+use super::{
+    Mode,
+    sections::{Config, Node, Retry, Stage, Token},
+    value::Address,
+};
+
+const FACTORY: &str = "smart-factory";
+const NEOBOT: &str = "neobot";
 
 impl Config {
     /// Who may do what.
@@ -37,6 +48,57 @@ impl Config {
         }
     }
 
+    /// The value of a variable that a rule, a mapping or an endpoint names.
+    pub(crate) fn variable(&self, name: &str) -> Option<String> {
+        let value = self.variables.get(name)?;
+        Some(value.expose().to_owned())
+    }
+
+    /// Where calls may go, and how.
+    #[must_use]
+    pub fn outbound_options(&self) -> OutboundOptions {
+        let outbound = &self.outbound;
+        OutboundOptions {
+            allow_cidrs: outbound.allow_cidrs.clone(),
+            allow_loopback: self.mode == Mode::Dev,
+            connect_timeout_ms: outbound.connect_timeout_ms,
+            proxy: outbound.proxy.as_ref().map(|address| address.url().clone()),
+            no_proxy: outbound.no_proxy.clone(),
+            ..OutboundOptions::default()
+        }
+    }
+
+    /// Where nodes are: what their entries say, else the directory, else `<NODE>_API_URL`.
+    #[must_use]
+    pub fn node_addresses(&self) -> NodeAddresses {
+        let settings = &self.reactors;
+        let url = |address: &Address| address.url().clone();
+        let entries = self
+            .nodes
+            .iter()
+            .filter_map(|node| Some((node.id.clone(), url(node.url.as_ref()?))));
+        let factory = settings
+            .factory_url
+            .iter()
+            .map(|address| (FACTORY.to_owned(), url(address)));
+        let neobot = settings
+            .registry_url
+            .iter()
+            .map(|address| (NEOBOT.to_owned(), url(address)));
+        let named = settings
+            .node_urls
+            .iter()
+            .map(|(id, address)| (id.clone(), url(address)));
+        NodeAddresses {
+            configured: factory.chain(entries).collect(),
+            directory: settings.registry_url.as_ref().map(|address| Directory {
+                url: url(address),
+                key: settings.registry_key.clone(),
+            }),
+            fallback: neobot.chain(named).collect(),
+        }
+    }
+
     /// The declared events, as the catalogue takes them.
     #[must_use]
     pub fn declared_events(&self) -> Vec<DeclaredEvent> {
@@ -53,6 +115,18 @@ impl Config {
                 schema: event.schema.clone().map(Schema::into_check),
             })
             .collect()
+    }
+}
+
+impl From<Retry> for RetrySchedule {
+    fn from(retry: Retry) -> Self {
+        Self {
+            attempts: retry.attempts,
+            first: Duration::from_millis(retry.first_ms),
+            factor: retry.factor,
+            jitter: retry.jitter,
+            ..Self::default()
+        }
     }
 }
 

@@ -4,12 +4,13 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
 use nexus_core::RetrySchedule;
 use nexus_outbound::OutboundOptions;
+use nexus_reactors::AlertLimits;
 
 use super::{
     Fingerprint, Mode,
     sections::{
-        Alerts, Auth, Config, Events, Limits, LogFormat, LogLevel, Outbound, Reactors, Retention,
-        Retry, Server, Stage, Storage, Telemetry, Vault,
+        AlertFormat, Alerts, Auth, Config, Events, Limits, LogFormat, LogLevel, Outbound, Reactors,
+        Retention, Retry, Server, Stage, Storage, Telemetry, Vault,
     },
 };
 
@@ -46,6 +47,9 @@ impl Config {
             tokens: Vec::new(),
             events: Events::default(),
             reactors: Reactors::default(),
+            rules: Vec::new(),
+            endpoints: Vec::new(),
+            variables: BTreeMap::new(),
             outbound: Outbound::default(),
             alerts: Alerts::default(),
             log: Telemetry {
@@ -57,6 +61,7 @@ impl Config {
                 },
             },
             fingerprint: Fingerprint::default(),
+            events_fingerprint: Fingerprint::default(),
         }
     }
 }
@@ -124,6 +129,20 @@ impl Default for Outbound {
             proxy: None,
             no_proxy: options.no_proxy,
             connect_timeout_ms: options.connect_timeout_ms,
+        }
+    }
+}
+
+impl Default for Alerts {
+    fn default() -> Self {
+        let limits = AlertLimits::default();
+        Self {
+            url: None,
+            format: AlertFormat::Auto,
+            interval_ms: u64::try_from(limits.every.as_millis()).unwrap_or(u64::MAX),
+            lag_events: limits.lag_events,
+            error_rate: limits.error_rate,
+            attempts: limits.attempts,
         }
     }
 }

@@ -48,6 +48,17 @@ impl Lists {
         noted.push_str(text);
         noted.push('\n');
     }
+
+    /// What one kind of list is known by, whichever way it is written.
+    pub(crate) fn fingerprint(&self, list: &str) -> Fingerprint {
+        let prefix = format!("{list}.");
+        let of_list = self
+            .0
+            .iter()
+            .filter(|(name, _)| *name == list || name.starts_with(&prefix))
+            .map(|(_, text)| text.as_str());
+        Fingerprint::of(&of_list.collect::<String>())
+    }
 }
 
 impl Config {
@@ -127,5 +138,12 @@ mod tests {
         let mut other = Config::defaults(Mode::Serve);
         other.server.port = 1;
         assert_ne!(config.known_by(&lists("")), other.known_by(&lists("")));
+    }
+
+    #[test]
+    fn a_list_is_known_by_its_own_entries() {
+        let of = |text: &str| lists(text).fingerprint("events");
+        assert_eq!(of("[[nodes]]\nid = 'a'\n"), of(""));
+        assert_ne!(of("[[events]]\ntopic = 'a.b'\n"), of(""));
     }
 }

@@ -43,14 +43,6 @@ impl Written {
         }
     }
 
-    /// The text of a member, if it is one.
-    pub(crate) fn text(&self, key: &str) -> Option<&str> {
-        match find(&self.given, key)? {
-            Given::Text(text) => Some(text),
-            _ => None,
-        }
-    }
-
     /// Reads the entry. What is wrong in it is noted and left out, so that the rest can be read too.
     pub(crate) fn read<T: DeserializeOwned>(&self, problems: &mut Problems) -> Option<T> {
         let mut given = self.given.clone();

@@ -8,6 +8,7 @@ use nexus_expr::Schema;
 
 use super::{
     entries::{EVENT, EventEntry, TOKEN, TokenEntry},
+    foreign::Written,
     given::{Entry, Given},
     load::{FILE_SUFFIX, Loader, read_text, unknown},
     sections::{EventDeclaration, Token},
@@ -16,7 +17,7 @@ use super::{
 
 /// Where the members of one entry stand.
 pub(super) struct At {
-    pub(super) file: String,
+    file: String,
     list: String,
     lines: BTreeMap<String, usize>,
 }
@@ -29,6 +30,18 @@ impl At {
             list: list.to_owned(),
             lines: lines.collect(),
         }
+    }
+
+    /// The entry, for a schema that belongs to another crate.
+    pub(super) fn written(&self, entries: Vec<Entry>) -> Written {
+        let line = self.lines.values().min().copied().unwrap_or(1);
+        Written::new(&self.file, &self.list, line, entries)
+    }
+
+    /// What stands in a member of the entry, for a schema that belongs to another crate.
+    pub(super) fn written_member(&self, key: &str, line: usize, entries: Vec<Entry>) -> Written {
+        let line = entries.iter().map(|entry| entry.line).min().unwrap_or(line);
+        Written::new(&self.file, &format!("{}.{key}", self.list), line, entries)
     }
 
     pub(super) fn has(&self, key: &str) -> bool {
@@ -65,6 +78,8 @@ impl Loader {
             match key {
                 "nodes" => self.node(&at, entries),
                 "tokens" => self.token(&at, entries),
+                "reactors" | "reactors.rules" => self.rule(&at, entries),
+                "endpoints" => self.endpoint(&at, entries),
                 _ => self.event(&at, entries),
             }
         }

@@ -10,6 +10,7 @@ use std::{
 use super::{
     Mode, dotenv,
     fingerprint::Lists,
+    foreign::Written,
     given::{self, Entry, Given},
     problem::{ConfigProblem, Problems, nearest},
     sections::{AlertFormat, Config},
@@ -27,7 +28,15 @@ pub(crate) const FILE_SUFFIX: &str = "_FILE";
 /// A configuration file, or a file that holds a secret, is not larger than this.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Keys that hold lists of entries.
-const LISTS: [&str; 4] = ["nodes", "tokens", "events", "events.declared"];
+const LISTS: [&str; 7] = [
+    "nodes",
+    "tokens",
+    "events",
+    "events.declared",
+    "reactors",
+    "reactors.rules",
+    "endpoints",
+];
 
 /// Where a configuration comes from.
 #[derive(Debug, Clone)]
@@ -83,7 +92,6 @@ impl Config {
         loader.named_variables();
         loader.node_variables();
         loader.permissions();
-        loader.unknown_variables();
         loader.finish()
     }
 }
@@ -103,6 +111,11 @@ pub(crate) struct Loader {
     pub(crate) rights: Vec<(String, Vec<String>)>,
     /// The entries of lists, for the fingerprint.
     pub(crate) lists: Lists,
+    /// The rules and endpoints of the configuration as they were written, in their order.
+    pub(crate) written_rules: Vec<Written>,
+    /// The mappings of each node of the file, as its nodes are in their order.
+    pub(crate) written_mappings: Vec<Vec<Written>>,
+    pub(crate) written_endpoints: Vec<Written>,
     pub(crate) working_dir: PathBuf,
     pub(crate) file: Option<PathBuf>,
 }
@@ -120,6 +133,9 @@ impl Loader {
             claimed: BTreeSet::new(),
             rights: Vec::new(),
             lists: Lists::default(),
+            written_rules: Vec::new(),
+            written_mappings: Vec::new(),
+            written_endpoints: Vec::new(),
             file: sources.file,
         }
     }
@@ -283,31 +299,38 @@ impl Loader {
 
     /// The value of a variable, or of the file that `X_FILE` names, with the name to blame.
     pub(crate) fn variable(&mut self, name: &str) -> Option<(String, String)> {
-        let file_name = format!("{name}{FILE_SUFFIX}");
-        let direct = self.environment.get(name).map(str::to_owned);
-        let Some(file) = self.environment.get(&file_name).map(str::to_owned) else {
-            return direct.map(|text| (name.to_owned(), text));
-        };
-        if direct.is_some() {
-            let what = format!("{name} is set too: only one of them can count");
-            if !self.problems.has(&file_name) {
-                self.problems.add(file_name, what);
-            }
-            return None;
-        }
-        match read_secret(&self.working_dir.join(&file)) {
-            Ok(text) => Some((file_name, text)),
-            Err(error) => {
-                let what = format!("the file {file:?} cannot be read: {error}");
-                if !self.problems.has(&file_name) {
-                    self.problems.add(file_name, what);
+        match self.look_up(name) {
+            Ok(found) => found,
+            Err((place, what)) => {
+                if !self.problems.has(&place) {
+                    self.problems.add(place, what);
                 }
                 None
             }
         }
     }
 
-    fn unknown_variables(&mut self) {
+    /// As [`Loader::variable`]; an error is a place and what is wrong there.
+    pub(crate) fn look_up(&self, name: &str) -> Result<Option<(String, String)>, (String, String)> {
+        let file_name = format!("{name}{FILE_SUFFIX}");
+        let direct = self.environment.get(name).map(str::to_owned);
+        let Some(file) = self.environment.get(&file_name) else {
+            return Ok(direct.map(|text| (name.to_owned(), text)));
+        };
+        if direct.is_some() {
+            let what = format!("{name} is set too: only one of them can count");
+            return Err((file_name, what));
+        }
+        match read_secret(&self.working_dir.join(file)) {
+            Ok(text) => Ok(Some((file_name, text))),
+            Err(error) => {
+                let what = format!("the file {file:?} cannot be read: {error}");
+                Err((file_name, what))
+            }
+        }
+    }
+
+    pub(crate) fn unknown_variables(&mut self) {
         let named = VARIABLES.iter().map(|variable| variable.name);
         let named: Vec<&str> = named.filter(|name| !name.contains('<')).collect();
         for (name, _) in self.environment.iter() {

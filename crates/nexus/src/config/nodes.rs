@@ -19,6 +19,8 @@ use crate::environment::{FLOWPAY_WEBHOOK_SECRET, NODE_API_URL};
 const FLOWPAY: &str = "flowpay";
 /// Nodes that own no event and are told of some.
 const TOLD: [&str; 1] = ["neobot"];
+/// The member of a node that says what its webhooks mean.
+const WEBHOOK: &str = "webhook";
 /// Where the permissions file is looked for, in this order, beside the configuration file and then in the
 /// working folder.
 const PERMISSIONS_BESIDE: [&str; 2] = ["config/permissions.json", "permissions.json"];
@@ -27,9 +29,17 @@ const PERMISSIONS_HERE: &str = "config/permissions.json";
 impl Loader {
     /// Reads a node's entry.
     pub(super) fn node(&mut self, at: &At, entries: Vec<Entry>) {
+        let (webhook, entries): (Vec<_>, Vec<_>) =
+            entries.into_iter().partition(|entry| entry.key == WEBHOOK);
         let read: NodeEntry = self.entry(at, NODE, entries);
         self.needed(at, "id");
+        let webhook = webhook
+            .into_iter()
+            .map(|entry| self.mappings(at, entry))
+            .collect::<Vec<_>>();
         let Some(id) = read.id else { return };
+        let (written, webhook) = webhook.into_iter().flatten().unzip();
+        self.written_mappings.push(written);
         let mut secrets = Vec::new();
         if let Some(name) = &read.secret_env {
             secrets.extend(self.named_variable(at, "secret_env", name));
@@ -57,6 +67,7 @@ impl Loader {
             url: read.url,
             names: read.names,
             events: read.events,
+            webhook,
         });
     }
 

@@ -51,6 +51,24 @@ reserved; from then on it needs an entry like any other.
 
 ";
 
+const RELOAD: &str = "\
+## Reload
+
+On SIGHUP the daemon reads everything again: the file, the files of secrets, permissions and schemas, and `.env` in
+`nexusd dev`; variables of the process stay as they were when it started. If all of it fits, it counts from then on, and
+what is the same as before is not touched. If anything does not, nothing changes: every problem is in the log of the
+process, and `/readyz` tells of it. `/readyz` also names the configuration that runs: its `generation` since the start, its
+`fingerprint`, which is the same wherever the same was read (the values of secrets do not count), and since when it runs.
+
+Nodes, tokens, permissions, events, reactors, endpoints and alerts can change this way, and so can the keys of the vault:
+with a new `vault.key` and the old one as `vault.previous_key` everything is sealed anew while Nexus goes on. Changes of
+`environment` and of `[server]`, `[limits]`, `[storage]`, `[retention]`, `[outbound]` and `[log]` take a restart, and a reload
+that finds one is refused.
+
+When the terminal is closed from which it was started, the daemon ends in order.
+
+";
+
 impl Config {
     /// The reference of every setting and variable, as `docs/configuration.md` holds it.
     #[must_use]
@@ -73,7 +91,8 @@ impl Config {
             "An event beside the known ones.",
             EVENT,
         );
-        page.push_str(PERMISSIONS.trim_end());
+        page.push_str(PERMISSIONS);
+        page.push_str(RELOAD.trim_end());
         page.push('\n');
         page
     }

@@ -6,6 +6,8 @@ use ipnet::IpNet;
 use nexus_auth::{Secret, TokenValue, VaultKey};
 use nexus_core::{NameForm, Scopes, Topic};
 use nexus_expr::{PayloadPath, Schema};
+use nexus_reactors::rules::{MappingConfig, RuleConfig};
+use nexus_webhooks::EndpointConfig;
 
 use super::{
     Fingerprint, Mode,
@@ -51,8 +53,14 @@ pub struct Config {
     pub tokens: Vec<Token>,
     /// The events that are valid beside the known ones.
     pub events: Events,
-    /// What runs for events.
+    /// What runs for events, of what ships with Nexus.
     pub reactors: Reactors,
+    /// What runs for events besides: `[[reactors]]`.
+    pub rules: Vec<RuleConfig>,
+    /// The outside addresses that get events as webhooks: `[[endpoints]]`.
+    pub endpoints: Vec<EndpointConfig>,
+    /// The values of the variables that rules and endpoints name.
+    pub variables: BTreeMap<String, Secret>,
     /// Where calls may go.
     pub outbound: Outbound,
     /// Who is told when something was given up.
@@ -61,6 +69,8 @@ pub struct Config {
     pub log: Telemetry,
     /// What all of this is known by, as it was read.
     pub fingerprint: Fingerprint,
+    /// What the declared events are known by.
+    pub(crate) events_fingerprint: Fingerprint,
 }
 
 /// Where the server listens and whom it answers.
@@ -230,6 +240,8 @@ pub struct Node {
     pub names: NameForm,
     /// Names and patterns of what it is told of as webhooks; `None`: what the protocol says.
     pub events: Option<Vec<String>>,
+    /// What its webhooks mean, at `POST /webhook/<id>`: the first that fits counts.
+    pub webhook: Vec<MappingConfig>,
 }
 
 /// A bearer token.
@@ -322,13 +334,21 @@ pub struct Outbound {
     pub connect_timeout_ms: u64,
 }
 
-/// Who is told when something was given up.
-#[derive(Debug, Clone, Default)]
+/// Who is told of what people should know, and when.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Alerts {
     /// Where alerts are sent.
     pub url: Option<Address>,
     /// How they are written; by default as the host of the address expects.
     pub format: AlertFormat,
+    /// How often it is looked whether there is something to tell, in milliseconds.
+    pub interval_ms: u64,
+    /// A reactor that is so many events behind, and falls back further, is told of.
+    pub lag_events: u64,
+    /// A reactor of whose attempts such a part failed within five minutes is told of, from 0 to 1 …
+    pub error_rate: f64,
+    /// … if there were at least so many attempts.
+    pub attempts: u64,
 }
 
 /// How an alert is written.

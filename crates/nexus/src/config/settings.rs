@@ -95,8 +95,12 @@ table! {
     outbound.no_proxy: None, "What is called past the proxy: addresses, ranges, and names that stand for all below them. This machine always is.";
     outbound.connect_timeout_ms: Whole(10, HOUR_MS), "How long a connection to the outside may take, the lookup of its name included, in milliseconds.";
 
-    alerts.url: None, "Where it is told that a reaction became a dead letter. Unset: only in the log of the process.";
+    alerts.url: None, "Where people are told of dead letters, of reactors that fall behind or fail, and of a disk that is full; one message for each cause and quarter hour, and one when it is over. Unset: only in the log of the process.";
     alerts.format: None, "How alerts are written; `auto` goes by the host of the address. `DISCORD_WEBHOOK_URL` makes it `discord`.";
+    alerts.interval_ms: Whole(100, HOUR_MS), "How often it is looked whether there is something to tell, in milliseconds.";
+    alerts.lag_events: Whole(1, 1_000_000 * RATE_MAX), "A reactor or endpoint that is so many events behind, and more than a minute before, is told of.";
+    alerts.error_rate: Real(0.0, 1.0), "One of whose attempts such a part failed within five minutes is told of …";
+    alerts.attempts: Whole(1, RATE_MAX), "… if there were at least so many attempts.";
 
     log.level: None, "The least level that is written to the log of the process.";
     log.format: None, "How its lines are written: JSON objects, or for people.";

@@ -25,23 +25,18 @@ impl Callers {
         call: &Call,
         path_node: Option<&str>,
     ) -> Result<Principal, Problem> {
-        let token = call.take_anonymous_token()?;
-        let request = SignedRequest {
-            headers: &call.headers,
-            body: &call.body,
-            path_node,
-        };
-        let principal = self.auth.verify(&request)?;
-        token.give_back();
-        Ok(principal)
+        call.identify(|headers| {
+            self.auth.verify(&SignedRequest {
+                headers,
+                body: &call.body,
+                path_node,
+            })
+        })
     }
 
     /// Who reads, if they have the scope.
     pub(super) fn reader(&self, call: &Call, scope: Scope) -> Result<Principal, Problem> {
-        let token = call.take_anonymous_token()?;
-        let principal = self.auth.asks_for(&call.headers, scope)?;
-        token.give_back();
-        Ok(principal)
+        call.identify(|headers| self.auth.asks_for(headers, scope))
     }
 
     /// Who publishes: whose token it is, if it may publish, else who signed.
@@ -49,9 +44,7 @@ impl Callers {
         if !call.headers.contains_key(header::AUTHORIZATION) {
             return self.signer(call, None);
         }
-        let token = call.take_anonymous_token()?;
-        let principal = self.auth.bearer(&call.headers)?;
-        token.give_back();
+        let principal = call.identify(|headers| self.auth.bearer(headers))?;
         self.auth.require(&principal, Scope::Publish)?;
         Ok(principal)
     }

@@ -7,6 +7,7 @@ mod answer;
 mod factory;
 mod flowpay;
 mod health;
+mod mapped;
 mod publish;
 mod read;
 mod webhook;
@@ -17,6 +18,8 @@ use nexus_core::{Log, Principal, RawObject, RetentionHandle, Scope};
 use nexus_http::{Access, Call, Problem, Reply, Route};
 use nexus_reactors::Handle as Reactors;
 
+pub(crate) use mapped::NodeMappings;
+
 use super::{Callers, Operations};
 
 /// What the face's handlers share.
@@ -26,6 +29,7 @@ pub(crate) struct Neo {
     pub(crate) reactors: Reactors,
     pub(crate) retention: RetentionHandle,
     pub(crate) started: Instant,
+    pub(crate) mappings: NodeMappings,
     pub(crate) operations: Operations,
 }
 
@@ -98,7 +102,7 @@ fn webhook_routes(neo: &Arc<Neo>, root: &str) -> [Route; 3] {
         }),
         Route::post(format!("{root}/{{node}}"), Access::Signed, move |call| {
             let neo = other.clone();
-            async move { webhook::unmapped(&neo, &call) }
+            async move { mapped::receive(&neo, &call).await }
         }),
     ]
 }

@@ -9,9 +9,11 @@ mod cursors;
 mod event;
 mod faults;
 mod list;
+pub(crate) mod nodes;
 mod page_cursor;
 mod publish;
 mod question;
+pub(crate) mod vault;
 
 use std::sync::Arc;
 

@@ -14,6 +14,7 @@ fn path(route: &Served) -> String {
         .path
         .replace("{node}", "somebody")
         .replace("{name}", "orders")
+        .replace("{number}", "1")
         .replace("{id}", "0193a5c1-7f3e-7c52-9d1e-5b8f0a6c2e11")
 }
 
@@ -239,20 +240,23 @@ async fn who_may_not_is_told_so() {
         .iter()
         .filter(|route| route.access == Access::Operate)
     {
-        let bearer = format!("Bearer {READ_TOKEN}");
-        let answer = ask(
-            nexus.address,
-            &request("GET", &path(route), &[("Authorization", &bearer)], b""),
-        )
-        .await;
-        expect(&answer, &route.path, 403, "not-permitted");
-        let bearer = format!("Bearer {ADMIN_TOKEN}");
-        let answer = ask(
-            nexus.address,
-            &request("GET", &path(route), &[("Authorization", &bearer)], b""),
-        )
-        .await;
-        assert_eq!(answer.status, 200, "{}: {answer:?}", route.path);
+        let (method, path) = (route.method.as_str(), path(route));
+        let body: &[u8] = if is_post(route) { b"{}" } else { b"" };
+        let send = |token: &str| {
+            let bearer = format!("Bearer {token}");
+            let request = request(method, &path, &[("Authorization", &bearer)], body);
+            let address = nexus.address;
+            async move { ask(address, &request).await }
+        };
+        let what = format!("{method} {path}");
+        expect(&send(READ_TOKEN).await, &what, 403, "not-permitted");
+        let answer = send(ADMIN_TOKEN).await;
+        if route.method == Method::GET && !route.path.contains('{') {
+            assert_eq!(answer.status, 200, "{what}: {answer:?}");
+        } else {
+            // What it names is not there, or nothing is said of what to do.
+            assert!([400, 404].contains(&answer.status), "{what}: {answer:?}");
+        }
     }
     for (event, payload) in [
         (
@@ -293,25 +297,13 @@ async fn publish(nexus: &Running, path: &str, body: &[u8]) -> Answer {
     .await
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn bad_bodies_are_refused_on_every_route_that_takes_one() {
-    let nexus = start(&[]).await;
-    let deep = format!(
-        r#"{{"event":"PAYMENT_RECEIVED","payload":{{"a":{}1{}}}}}"#,
-        "[".repeat(70),
-        "]".repeat(70)
-    );
-    let bottomless = "[".repeat(100_000);
-    let many = format!(
-        r#"{{"event":"PAYMENT_RECEIVED","payload":{{"x":"{}"}}}}"#,
-        "x".repeat(300 * 1024)
-    );
-    let malformed: Vec<(&str, &[u8])> = vec![
+/// What is not JSON, or not as strict as it has to be.
+fn malformed() -> Vec<(&'static str, Vec<u8>)> {
+    let bodies: Vec<(&str, &[u8])> = vec![
         ("no body", b""),
         ("broken", b"{\"event\":"),
         ("not JSON", b"event=PAYMENT_RECEIVED"),
         ("two values", b"{}{}"),
-        ("bottomless", bottomless.as_bytes()),
         (
             "duplicate members",
             br#"{"event":"A","event":"B","payload":{}}"#,
@@ -331,9 +323,28 @@ async fn bad_bodies_are_refused_on_every_route_that_takes_one() {
             b"{\"event\":\"PAYMENT_RECEIVED\",\0\"payload\":{}}",
         ),
     ];
-    // What is posted to set a cookie has no body: the token is all.
-    let takes_body = |route: &&Served| is_post(route) && route.access != Access::Read;
-    for route in nexus.routes.iter().filter(takes_body) {
+    let bottomless = ("bottomless", "[".repeat(100_000).into_bytes());
+    let bodies = bodies.into_iter().map(|(what, body)| (what, body.to_vec()));
+    bodies.chain([bottomless]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_bodies_are_refused_on_every_route_that_takes_one() {
+    let nexus = start(&[]).await;
+    let deep = format!(
+        r#"{{"event":"PAYMENT_RECEIVED","payload":{{"a":{}1{}}}}}"#,
+        "[".repeat(70),
+        "]".repeat(70)
+    );
+    let many = format!(
+        r#"{{"event":"PAYMENT_RECEIVED","payload":{{"x":"{}"}}}}"#,
+        "x".repeat(300 * 1024)
+    );
+    let malformed = malformed();
+    let takes_event = |route: &&Served| {
+        is_post(route) && matches!(route.access, Access::Signed | Access::Publish)
+    };
+    for route in nexus.routes.iter().filter(takes_event) {
         let path = path(route);
         let is_mapped = !route.path.contains("{node}");
         let is_v1 = path.starts_with("/api/v1");
@@ -414,6 +425,33 @@ async fn bad_bodies_are_refused_on_every_route_that_takes_one() {
             413,
             "too-large",
         );
+    }
+    nexus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bad_bodies_are_refused_on_every_route_of_operators() {
+    let nexus = start(&[]).await;
+    let bearer = format!("Bearer {ADMIN_TOKEN}");
+    let wrong = ["null", "7", "\"text\"", "[]", "[{}]", r#"{"no_such":1}"#];
+    let wrong = wrong.map(|body| ("invalid-request", body, body.as_bytes().to_vec()));
+    // Where everything may be left out, so may the body.
+    let malformed = malformed().into_iter().filter(|(_, body)| !body.is_empty());
+    let malformed = malformed.map(|(what, body)| ("malformed-json", what, body));
+    let bodies: Vec<_> = wrong.into_iter().chain(malformed).collect();
+    let of_operators = |route: &&Served| is_post(route) && route.access == Access::Operate;
+    for route in nexus.routes.iter().filter(of_operators) {
+        let path = path(route);
+        for (code, what, body) in &bodies {
+            let headers = [("Authorization", bearer.as_str())];
+            let answer = ask(nexus.address, &request("POST", &path, &headers, body)).await;
+            let what = format!("{what}: {path}");
+            if route.path.contains('{') && answer.status == 404 {
+                expect(&answer, &what, 404, "not-found");
+            } else {
+                expect(&answer, &what, 400, code);
+            }
+        }
     }
     nexus.stop().await;
 }

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::{Answer, Process, get, post, sign};
+use super::{Answer, Process, get, post, sign, until};
 
 /// The secret of the default node.
 pub(crate) const SECRET: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00f1e2d3c4b5a69788796a5b4c3d2e1f0";
@@ -67,6 +67,15 @@ impl DaemonOptions {
         self
     }
 
+    /// What runs it in a folder.
+    pub(crate) fn command(&self, folder: &Path) -> Command {
+        let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
+        let mut command = nexusd(folder, &arguments);
+        let environment = self.environment.iter();
+        command.envs(environment.map(|(name, value)| (name, value)));
+        command
+    }
+
     pub(crate) fn start(self) -> Daemon {
         let folder = tempfile::tempdir().unwrap();
         Daemon::start(self, folder)
@@ -85,14 +94,7 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn start(options: DaemonOptions, folder: TempDir) -> Self {
-        let arguments: Vec<&str> = options.arguments.iter().map(String::as_str).collect();
-        let mut command = nexusd(folder.path(), &arguments);
-        command.envs(
-            options
-                .environment
-                .iter()
-                .map(|(name, value)| (name, value)),
-        );
+        let mut command = options.command(folder.path());
         let started = Instant::now();
         let process = Process::start(&mut command);
         let (_, line) = process.error_line(0, |line| line.contains("\"message\":\"ready\""));
@@ -158,6 +160,24 @@ impl Daemon {
 
     pub(crate) fn terminate(&self) {
         self.process.terminate();
+    }
+
+    /// Lets it read its configuration again, and waits until that is done: whether it runs now, and what
+    /// `/readyz` says.
+    #[track_caller]
+    pub(crate) fn reload(&self) -> (bool, Value) {
+        let readyz = || get(self.address, "/readyz", &[]).json();
+        let state = |answer: &Value| {
+            let generation = answer["configuration"]["generation"].as_u64();
+            (generation, answer["failed_reload"]["at"].clone())
+        };
+        let before = state(&readyz());
+        self.process.hang_up();
+        until("the end of the reload", || {
+            let answer = readyz();
+            let now = state(&answer);
+            (now != before).then(|| (now.0 > before.0, answer))
+        })
     }
 
     /// Waits until it ended, and gives back what it worked on.

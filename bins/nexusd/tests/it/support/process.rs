@@ -140,6 +140,10 @@ impl Process {
         kill_process(self.pid(), Signal::TERM).unwrap();
     }
 
+    pub(crate) fn hang_up(&self) {
+        kill_process(self.pid(), Signal::HUP).unwrap();
+    }
+
     /// Waits for its end, and for its last lines.
     #[track_caller]
     pub(crate) fn end(&mut self) -> ExitStatus {

@@ -64,19 +64,20 @@ pub(super) fn processed(event: &str, receipt: &Receipt) -> Reply {
     Reply::json(StatusCode::OK, &answer)
 }
 
+/// Why a webhook is ignored that says nothing that matters.
+pub(super) const UNHANDLED: &str = "unhandled_status";
+
 #[derive(Serialize)]
-struct Ignored {
+struct Ignored<'a> {
     status: &'static str,
-    reason: &'static str,
+    reason: &'a str,
 }
 
 /// A webhook was understood and says nothing that matters yet.
-pub(super) fn ignored() -> Reply {
-    Reply::json(
-        StatusCode::OK,
-        &Ignored {
-            status: "ignored",
-            reason: "unhandled_status",
-        },
-    )
+pub(super) fn ignored(reason: &str) -> Reply {
+    let answer = Ignored {
+        status: "ignored",
+        reason,
+    };
+    Reply::json(StatusCode::OK, &answer)
 }

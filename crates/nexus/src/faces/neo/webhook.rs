@@ -1,7 +1,7 @@
 //! What the webhooks have in common: a body becomes one event, and the same fact twice is one event.
 
 use bytes::Bytes;
-use nexus_core::{Command, Json, Kind, NewEvent, Once, Principal, ProtocolEvent, RawObject};
+use nexus_core::{Command, Json, NewEvent, Once, Principal, ProtocolEvent, RawObject};
 use nexus_http::{Call, Problem};
 
 use super::{Answered, Neo, answer};
@@ -38,7 +38,7 @@ pub(super) async fn record(
         payload,
     } = reading
     else {
-        return Ok(answer::ignored());
+        return Ok(answer::ignored(answer::UNHANDLED));
     };
     let event_type = neo.log.catalogue().known_type(event);
     let command = Command {
@@ -50,17 +50,6 @@ pub(super) async fn record(
     };
     let receipt = neo.log.submit(principal, command).await?;
     Ok(answer::processed(event.name(), &receipt))
-}
-
-/// A node without a mapping. Only who may sign for it learns that.
-pub(super) fn unmapped(neo: &Neo, call: &Call) -> Answered {
-    let node = call.param("node").unwrap_or_default();
-    neo.signer(call, Some(node))?;
-    Err(Problem::new(
-        Kind::NotFound,
-        "not-found",
-        "this node has no webhook mapping",
-    ))
 }
 
 /// A member that has to be an object when it is there.

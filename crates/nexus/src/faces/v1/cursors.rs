@@ -7,7 +7,7 @@ use nexus_core::{Kind, NamedCursor, Position, Principal, Scope, Source};
 use nexus_http::{Call, Problem, Reply};
 use serde::Serialize;
 
-use super::{Answered, V1, question::refuse_unknown};
+use super::{Answered, V1};
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
@@ -36,7 +36,7 @@ struct Meta {
 /// `GET`: those that are furthest behind first.
 pub(super) async fn list(v1: &V1, call: &Call) -> Answered {
     let principal = v1.callers.reader(call, Scope::Read)?;
-    refuse_unknown(call, &["owner", "limit"])?;
+    call.refuse_unknown_query(&["owner", "limit"])?;
     let limit = call.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
     let mut cursors = match owner(v1, call, &principal)? {
         Owner::Everybody => v1.log.durable_cursors().await?,
@@ -63,10 +63,10 @@ pub(super) async fn list(v1: &V1, call: &Call) -> Answered {
 /// `DELETE`: what it held may go, and whoever comes with its name begins anew.
 pub(super) async fn remove(v1: &V1, call: &Call) -> Answered {
     let principal = v1.callers.reader(call, Scope::Read)?;
-    refuse_unknown(call, &["owner"])?;
+    call.refuse_unknown_query(&["owner"])?;
     let Owner::One(owner) = owner(v1, call, &principal)? else {
         let detail = "a cursor is removed of one owner";
-        return Err(Problem::new(Kind::Malformed, "invalid-request", detail));
+        return Err(Problem::invalid_request(detail));
     };
     let name = call.param("name").unwrap_or_default();
     if v1.log.durable_cursor(&owner, name).await?.is_none() {

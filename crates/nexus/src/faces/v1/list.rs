@@ -14,7 +14,7 @@ use super::{
     Answered, V1, answer,
     body::CLOUD_EVENTS,
     page_cursor::PageCursor,
-    question::{Question, Range, gone},
+    question::{Question, Range},
 };
 
 /// What is rare is looked for in at most this many pages of the store; what was found until then is the
@@ -48,7 +48,7 @@ pub(super) async fn list(v1: &V1, call: &Call) -> Answered {
     if question.order == Order::Ascending {
         reply = reply.header(answer::NEXUS_POSITION, answer::position_header(looked_at));
     }
-    if let Some(link) = next.and_then(|next| link(call, next)) {
+    if let Some(link) = next.and_then(|next| call.next_link(&next.to_string())) {
         reply = reply.header(header::LINK, link);
     }
     Ok(reply.header(header::VARY, HeaderValue::from_static("accept")))
@@ -117,7 +117,7 @@ async fn check_pruned(
     };
     if range.resumed_after.is_some() {
         let detail = "what follows the position was removed from the log";
-        return Err(gone("pruned", detail, log.position(pruned)));
+        return Err(Problem::gone("pruned", detail, log.position(pruned)));
     }
     if question.order == Order::Ascending {
         // As if it had been asked for a moment later: from the oldest that is kept, without a gap.
@@ -194,24 +194,4 @@ fn wants_cloud_events(headers: &HeaderMap) -> bool {
             let essence = range.split(';').next().unwrap_or_default();
             essence.trim().eq_ignore_ascii_case(CLOUD_EVENTS)
         })
-}
-
-/// The same list, one page on.
-fn link(call: &Call, next: PageCursor) -> Option<HeaderValue> {
-    let mut query = String::new();
-    for pair in call.uri.query().unwrap_or_default().split('&') {
-        if pair.is_empty() || pair.split('=').next() == Some("cursor") {
-            continue;
-        }
-        for byte in pair.bytes() {
-            // As it was sent, except that a header has no letters beyond ASCII.
-            match byte {
-                0x21..=0x7e => query.push(char::from(byte)),
-                _ => query.push_str(&format!("%{byte:02X}")),
-            }
-        }
-        query.push('&');
-    }
-    let path = call.path();
-    HeaderValue::from_str(&format!("<{path}?{query}cursor={next}>; rel=\"next\"")).ok()
 }

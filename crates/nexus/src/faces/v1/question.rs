@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use nexus_core::{
-    Catalogue, Kind, Log, Order, PatternSet, Position, Seq, Source, parse_iso8601_us,
-};
+use nexus_core::{Catalogue, Log, Order, PatternSet, Position, Seq, Source};
 use nexus_http::{Call, Problem};
 
 use super::page_cursor::PageCursor;
@@ -50,21 +48,16 @@ pub(super) struct Range {
 impl Question {
     /// Reads a query.
     pub(super) fn read(call: &Call, catalogue: &Catalogue) -> Result<Self, Problem> {
-        refuse_unknown(call, &PARAMETERS)?;
+        call.refuse_unknown_query(&PARAMETERS)?;
         let position = |name, text: &str| {
-            text.parse::<Position>()
-                .map_err(|_| invalid(format!("`{name}` must be a position, as `7f3a09c2-1042`")))
-        };
-        let time = |name| match call.query(name) {
-            None => Ok(None),
-            Some(text) => read_time(&text)
-                .map(Some)
-                .ok_or_else(|| invalid(format!("`{name}` must be a time as RFC 3339 writes it"))),
+            text.parse::<Position>().map_err(|_| {
+                Problem::invalid_request(format!("`{name}` must be a position, as `7f3a09c2-1042`"))
+            })
         };
         let cursor = match call.query("cursor") {
             None => None,
             Some(text) => {
-                let refuse = |()| invalid("`cursor` must be one that a page gave".to_owned());
+                let refuse = |()| Problem::invalid_request("`cursor` must be one that a page gave");
                 Some(text.parse::<PageCursor>().map_err(refuse)?)
             }
         };
@@ -75,8 +68,8 @@ impl Question {
             key: call.query("key").map(|text| Arc::from(text.as_ref())),
             order: read_order(call.query("order").as_deref(), cursor)?,
             limit: call.limit(LIMIT_DEFAULT, LIMIT_MAX)?,
-            since_us: time("since")?,
-            until_us: time("until")?,
+            since_us: call.query_time_us("since")?,
+            until_us: call.query_time_us("until")?,
             from: match call.query("from") {
                 Some(text) if text != "earliest" => Some(position("from", &text)?),
                 _ => None,
@@ -87,17 +80,9 @@ impl Question {
 
     /// The part of the log that is meant, as the log is now.
     pub(super) async fn range(&self, log: &Log) -> Result<Range, Problem> {
-        // Not only up to the head that live readers are told of: whoever just got an answer finds their
-        // own event.
         let stored = log.stored();
         for named in [self.from, self.cursor].into_iter().flatten() {
-            if named.epoch != stored.epoch {
-                let detail = "the position is of another log: this one was made anew or restored";
-                return Err(gone("epoch", detail, stored));
-            }
-            if named.seq > stored.seq {
-                return Err(gone("ahead", "the log has not come that far", stored));
-            }
+            Problem::unless_reached(log, named)?;
         }
         let cursor = self.cursor.map(|position| position.seq);
         let (cursor_after, cursor_through) = match self.order {
@@ -125,28 +110,6 @@ impl Question {
     }
 }
 
-/// Says that a list cannot go on from where it was asked to: never is there a gap that nobody is told of.
-pub(super) fn gone(code: &'static str, detail: &str, go_on_from: Position) -> Problem {
-    Problem::new(Kind::Gone, code, detail).with("position", go_on_from.to_string())
-}
-
-fn invalid(detail: String) -> Problem {
-    Problem::new(Kind::Malformed, "invalid-request", detail)
-}
-
-/// A filter that was misspelt and passed over would give what nobody asked for.
-pub(super) fn refuse_unknown(call: &Call, known: &[&str]) -> Result<(), Problem> {
-    let query = call.uri.query().unwrap_or_default();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let name = pair.split('=').next().unwrap_or_default();
-        if !known.contains(&name) {
-            let known = known.join(", ");
-            return Err(invalid(format!("the query may have: {known}")));
-        }
-    }
-    Ok(())
-}
-
 /// Names, qualified names, topics and patterns, separated by commas or each on its own.
 fn read_patterns(call: &Call, catalogue: &Catalogue) -> Result<PatternSet, Problem> {
     let mut patterns = Vec::new();
@@ -154,7 +117,7 @@ fn read_patterns(call: &Call, catalogue: &Catalogue) -> Result<PatternSet, Probl
         for text in list.split(',').filter(|text| !text.is_empty()) {
             if patterns.len() == PATTERNS_MAX {
                 let detail = format!("a list may ask for {PATTERNS_MAX} patterns");
-                return Err(invalid(detail));
+                return Err(Problem::invalid_request(detail));
             }
             patterns.push(catalogue.resolve_pattern(text)?.0);
         }
@@ -171,19 +134,14 @@ fn read_order(text: Option<&str>, cursor: Option<PageCursor>) -> Result<Order, P
         None => None,
         Some("asc") => Some(Order::Ascending),
         Some("desc") => Some(Order::Descending),
-        Some(_) => return Err(invalid("`order` must be `asc` or `desc`".to_owned())),
+        Some(_) => return Err(Problem::invalid_request("`order` must be `asc` or `desc`")),
     };
     let of_cursor = cursor.map(|cursor| cursor.order);
     if let (Some(stated), Some(of_cursor)) = (stated, of_cursor)
         && stated != of_cursor
     {
         let detail = "the cursor is of a list in the other order";
-        return Err(invalid(detail.to_owned()));
+        return Err(Problem::invalid_request(detail));
     }
     Ok(stated.or(of_cursor).unwrap_or(Order::Ascending))
-}
-
-fn read_time(text: &str) -> Option<i64> {
-    // An offset's `+` that nobody escaped arrives as a space.
-    parse_iso8601_us(text).or_else(|| parse_iso8601_us(&text.replace(' ', "+")))
 }

@@ -1,0 +1,114 @@
+//! SIGHUP: another configuration takes the place of the one that runs, all of it or nothing.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, DaemonOptions, SECRET, get};
+
+const SHOP_SECRET: &str = "shop-5d0c1a4b7e9f2d3c6a8b0e1f4d7c9a2b";
+const OTHER_SECRET: &str = "other-9a2b5d0c1a4b7e9f2d3c6a8b0e1f4d7c";
+const DEFAULT: &str = "[[nodes]]\nid = \"default\"\npublish = [\">\"]\n";
+
+fn start(file: &str) -> Daemon {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("nexus.toml"), file).unwrap();
+    Daemon::start(DaemonOptions::serve(), folder)
+}
+
+fn rewrite(daemon: &Daemon, file: &str) {
+    fs::write(daemon.folder().join("nexus.toml"), file).unwrap();
+}
+
+fn shop(secret: &str) -> String {
+    format!(
+        "{DEFAULT}[[nodes]]\nid = \"shop\"\nsecrets = [\"{secret}\"]\npublish = [\"order.*\"]\n"
+    )
+}
+
+fn declared(topic: &str) -> String {
+    format!("[[events]]\ntopic = \"{topic}\"\n")
+}
+
+fn order(daemon: &Daemon, secret: &str, event: &str) -> u16 {
+    let body = json!({ "event": event, "payload": {} }).to_string();
+    let headers = crate::support::sign(secret, &body);
+    let headers = [
+        ("X-Nexus-Node", "shop"),
+        ("X-Nexus-Signature", headers.as_str()),
+    ];
+    crate::support::post(daemon.address(), "/events", &headers, &body).status
+}
+
+#[test]
+fn nodes_and_events_come_and_go_without_a_restart() {
+    let daemon = start(DEFAULT);
+    let first = get(daemon.address(), "/readyz", &[]).json();
+    assert_eq!(first["ready"], true);
+    assert_eq!(first["configuration"]["generation"], 1);
+    assert_eq!(first["failed_reload"], Value::Null);
+    assert_eq!(order(&daemon, SHOP_SECRET, "order.made"), 401);
+
+    rewrite(&daemon, &(shop(SHOP_SECRET) + &declared("order.made")));
+    let (reloaded, second) = daemon.reload();
+    assert!(reloaded, "{second}");
+    assert_eq!(second["configuration"]["generation"], 2);
+    let fingerprints = [&first, &second].map(|said| &said["configuration"]["fingerprint"]);
+    assert_ne!(fingerprints[0], fingerprints[1]);
+    assert_eq!(order(&daemon, SHOP_SECRET, "order.made"), 200);
+    assert_eq!(order(&daemon, SHOP_SECRET, "order.lost"), 400);
+
+    rewrite(&daemon, &(shop(OTHER_SECRET) + &declared("order.lost")));
+    assert!(daemon.reload().0);
+    assert_eq!(order(&daemon, SHOP_SECRET, "order.lost"), 401);
+    assert_eq!(order(&daemon, OTHER_SECRET, "order.lost"), 200);
+    assert_eq!(order(&daemon, OTHER_SECRET, "order.made"), 400);
+}
+
+#[test]
+fn a_broken_configuration_changes_nothing_and_is_told() {
+    let daemon = start(&(shop(SHOP_SECRET) + &declared("order.made")));
+    let broken = format!(
+        "{}[[nodes]]\nid = \"Shop\"\npublish = [\"order.maid\"]\nsecrets = [\"hunter2\"]\ncolour = 3\n",
+        shop(OTHER_SECRET)
+    );
+    rewrite(&daemon, &broken);
+    let (reloaded, said) = daemon.reload();
+    assert!(!reloaded);
+    assert_eq!(said["ready"], true, "what ran before goes on");
+    assert_eq!(said["configuration"]["generation"], 1);
+    let problems = said["failed_reload"]["problems"].to_string();
+    for place in ["nexus.toml:12 nodes.colour", "nexus.toml:10 nodes.publish"] {
+        assert!(problems.contains(place), "{place}: {problems}");
+    }
+    assert!(!said.to_string().contains("hunter2"));
+    assert_eq!(order(&daemon, SHOP_SECRET, "order.made"), 200);
+    assert_eq!(order(&daemon, OTHER_SECRET, "order.made"), 401);
+    let detailed = daemon.read("/health/detailed", SECRET);
+    assert_eq!(detailed["failedReload"], said["failed_reload"]);
+
+    rewrite(&daemon, &(shop(OTHER_SECRET) + &declared("order.made")));
+    let (reloaded, said) = daemon.reload();
+    assert!(reloaded && said["failed_reload"] == Value::Null, "{said}");
+    assert_eq!(order(&daemon, OTHER_SECRET, "order.made"), 200);
+}
+
+#[test]
+fn what_takes_a_restart_is_refused_with_everything_else() {
+    let daemon = start(DEFAULT);
+    let other = format!(
+        "[server]\nport = 4000\ncompression = false\n[retention]\nage_hours = 1\n{}",
+        shop(SHOP_SECRET)
+    );
+    rewrite(&daemon, &other);
+    let (reloaded, said) = daemon.reload();
+    assert!(!reloaded);
+    let problems = said["failed_reload"]["problems"].as_array().unwrap();
+    let places: Vec<&str> = problems
+        .iter()
+        .filter_map(|problem| problem.as_str()?.split(':').next())
+        .collect();
+    // The port stands in a variable too, which wins and is the same.
+    assert_eq!(places, ["server.compression", "retention.age_hours"]);
+    assert_eq!(order(&daemon, SHOP_SECRET, "order.made"), 401);
+}
