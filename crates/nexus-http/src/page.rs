@@ -1,10 +1,13 @@
 //! A page of a list as face v1 answers with it: its data, and where the next page begins.
 
+use std::sync::Arc;
+
+use data_encoding::BASE64URL_NOPAD;
 use http::{HeaderValue, StatusCode, header};
 use nexus_core::Clock;
 use serde::Serialize;
 
-use crate::{Call, Reply};
+use crate::{Call, Problem, Reply};
 
 #[derive(Serialize)]
 struct Meta<'a> {
@@ -31,9 +34,36 @@ impl Reply {
             None => reply,
         }
     }
+
+    /// The same, of a list that goes on behind a place which says nothing to clients: [`Call::place`] reads it
+    /// again.
+    #[must_use]
+    pub fn page_to(
+        call: &Call,
+        clock: &Clock,
+        data: &impl Serialize,
+        next_place: Option<&str>,
+    ) -> Self {
+        let next_cursor = next_place.map(|place| BASE64URL_NOPAD.encode(place.as_bytes()));
+        Self::page(call, clock, data, next_cursor.as_deref())
+    }
 }
 
 impl Call {
+    /// The place behind which a list is to go on, as [`Reply::page_to`] gave it in `cursor`.
+    ///
+    /// # Errors
+    /// `invalid-request` when no page gave it.
+    pub fn place(&self) -> Result<Option<Arc<str>>, Problem> {
+        let Some(cursor) = self.query("cursor") else {
+            return Ok(None);
+        };
+        let bytes = BASE64URL_NOPAD.decode(cursor.as_bytes()).ok();
+        let place = bytes.and_then(|bytes| String::from_utf8(bytes).ok());
+        let refuse = || Problem::invalid_request("`cursor` must be one that a page gave");
+        place.map(|place| Some(place.into())).ok_or_else(refuse)
+    }
+
     /// The value of `Link` that leads to the same list, one page on. The cursor has to be made of what
     /// stands in a query as it is: letters, digits, `-`, `.`, `_`, `~`, `:`.
     #[must_use]

@@ -36,6 +36,10 @@ impl Registry {
         let _changing = self.changing.lock().await;
         let name = &request.target;
         let reactor = self.reactor(name).ok_or_else(|| not_found(name))?;
+        if !request.outbound && !reactor.rehearses() {
+            let what = format!("{name} cannot run without its calls: ask for a replay with them");
+            return Err(Error::Conflict { what });
+        }
         let limit = self.common.options.replays_max;
         if self.replays().len() >= limit {
             return Err(Error::Conflict {

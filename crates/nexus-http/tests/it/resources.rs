@@ -29,6 +29,11 @@ fn routes() -> Vec<Route> {
         let next = call.query("cursor").is_none().then_some("one-2.3~x");
         Ok(Reply::page(&call, &Clock::System, &[since_us], next))
     };
+    let places = |call: Call| async move {
+        let place = call.place()?;
+        let next = place.is_none().then_some("a/b:ä");
+        Ok(Reply::page_to(&call, &Clock::System, &place, next))
+    };
     let change = |call: Call| async move {
         call.check_if_match(&ETag::of_revision(7))?;
         Ok(Reply::empty(StatusCode::NO_CONTENT).etag(&ETag::of_parts(&[7, 8])))
@@ -39,6 +44,7 @@ fn routes() -> Vec<Route> {
     };
     vec![
         Route::get("/page", Access::Open, page),
+        Route::get("/places", Access::Open, places),
         Route::post("/strict", Access::Open, |call: Call| async move {
             Ok(body_of(&call.json()?))
         }),
@@ -91,6 +97,21 @@ async fn a_page_says_where_the_next_begins() {
         first.header("link"),
         Some("</page?limit=3&q=a%20b&since=2026-11-21T06:00:00Z&cursor=one-2.3~x>; rel=\"next\"")
     );
+}
+
+#[tokio::test]
+async fn a_place_of_any_kind_is_led_to_and_read_again() {
+    let server = start().await;
+    let first = server.get("/places", "").await;
+    let link = first.header("link").unwrap();
+    let path = link.strip_prefix('<').and_then(|link| link.split_once('>'));
+    let second = server.get(path.unwrap().0, "").await;
+    assert_eq!(second.json()["data"], "a/b:ä");
+    assert_eq!(second.json()["meta"]["has_more"], false);
+    for cursor in ["=", "a", "_w"] {
+        let refused = server.get(&format!("/places?cursor={cursor}"), "").await;
+        is_problem(&refused, 400, "invalid-request");
+    }
 }
 
 #[tokio::test]

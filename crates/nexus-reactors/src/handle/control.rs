@@ -173,7 +173,8 @@ impl Handle {
     ///
     /// # Errors
     /// [`Error::NotFound`] when the target does not run, [`Error::Invalid`] for an empty range or a rate that
-    /// is none, [`Error::Conflict`] when too many run already, and what the log says.
+    /// is none, [`Error::Conflict`] when too many run already, or when it is to run without calls and cannot
+    /// ([`Reactor::rehearses`](nexus_core::Reactor::rehearses)), and what the log says.
     pub async fn replay(&self, request: ReplayRequest) -> Result<ReplayId, Error> {
         if self.registry.reactor(&request.target).is_none() {
             return Err(not_found(&request.target));

@@ -151,7 +151,7 @@ impl TargetApi {
                     };
                     let page = self.handle.deliveries(query).await?;
                     let mut letters = page.items;
-                    letters.retain(|info| may_see(&caller, info) && filter.takes(info));
+                    letters.retain(|info| may_see(&caller, &info.topic) && filter.takes(info));
                     changed += letters.len();
                     let ids = letters
                         .into_iter()
@@ -186,7 +186,9 @@ impl TargetApi {
         let mut letters = Vec::with_capacity(ids.len());
         for id in ids {
             let found = self.handle.delivery(&id.record()).await?;
-            match found.filter(|info| info.state == DeliveryState::Dead && may_see(caller, info)) {
+            match found
+                .filter(|info| info.state == DeliveryState::Dead && may_see(caller, &info.topic))
+            {
                 Some(_) => letters.push(id),
                 None => {
                     let name = id.to_string();

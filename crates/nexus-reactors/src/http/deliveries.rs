@@ -1,9 +1,6 @@
 //! `/api/v1/deliveries`: what is on its way and did not succeed at once, with its attempts.
 
-use std::sync::Arc;
-
 use ::http::{Method, StatusCode};
-use data_encoding::BASE64URL_NOPAD;
 use nexus_core::{Kind, Principal, Topic};
 use nexus_http::{Call, Problem, Reply, Route};
 
@@ -51,7 +48,7 @@ impl TargetApi {
                 return Err(Problem::invalid_request(detail));
             }
         };
-        let mut next = call.query("cursor").map(|text| place(&text)).transpose()?;
+        let mut next = call.place()?;
         let mut found = Vec::new();
         for _ in 0..PAGES_MAX {
             let query = DeliveryQuery {
@@ -62,7 +59,9 @@ impl TargetApi {
             };
             let page = self.handle.deliveries(query).await?;
             let readable = page.items.into_iter();
-            found.extend(readable.filter(|info| may_see(&caller, info) && filter.takes(info)));
+            found.extend(
+                readable.filter(|info| may_see(&caller, &info.topic) && filter.takes(info)),
+            );
             next = page.next;
             if next.is_none() || found.len() >= limit {
                 break;
@@ -72,8 +71,7 @@ impl TargetApi {
             .iter()
             .map(|info| DeliveryView::new(self.log(), info))
             .collect();
-        let next = next.map(|place| BASE64URL_NOPAD.encode(place.as_bytes()));
-        Ok(Reply::page(
+        Ok(Reply::page_to(
             call,
             self.log().clock(),
             &data,
@@ -113,7 +111,9 @@ impl TargetApi {
         };
         // Who may not see it does not learn that it is there.
         found
-            .filter(|info| state.is_none_or(|state| info.state == state) && may_see(caller, info))
+            .filter(|info| {
+                state.is_none_or(|state| info.state == state) && may_see(caller, &info.topic)
+            })
             .ok_or_else(|| not_found(state))
     }
 }
@@ -126,18 +126,7 @@ pub(super) fn not_found(state: Option<DeliveryState>) -> Problem {
     Problem::new(Kind::NotFound, "not-found", detail)
 }
 
-/// Whether someone who operates may see what a delivery is about.
-pub(super) fn may_see(caller: &Principal, info: &DeliveryInfo) -> bool {
-    Topic::parse(&info.topic).is_ok_and(|topic| caller.readable().matches(&topic))
-}
-
-/// Where a page goes on, as an address can have it.
-fn place(cursor: &str) -> Result<Arc<str>, Problem> {
-    let refuse = || Problem::invalid_request("`cursor` must be one that a page gave");
-    let bytes = BASE64URL_NOPAD
-        .decode(cursor.as_bytes())
-        .map_err(|_| refuse())?;
-    String::from_utf8(bytes)
-        .map(Into::into)
-        .map_err(|_| refuse())
+/// Whether someone who operates may see what became of events of a topic.
+pub(super) fn may_see(caller: &Principal, topic: &str) -> bool {
+    Topic::parse(topic).is_ok_and(|topic| caller.readable().matches(&topic))
 }

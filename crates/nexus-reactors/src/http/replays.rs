@@ -5,7 +5,13 @@ use nexus_core::Kind;
 use nexus_http::{Call, ETag, Problem, Reply, Route};
 use serde::Deserialize;
 
-use super::{Answered, TargetApi, place, targets::name, view::ReplayView};
+use super::{
+    Answered, TargetApi,
+    deliveries::may_see,
+    place,
+    targets::name,
+    view::{OutcomeView, ReplayView},
+};
 use crate::{ReplayId, ReplayInfo, ReplayRequest};
 
 /// How many attempts a replay begins in a second unless it is said.
@@ -43,6 +49,11 @@ pub(super) fn routes(api: &TargetApi) -> Vec<Route> {
         api.route(Method::GET, path, |api, call| async move {
             api.show_replay(&call, name(&call), id(&call)).await
         }),
+        api.route(
+            Method::GET,
+            "/api/v1/reactors/{name}/replays/{id}/outcomes",
+            |api, call| async move { api.replay_outcomes(&call, name(&call), id(&call)).await },
+        ),
         api.route(Method::DELETE, path, |api, call| async move {
             api.cancel_replay(&call, name(&call), id(&call)).await
         }),
@@ -150,6 +161,35 @@ impl TargetApi {
         self.handle.cancel_replay(&id).await?;
         tracing::info!(reactor = target, by = %caller.source(), id = id.as_str(), "a replay is cancelled");
         Ok(self.told_of(StatusCode::OK, &self.replay_of(target, &id).await?))
+    }
+
+    /// `GET`: how the last events of a replay ended, newest first; without calls, what would have been sent.
+    ///
+    /// # Errors
+    /// As for [`TargetApi::show_replay`].
+    pub async fn replay_outcomes(&self, call: &Call, target: &str, id: &str) -> Answered {
+        let caller = self.operator(call)?;
+        call.refuse_unknown_query(&["limit", "cursor"])?;
+        let limit = call.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
+        let after = call.place()?;
+        let id = self.replay_of(target, &ReplayId::new(id)).await?.id;
+        let page = self
+            .handle
+            .replay_outcomes(&id, after.as_deref(), limit)
+            .await?;
+        let readable = page
+            .items
+            .iter()
+            .filter(|info| may_see(&caller, &info.topic));
+        let data: Vec<_> = readable
+            .map(|info| OutcomeView::new(self.log(), info))
+            .collect();
+        Ok(Reply::page_to(
+            call,
+            self.log().clock(),
+            &data,
+            page.next.as_deref(),
+        ))
     }
 
     async fn replay_of(&self, target: &str, id: &ReplayId) -> Result<ReplayInfo, Problem> {

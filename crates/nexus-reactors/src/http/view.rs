@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
-    AttemptInfo, BreakerState, DeliveryId, DeliveryInfo, DeliveryState, ReplayInfo, ReplayState,
-    TargetInfo, TargetState,
+    AttemptInfo, BreakerState, DeliveryId, DeliveryInfo, DeliveryState, OutcomeInfo, OutcomeState,
+    ReplayInfo, ReplayState, TargetInfo, TargetState,
 };
 
 /// A target.
@@ -197,6 +197,39 @@ impl<'a> ExchangeView<'a> {
             status: exchange.status,
             answer: String::from_utf8_lossy(&exchange.answer),
             duration_us: exchange.duration_us,
+        }
+    }
+}
+
+/// How an event ended.
+#[derive(Serialize)]
+pub(super) struct OutcomeView<'a> {
+    event: EventView<'a>,
+    state: &'static str,
+    attempts: u32,
+    error: Option<&'a str>,
+    ended_at: String,
+    exchange: Option<ExchangeView<'a>>,
+}
+
+impl<'a> OutcomeView<'a> {
+    pub(super) fn new(log: &Log, info: &'a OutcomeInfo) -> Self {
+        Self {
+            event: EventView {
+                id: info.event_id.to_string(),
+                position: log.position(info.seq).to_string(),
+                seq: info.seq.get(),
+                topic: &info.topic,
+            },
+            state: match info.state {
+                OutcomeState::Done => "done",
+                OutcomeState::Already => "already_done",
+                OutcomeState::Dead => "dead",
+            },
+            attempts: info.attempts,
+            error: info.error.as_deref(),
+            ended_at: iso8601(info.time_us),
+            exchange: info.exchange.as_ref().map(ExchangeView::new),
         }
     }
 }

@@ -188,6 +188,28 @@ async fn without_being_asked_a_replay_calls_nobody() {
         (&"done".into(), &false.into())
     );
     assert!(shop.got.lock().is_empty());
+    // What would have been sent is told.
+    let at = format!("{}/outcomes", asked.header("location"));
+    let mut told = Vec::new();
+    let mut page = face.get(&format!("{at}?limit=4")).await;
+    loop {
+        told.extend(page.data().as_array().unwrap().clone());
+        match page.body["meta"]["next_cursor"].as_str() {
+            Some(cursor) => page = face.get(&format!("{at}?limit=4&cursor={cursor}")).await,
+            None => break,
+        }
+    }
+    let seqs: HashSet<_> = told
+        .iter()
+        .map(|one| one["event"]["seq"].as_u64().unwrap())
+        .collect();
+    assert_eq!((told.len(), seqs), (10, (1..=10).collect()));
+    let request = &told[0]["exchange"];
+    assert_eq!(
+        (&told[0]["state"], &request["status"]),
+        (&"done".into(), &Value::Null)
+    );
+    assert_eq!(request["url"], "https://shop.example/hook");
     engine.drain().await;
 }
 
