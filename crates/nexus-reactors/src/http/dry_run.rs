@@ -1,7 +1,7 @@
 //! `/api/v1/reactors/{name}/dry-run`: what would be done over a past range, and by a rule that is proposed.
 
 use ::http::{Method, StatusCode};
-use nexus_core::{Kind, Principal};
+use nexus_core::{Kind, Principal, Scope};
 use nexus_http::{Call, Problem, Reply, Route};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -164,7 +164,11 @@ impl TargetApi {
         let run = DryRun {
             running,
             proposed: match &asked.rule {
-                Some(rule) => Some(self.proposed(target, rule)?),
+                // It is a configuration that may come.
+                Some(rule) => {
+                    self.auth.require(&caller, Scope::Admin)?;
+                    Some(self.proposed(target, rule)?)
+                }
                 None => None,
             },
             after: place::after(self.log(), &asked.from).await?,

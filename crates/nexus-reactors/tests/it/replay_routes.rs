@@ -11,7 +11,7 @@ use nexus_reactors::http::TargetApi;
 use serde_json::{Value, json};
 
 use crate::{
-    face::{Courier, Face, auth},
+    face::{Courier, Face, MINTS_ONLY, auth},
     support::{World, until},
 };
 
@@ -429,7 +429,7 @@ async fn a_proposed_rule_is_told_apart_from_the_one_that_runs() {
         Ok(proposed.shared())
     };
     let api = TargetApi::new(engine.handle(), auth()).with_proposals(Arc::new(propose));
-    let face = Face::of(api).await;
+    let mut face = Face::of(api).await;
     for n in 0..6 {
         world.pay(&format!("tx-{n}")).await;
     }
@@ -473,6 +473,10 @@ async fn a_proposed_rule_is_told_apart_from_the_one_that_runs() {
         .post(&format!("{SHOP}/dry-run"), &broken.to_string())
         .await;
     refused.is_problem(400, "invalid-request");
+    // A rule is a configuration that may come: to operate is not enough.
+    face.token = Some(MINTS_ONLY);
+    let asked = face.post(&format!("{SHOP}/dry-run"), &broken.to_string()).await;
+    asked.is_problem(403, "not-permitted");
     engine.drain().await;
 }
 

@@ -100,7 +100,8 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         mappings: mappings.clone(),
         operations,
     });
-    let mut routes = routes(&neo, &v1, &edge, &engine.handle(), &endpoints);
+    let targets = TargetApi::new(engine.handle(), auth.clone()).with_proposals(reactions.propose());
+    let mut routes = routes(&neo, &v1, &edge, &targets, &endpoints);
     routes.extend(crate::faces::v1::nodes::routes(&own_nodes));
     routes.extend(of_vault);
     routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
@@ -169,17 +170,16 @@ fn routes(
     neo: &Arc<Neo>,
     v1: &Arc<V1>,
     edge: &Edge,
-    reactors: &nexus_reactors::Handle,
+    targets: &TargetApi,
     endpoints: &Endpoints,
 ) -> Vec<Route> {
     let mut routes = crate::faces::neo::routes(neo);
     routes.extend(crate::faces::operations::routes(&neo.operations));
     routes.extend(crate::faces::v1::routes(v1));
     routes.extend(edge.routes());
-    let targets = TargetApi::new(reactors.clone(), neo.callers.auth.clone());
-    routes.extend(nexus_reactors::http::routes(&targets));
+    routes.extend(nexus_reactors::http::routes(targets));
     let auth = &neo.callers.auth;
-    routes.extend(nexus_webhooks::http::routes(endpoints, &targets, auth));
+    routes.extend(nexus_webhooks::http::routes(endpoints, targets, auth));
     routes
 }
 

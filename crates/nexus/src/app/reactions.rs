@@ -1,6 +1,7 @@
 //! The reactors that the configuration asks for, and the engine that runs them; another configuration changes
 //! only what differs.
 
+mod proposals;
 mod recipe;
 
 use std::{
@@ -11,13 +12,17 @@ use std::{
 use nexus_auth::Auth;
 use nexus_core::{Catalogue, Clock, Coded, Kind, Log, SharedReactor};
 use nexus_outbound::Client;
-use nexus_reactors::{Alerts, Engine, EngineOptions, Handle, Nodes};
+use nexus_reactors::{Alerts, Engine, EngineOptions, Handle, Nodes, http::Propose};
 
-use self::recipe::{Recipe, recipes};
+use self::{
+    proposals::Proposals,
+    recipe::{Recipe, recipes},
+};
 use super::alerting::Alerting;
 use crate::{Error, config::Config};
 
 /// What reactors are made with; the same for all, also when the configuration changes.
+#[derive(Clone)]
 pub(super) struct Parts {
     client: Client,
     nodes: Nodes,
@@ -33,6 +38,7 @@ pub(super) struct Reactions {
     engine: Handle,
     /// The embedder's own, which no configuration changes.
     own: HashSet<String>,
+    proposals: Arc<Proposals>,
 }
 
 /// Reactors ready to run, by name.
@@ -67,12 +73,18 @@ impl Reactions {
             .map_err(Error::Reactors)?;
         alerting.watch(config, &engine.handle());
         let reactions = Self {
+            proposals: Proposals::new(parts.clone(), log.clone(), config),
             parts,
             alerting,
             engine: engine.handle(),
             own: names,
         };
         Ok((engine, reactions))
+    }
+
+    /// What compiles a rule that somebody proposes.
+    pub(super) fn propose(&self) -> Arc<Propose> {
+        self.proposals.propose()
     }
 
     /// What makes every call to the outside.
@@ -119,6 +131,7 @@ impl Reactions {
             tracing::info!(reactor = name, "the reactor runs as configured now");
         }
         self.alerting.change(from, to, &self.engine);
+        self.proposals.change(to);
         Ok(())
     }
 }
