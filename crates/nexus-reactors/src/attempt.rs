@@ -14,6 +14,7 @@ use nexus_core::{
 };
 
 use crate::{
+    DeliveryId,
     backoff::Backoff,
     failpoints::{Failpoint, Failpoints},
 };
@@ -213,12 +214,12 @@ impl Runner {
         let idempotency_key = once
             .cloned()
             .unwrap_or_else(|| format!("{}:{}", self.options.name, event.id).into());
-        let delivery_id = format!("{}/{}", self.name, event.seq).into();
+        let delivery_id = DeliveryId::new(self.name.clone(), event.seq);
         let attempt = Attempt::new(
             event.clone(),
             number,
             idempotency_key,
-            delivery_id,
+            delivery_id.to_string().into(),
             self.mode,
         );
         let kept = attempt.clone();

@@ -247,7 +247,7 @@ impl Subject {
             1,
             once.unwrap_or_else(|| format!("{name}:{}", event.id))
                 .into(),
-            DeliveryId::new(name.clone(), event.seq).record().into(),
+            DeliveryId::new(name.clone(), event.seq).to_string().into(),
             Mode::Replay { outbound: false },
         );
         let shown = attempt.clone();

@@ -4,9 +4,9 @@
 //! is told here is what can be known: the delivery that waits or was given up, the outcome if the target keeps
 //! them, what followed under its `once` key, and else how far the target is and what it asks of an event.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
-use nexus_core::{Event, Once, Position, Seq, SharedReactor};
+use nexus_core::{Event, Once, Position, RecordQuery, RecordsBy, Seq, SharedReactor};
 use uuid::Uuid;
 
 use crate::{
@@ -18,6 +18,8 @@ use crate::{
 
 /// Outcomes are read in pages of this size when one is looked for.
 const OUTCOMES_PAGE: usize = 200;
+/// So many records are read at once when targets are looked for.
+const RECORDS_PAGE: usize = 1_000;
 
 /// What became of an event for one target.
 #[derive(Debug, Clone, PartialEq)]
@@ -80,6 +82,14 @@ pub enum Fate {
 }
 
 impl Fate {
+    /// That of an event with a delivery.
+    fn of(delivery: DeliveryInfo) -> Self {
+        match delivery.state {
+            DeliveryState::Waiting => Self::Waiting(Box::new(delivery)),
+            DeliveryState::Dead => Self::Dead(Box::new(delivery)),
+        }
+    }
+
     /// The name, `not_matched`.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {
@@ -111,29 +121,85 @@ struct Known<'a> {
 }
 
 impl Handle {
-    /// What became of an event for one target.
+    /// The names of the targets that there are, and of those that once were and have a place in the log still;
+    /// in their order.
+    ///
+    /// # Errors
+    /// [`Error::Log`] when the log cannot be read.
+    pub async fn known_targets(&self) -> Result<Vec<Arc<str>>, Error> {
+        let running = self.targets().into_iter().map(|info| info.name);
+        let mut names: BTreeSet<Arc<str>> = running.collect();
+        let prefix = cursor_key("");
+        let mut query = RecordQuery {
+            family: prefix.family,
+            by: RecordsBy::All,
+            after_key: Some(prefix.key.clone()),
+            records_max: RECORDS_PAGE,
+        };
+        loop {
+            let records = self.log().records(&query).await?;
+            for record in &records {
+                // Other cursors are of the same family, and keys are in their order.
+                let Some(name) = record.key.key.strip_prefix(&*prefix.key) else {
+                    return Ok(names.into_iter().collect());
+                };
+                let is_target = !name.contains(['/', ':']);
+                names.extend(is_target.then(|| name.into()));
+            }
+            match records.last() {
+                Some(last) if records.len() == query.records_max => {
+                    query.after_key = Some(last.key.key.clone());
+                }
+                _ => return Ok(names.into_iter().collect()),
+            }
+        }
+    }
+
+    /// What became of an event for one target. Of a target that does not run only its delivery is known;
+    /// without one there is nothing to tell.
     ///
     /// What the target asks of events, its patterns and its condition, is told as it is now; it may have been
     /// something else when the event had its turn.
     ///
     /// # Errors
-    /// [`Error::NotFound`] when no target of this name runs here, [`Error::Damaged`] when its record cannot be
-    /// understood, and [`Error::Log`] when the log cannot be read.
-    pub async fn explain(&self, target: &str, event: &Event) -> Result<Explanation, Error> {
+    /// [`Error::Damaged`] when the target's record cannot be understood, and [`Error::Log`] when the log cannot
+    /// be read.
+    pub async fn explain(&self, target: &str, event: &Event) -> Result<Option<Explanation>, Error> {
         let (Some(reactor), Some(info)) = (self.reactor(target), self.target(target)) else {
-            return Err(Error::NotFound {
-                what: "target",
-                name: target.to_owned(),
-            });
+            return self.explain_absent(target, event).await;
         };
         let fate = self.fate(&reactor, event).await?;
-        Ok(Explanation {
+        Ok(Some(Explanation {
             fate,
             position: info.position,
             lag: info.lag,
             halted: halted(&info),
             target: info.name,
-        })
+        }))
+    }
+
+    /// The same for a target that does not run.
+    async fn explain_absent(
+        &self,
+        target: &str,
+        event: &Event,
+    ) -> Result<Option<Explanation>, Error> {
+        let id = DeliveryId::new(target, event.seq);
+        let Some(delivery) = self.delivery(&id.record()).await? else {
+            return Ok(None);
+        };
+        let position = match self.progress_of(target).await? {
+            Some(found) => found.progress.position(),
+            None => 0,
+        };
+        let head = self.log().head();
+        Ok(Some(Explanation {
+            fate: Fate::of(delivery),
+            position: self.log().position(Seq::new(position)),
+            lag: head.seq.get().saturating_sub(position),
+            halted: Some("it does not run here".into()),
+            target: id.target,
+        }))
     }
 
     /// The replays that an event is in, and how far each is.
@@ -151,6 +217,9 @@ impl Handle {
         let id = DeliveryId::new(options.name.clone(), event.seq);
         // Read before the delivery: what is settled meanwhile is then found there.
         let found = self.progress_of(&options.name).await?;
+        let found = found.ok_or_else(|| Error::Damaged {
+            record: cursor_key(&options.name).to_string(),
+        })?;
         let matches = options.on.matches(&event.topic);
         let filter = options.filter.as_ref();
         let refused_by = filter
@@ -173,12 +242,14 @@ impl Handle {
         }
     }
 
-    /// What a target's cursor record says.
-    async fn progress_of(&self, name: &str) -> Result<Found, Error> {
+    /// What a target's cursor record says; nothing when there is none.
+    async fn progress_of(&self, name: &str) -> Result<Option<Found>, Error> {
         let key = cursor_key(name);
-        let record = self.log().record(&key).await?;
-        let found = record.and_then(|record| Progress::decode(&record.body));
-        found.ok_or_else(|| Error::Damaged {
+        let Some(record) = self.log().record(&key).await? else {
+            return Ok(None);
+        };
+        let found = Progress::decode(&record.body);
+        found.map(Some).ok_or_else(|| Error::Damaged {
             record: key.to_string(),
         })
     }
@@ -254,10 +325,7 @@ fn halted(info: &TargetInfo) -> Option<Arc<str>> {
 /// have been another when the event had its turn.
 fn judge(known: Known<'_>, head: Position) -> Fate {
     if let Some(delivery) = known.delivery {
-        return match delivery.state {
-            DeliveryState::Waiting => Fate::Waiting(Box::new(delivery)),
-            DeliveryState::Dead => Fate::Dead(Box::new(delivery)),
-        };
+        return Fate::of(delivery);
     }
     if let Some(outcome) = known.outcome {
         return match outcome.state {

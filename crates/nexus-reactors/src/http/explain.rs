@@ -75,14 +75,8 @@ impl TargetApi {
         let event = named_event(self.log(), &caller, id).await?;
         let after = call.query("cursor").unwrap_or_default();
         let only = call.query("reactor");
-        let mut names: Vec<_> = self
-            .handle
-            .targets()
-            .into_iter()
-            .map(|info| info.name)
-            .collect();
+        let mut names = self.handle.known_targets().await?;
         names.retain(|name| **name > *after && only.as_ref().is_none_or(|only| **name == **only));
-        names.sort();
         let has_more = names.len() > limit;
         names.truncate(limit);
         let explained: Vec<Option<Explanation>> = stream::iter(names.clone())
@@ -136,17 +130,13 @@ impl TargetApi {
     }
 }
 
-/// What became of an event for one target; nothing when the target was removed meanwhile.
+/// Owns what it needs, so that many can run at once.
 async fn explain_one(
     handle: Handle,
     name: Arc<str>,
     event: Arc<Event>,
 ) -> Result<Option<Explanation>, Error> {
-    match handle.explain(&name, &event).await {
-        Ok(explanation) => Ok(Some(explanation)),
-        Err(Error::NotFound { .. }) => Ok(None),
-        Err(error) => Err(error),
-    }
+    handle.explain(&name, &event).await
 }
 
 impl<'a> TargetFate<'a> {

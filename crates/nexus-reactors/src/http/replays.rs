@@ -147,10 +147,10 @@ impl TargetApi {
         Ok(self.told_of(StatusCode::OK, &info))
     }
 
-    /// `DELETE`: it begins nothing more. One that has ended stays as it is.
+    /// `DELETE`: it begins nothing more.
     ///
     /// # Errors
-    /// `not-found`, `stale` when `If-Match` names another version, and what [`TargetApi::operator`] and the
+    /// `not-found`, `conflict` when it has ended, `stale` when `If-Match` names another version, and what [`TargetApi::operator`] and the
     /// log say.
     pub async fn cancel_replay(&self, call: &Call, target: &str, id: &str) -> Answered {
         let caller = self.operator(call)?;

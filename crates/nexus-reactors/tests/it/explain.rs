@@ -240,6 +240,30 @@ async fn a_target_that_keeps_outcomes_tells_how_each_ended() {
 }
 
 #[tokio::test]
+async fn what_a_target_left_behind_is_told_after_it_is_gone() {
+    let world = World::new().await;
+    let gone = Courier::new("gone");
+    let engine = world.engine(vec![gone.shared()]).await;
+    let face = Face::new(engine.handle()).await;
+    let id = paid(&world, "tx-1").await;
+    becomes(&face, &id, "gone", "dead").await;
+    engine.handle().remove("gone", false).await.unwrap();
+    let dead = fate(&face, &id, "gone").await;
+    assert_eq!(
+        (&dead["fate"], &dead["delivery"]),
+        (&"dead".into(), &"gone.1".into())
+    );
+    assert_eq!(dead["halted"], "it does not run here");
+    // Nobody is there who could try it again; it can be discarded.
+    let retried = face.post("/api/v1/dead-letters/gone.1/retry", "").await;
+    retried.is_problem(409, "conflict");
+    assert_eq!(face.delete("/api/v1/dead-letters/gone.1").await.status, 204);
+    let told = face.get(&format!("/api/v1/events/{id}/explain")).await;
+    assert_eq!(told.data()["targets"], json!([]));
+    engine.drain().await;
+}
+
+#[tokio::test]
 async fn the_replays_that_an_event_is_in_are_told() {
     let world = World::new().await;
     let shop = Courier::new("shop").up();

@@ -475,7 +475,9 @@ async fn a_proposed_rule_is_told_apart_from_the_one_that_runs() {
     refused.is_problem(400, "invalid-request");
     // A rule is a configuration that may come: to operate is not enough.
     face.token = Some(MINTS_ONLY);
-    let asked = face.post(&format!("{SHOP}/dry-run"), &broken.to_string()).await;
+    let asked = face
+        .post(&format!("{SHOP}/dry-run"), &broken.to_string())
+        .await;
     asked.is_problem(403, "not-permitted");
     engine.drain().await;
 }
