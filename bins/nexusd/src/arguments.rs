@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Migrate(MigrateOptions),
     /// Walk the whole log and check its hash chain
     Verify(ServeOptions),
-    /// Make secrets
+    /// Make secrets and keys, and replace the key that secrets in the log are sealed with
     Keys(KeysOptions),
     /// Ask a running daemon whether it is ready; exit 0 if it is
     Healthcheck(HealthcheckOptions),
@@ -85,6 +85,32 @@ pub(crate) enum KeysCommand {
         #[arg(long)]
         standard: bool,
     },
+    /// Print a new key for VAULT_ENCRYPTION_KEY: 64 hexadecimal digits
+    Generate,
+    /// Seal every secret in the log with the configured key; the daemon may run
+    Rotate(RotateOptions),
+    /// For a log whose vault key is lost: remove every secret that is sealed in it
+    Forget(ForgetOptions),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RotateOptions {
+    /// The configuration file [default: nexus.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where the daemon listens, if one runs [default: where its configuration says]
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) address: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ForgetOptions {
+    /// The configuration file [default: nexus.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Confirms that secrets of nodes and endpoints that were made through the API are removed, for good
+    #[arg(long)]
+    pub(crate) remove_every_secret: bool,
 }
 
 #[derive(Debug, Args)]

@@ -5,6 +5,7 @@ pub(crate) mod database;
 pub(crate) mod healthcheck;
 pub(crate) mod keys;
 pub(crate) mod open_files;
+pub(crate) mod operator;
 pub(crate) mod run;
 pub(crate) mod tail;
 
@@ -30,6 +31,9 @@ pub(crate) enum Failure {
         what: &'static str,
         flag: &'static str,
     },
+    /// The daemon does not do it.
+    #[error("{detail}")]
+    Refused { detail: String },
     /// Nobody answers, or not well.
     #[error("{detail}")]
     Unreachable { detail: String },
@@ -40,6 +44,7 @@ impl Failure {
         match self {
             Self::Nexus(error) => error.exit_code(),
             Self::Unconfirmed { .. } => EXIT_USAGE,
+            Self::Refused { .. } => nexus::EXIT_FAILURE,
             Self::Unreachable { .. } => nexus::EXIT_UNAVAILABLE,
         }
     }

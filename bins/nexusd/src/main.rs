@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Command::Check(options) => commands::check::check(&options, &environment),
         Command::Migrate(options) => commands::database::migrate(&options, &environment),
         Command::Verify(options) => commands::database::verify(&options, &environment),
-        Command::Keys(options) => commands::keys::keys(&options),
+        Command::Keys(options) => commands::keys::keys(&options, &environment),
         Command::Healthcheck(options) => commands::healthcheck::healthcheck(&options, &environment),
         Command::Tail(options) => commands::tail::tail(&options, &environment),
     };

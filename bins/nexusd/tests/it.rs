@@ -21,9 +21,15 @@ mod event_streams;
 mod flow;
 #[path = "it/integration_docs.rs"]
 mod integration_docs;
+#[path = "it/operations_docs.rs"]
+mod operations_docs;
+#[path = "it/reload.rs"]
+mod reload;
 #[path = "it/retention.rs"]
 mod retention;
 #[path = "it/streams.rs"]
 mod streams;
 #[path = "it/support.rs"]
 mod support;
+#[path = "it/vault.rs"]
+mod vault;

@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
-use nexus::{Error, Tail, config::DEV_SECRET_FILE, environment::Environment};
+use nexus::{Error, Tail, environment::Environment};
 
-use super::{Failure, healthcheck::local_address};
+use super::{Failure, healthcheck::local_address, operator::token};
 use crate::arguments::TailOptions;
 
 pub(crate) fn tail(options: &TailOptions, environment: &Environment) -> Result<(), Failure> {
@@ -34,24 +34,4 @@ pub(crate) fn tail(options: &TailOptions, environment: &Environment) -> Result<(
         }
     }
     Ok(())
-}
-
-/// The operator's token or the secret, from the environment or from what `dev` keeps.
-fn token(environment: &Environment) -> Result<String, Failure> {
-    if let Some(token) = environment
-        .get("NEXUS_ADMIN_TOKEN")
-        .or_else(|| environment.get("NEXUS_SECRET"))
-    {
-        return Ok(token.to_owned());
-    }
-    let file =
-        std::path::Path::new(environment.get("DATA_DIR").unwrap_or("data")).join(DEV_SECRET_FILE);
-    std::fs::read_to_string(&file)
-        .map(|secret| secret.trim().to_owned())
-        .map_err(|error| Failure::Unreachable {
-            detail: format!(
-                "no token: NEXUS_ADMIN_TOKEN and NEXUS_SECRET are unset, and {}: {error}",
-                file.display()
-            ),
-        })
 }

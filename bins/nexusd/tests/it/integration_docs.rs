@@ -21,13 +21,13 @@ const GUIDE: &str = include_str!("../../../../docs/integration.md");
 const REFERENCE: &str = include_str!("../../../../docs/api.md");
 
 /// A fenced block with a mark above it, `<!-- kind: name -->`.
-struct Block {
-    name: &'static str,
-    text: &'static str,
+pub(crate) struct Block {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
 }
 
 /// The marked blocks of a document.
-fn blocks(document: &'static str, kind: &str) -> Vec<Block> {
+pub(crate) fn blocks(document: &'static str, kind: &str) -> Vec<Block> {
     let mark = format!("<!-- {kind}: ");
     let sections = document.split(&mark).skip(1);
     let read = sections.map(|section| {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use nexus_core::{Change, Command, Guard, Principal, Record};
 
 use super::{
-    Live, Vault, VaultKey,
+    KeyId, Live, Vault, VaultKey,
     envelope::Envelope,
     log,
     opening::{page, write},
@@ -20,6 +20,8 @@ pub struct Rotation {
     pub rewrapped: usize,
     /// How many values are sealed, all with the current key.
     pub sealed: usize,
+    /// The current key.
+    pub key_id: KeyId,
 }
 
 impl Vault {
@@ -40,6 +42,7 @@ impl Vault {
         let mut rotation = Rotation {
             rewrapped: 0,
             sealed: 0,
+            key_id: current.id(),
         };
         let mut after = None;
         loop {

@@ -144,6 +144,11 @@ impl Process {
         kill_process(self.pid(), Signal::HUP).unwrap();
     }
 
+    /// Ends it where it is.
+    pub(crate) fn kill(&self) {
+        kill_process(self.pid(), Signal::KILL).unwrap();
+    }
+
     /// Waits for its end, and for its last lines.
     #[track_caller]
     pub(crate) fn end(&mut self) -> ExitStatus {

@@ -64,7 +64,8 @@ async fn after_a_rotation_the_new_key_opens_everything() {
         rotation,
         Rotation {
             rewrapped: VALUES,
-            sealed
+            sealed,
+            key_id: new.id(),
         }
     );
     assert_eq!(vault.status().previous_key_id, None);
