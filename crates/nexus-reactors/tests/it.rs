@@ -9,12 +9,22 @@
 mod crashes;
 #[path = "it/engine.rs"]
 mod engine;
+#[path = "it/mappings.rs"]
+mod mappings;
 #[path = "it/ordering.rs"]
 mod ordering;
 #[path = "it/retention.rs"]
 mod retention;
 #[path = "it/routes.rs"]
 mod routes;
+#[path = "it/rule_problems.rs"]
+mod rule_problems;
+#[path = "it/rules.rs"]
+mod rules;
+#[path = "it/rules_docs.rs"]
+mod rules_docs;
+#[path = "it/rules_support.rs"]
+mod rules_support;
 #[path = "it/shipped.rs"]
 mod shipped;
 #[path = "it/stub.rs"]
