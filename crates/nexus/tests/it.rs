@@ -28,5 +28,7 @@ mod v1_once;
 mod v1_pages;
 #[path = "it/v1_publish.rs"]
 mod v1_publish;
+#[path = "it/v1_reactions.rs"]
+mod v1_reactions;
 #[path = "it/v1_read.rs"]
 mod v1_read;

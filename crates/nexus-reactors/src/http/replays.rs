@@ -108,13 +108,16 @@ impl TargetApi {
     /// `GET`: the replays of a target, newest first.
     ///
     /// # Errors
-    /// `invalid-request` for a query that is wrong, and what [`TargetApi::operator`] and the log say.
+    /// `not-found`, `invalid-request` for a query that is wrong, and what [`TargetApi::operator`] and the log say.
     pub async fn replays(&self, call: &Call, target: &str) -> Answered {
         self.operator(call)?;
         call.refuse_unknown_query(&["limit", "cursor"])?;
         let limit = call.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
         let mut replays = self.handle.replays().await?;
         replays.retain(|info| *info.request.target == *target);
+        if replays.is_empty() {
+            self.find(target)?;
+        }
         let order = |info: &ReplayInfo| (std::cmp::Reverse(info.created_us), info.id.clone());
         replays.sort_by_key(order);
         if let Some(after) = call.query("cursor") {

@@ -37,11 +37,16 @@ pub struct Running {
 
 /// Starts a Nexus with the secrets above and these variables.
 pub async fn start(variables: &[(&str, &str)]) -> Running {
+    start_with("", variables).await
+}
+
+/// The same with more in its file.
+pub async fn start_with(more: &str, variables: &[(&str, &str)]) -> Running {
     let folder = tempfile::tempdir().unwrap();
     let file = format!(
         "[[nodes]]\nid = \"fluxx-dao\"\nsecrets = [\"{FLUXX_SECRET}\"]\n\n\
          [[tokens]]\nname = \"reader\"\ntoken_env = \"READ_TOKEN\"\nscopes = [\"read\"]\n\n\
-         [[nodes]]\nid = \"default\"\npublish = [\">\"]\n",
+         [[nodes]]\nid = \"default\"\npublish = [\">\"]\n\n{more}",
     );
     std::fs::write(folder.path().join("nexus.toml"), file).unwrap();
     let defaults = [
