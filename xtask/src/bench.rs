@@ -9,6 +9,7 @@ mod latency;
 mod machine;
 mod memory;
 mod peers;
+mod reactors;
 mod report;
 mod stage;
 
@@ -29,6 +30,8 @@ pub(crate) enum Bench {
     Latency(stage::Options),
     /// What the server holds when idle, and for each socket.
     Memory(stage::Options),
+    /// Rules that emit and rules that call: how many events a second, how soon, and beside what else.
+    Reactors(stage::Options),
     /// What a log of ten million events costs.
     Growth(stage::Options),
     /// All of them for seconds with what `--release` built: whether they work, as `test` asks.
@@ -44,6 +47,8 @@ benchmarks:
   latency  from publishing to delivery, against all three; and beside readers that
            are slow or behind
   memory   idle, for each of 10,000 sockets, and for each that is stalled
+  reactors rules that emit and rules that call, against the same calls without an
+           engine; beside poison; and ingress beside a backlog
   growth   appending to, reading and opening a log of 10,000,000 events
   smoke    all of them for seconds with what `--release` built";
 
@@ -55,6 +60,7 @@ pub(crate) fn run(workspace: &Workspace, bench: Option<Bench>) -> Result<()> {
         Some(Bench::Fanout(options)) => fanout::BENCHMARK.run(workspace, &options),
         Some(Bench::Latency(options)) => latency::BENCHMARK.run(workspace, &options),
         Some(Bench::Memory(options)) => memory::BENCHMARK.run(workspace, &options),
+        Some(Bench::Reactors(options)) => reactors::BENCHMARK.run(workspace, &options),
         Some(Bench::Growth(options)) => growth::BENCHMARK.run(workspace, &options),
         Some(Bench::Smoke) => smoke(workspace),
         None => {
@@ -79,6 +85,7 @@ pub(crate) fn smoke(workspace: &Workspace) -> Result<()> {
         fanout::BENCHMARK,
         latency::BENCHMARK,
         memory::BENCHMARK,
+        reactors::BENCHMARK,
         growth::BENCHMARK,
     ];
     all.iter()

@@ -1,5 +1,6 @@
 //! The load generator of the benchmarks: on loopback, bounded in time, and it prints one JSON line.
 
+mod calls;
 mod connection;
 mod fanout;
 mod hold;
@@ -8,7 +9,9 @@ mod ingest;
 mod latency;
 mod marked;
 mod payment;
+mod reactions;
 mod reader;
+mod receiver;
 mod redis;
 mod server;
 mod single;
@@ -77,8 +80,44 @@ enum Load {
         /// One more reader reads the whole log from its beginning meanwhile.
         #[arg(long)]
         behind: bool,
+        /// Where calls of rules arrive, on loopback.
+        #[arg(long)]
+        receiver: Option<SocketAddr>,
+        /// The receiver fails every so many-th event.
+        #[arg(long)]
+        poison_every: Option<u64>,
+        /// So many events for a rule that calls the receiver are published first.
+        #[arg(long, default_value_t = 0)]
+        backlog: u64,
+        /// Their topic.
+        #[arg(long, default_value = "bench.backlog")]
+        backlog_topic: String,
         #[arg(long, default_value_t = 1_000)]
         events_per_second: u64,
+    },
+    /// Events that a rule reacts to, as fast as it does.
+    Reactions {
+        #[command(flatten)]
+        target: Target,
+        #[arg(long, default_value_t = 20_000)]
+        events: u64,
+        /// The rule calls this address, on loopback …
+        #[arg(long, conflicts_with = "emitted", required_unless_present = "emitted")]
+        receiver: Option<SocketAddr>,
+        /// … or emits events of this topic.
+        #[arg(long)]
+        emitted: Option<String>,
+    },
+    /// Calls as rules make them, without an engine.
+    Calls {
+        /// Where they arrive, on loopback.
+        #[arg(long)]
+        receiver: SocketAddr,
+        /// Calls at once.
+        #[arg(long, default_value_t = 32)]
+        concurrency: usize,
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
     },
     /// Idle subscribers, held until standard input ends.
     Hold {
@@ -109,6 +148,9 @@ struct Target {
     /// How many bytes a payload has beyond the shortest, which has about 90.
     #[arg(long, default_value_t = 0)]
     padding: usize,
+    /// What the topic is called, where there is one.
+    #[arg(long)]
+    topic: Option<String>,
 }
 
 impl Target {
@@ -118,6 +160,7 @@ impl Target {
             address: self.address,
             secret: self.secret.clone(),
             topics: topics.max(1),
+            only_topic: self.topic.clone(),
             padding: self.padding,
         }
     }
@@ -127,12 +170,20 @@ impl Target {
     }
 }
 
-/// Refuses what is not bounded or goes anywhere else.
-fn check(address: SocketAddr, sockets: usize, seconds: u64) -> io::Result<()> {
-    let refuse = |what: String| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+fn refuse(what: String) -> io::Result<()> {
+    Err(io::Error::new(io::ErrorKind::InvalidInput, what))
+}
+
+fn check_loopback(address: SocketAddr) -> io::Result<()> {
     if !address.ip().is_loopback() {
         return refuse(format!("{address} is not on loopback"));
     }
+    Ok(())
+}
+
+/// Refuses what is not bounded or goes anywhere else.
+fn check(address: SocketAddr, sockets: usize, seconds: u64) -> io::Result<()> {
+    check_loopback(address)?;
     if !(1..=SOCKETS_MAX).contains(&sockets) {
         return refuse(format!("there must be 1 to {SOCKETS_MAX} sockets"));
     }
@@ -206,20 +257,67 @@ fn run(load: Load) -> io::Result<()> {
             crowd,
             stalled,
             behind,
+            receiver,
+            poison_every,
+            backlog,
+            backlog_topic,
             events_per_second,
         } => {
-            target.check(readers + crowd + stalled)?;
+            let calls = usize::from(receiver.is_some());
+            target.check(readers + crowd + stalled + calls)?;
+            receiver.map_or(Ok(()), check_loopback)?;
             let options = latency::Options {
                 server: target.server(1),
                 readers,
                 crowd,
                 stalled,
                 behind,
+                receiver,
+                poison_every: poison_every.filter(|every| *every > 0),
+                backlog: (backlog > 0).then_some(latency::Backlog {
+                    topic: backlog_topic,
+                    events: backlog,
+                }),
                 events_per_second,
                 warmup: Duration::from_secs(target.warmup_seconds),
                 duration: Duration::from_secs(target.seconds),
             };
             print(&on_one_thread(latency::run(&options))?)
+        }
+        Load::Reactions {
+            target,
+            events,
+            receiver,
+            emitted,
+        } => {
+            target.check(1)?;
+            let effect = match (receiver, emitted) {
+                (Some(address), _) => {
+                    check_loopback(address)?;
+                    reactions::Effect::Called(address)
+                }
+                (None, topic) => reactions::Effect::Emitted(topic.unwrap_or_default()),
+            };
+            let options = reactions::Options {
+                server: target.server(1),
+                events,
+                effect,
+                within: Duration::from_secs(target.seconds),
+            };
+            print(&on_one_thread(reactions::run(&options))?)
+        }
+        Load::Calls {
+            receiver,
+            concurrency,
+            seconds,
+        } => {
+            check(receiver, concurrency, seconds)?;
+            let options = calls::Options {
+                receiver,
+                concurrency,
+                duration: Duration::from_secs(seconds),
+            };
+            print(&on_one_thread(calls::run(&options))?)
         }
         Load::Hold { target, sockets } => {
             target.check(sockets)?;

@@ -33,6 +33,12 @@ pub(crate) fn write_payload(out: &mut Vec<u8>, mark: Mark, padding: usize) {
     out.push(b'}');
 }
 
+/// The first mark in a text.
+pub(crate) fn find(text: &[u8]) -> Option<Mark> {
+    let at = memchr::memmem::find(text, BEFORE)? + BEFORE.len();
+    read(text.get(at..at + MARK_BYTES)?)
+}
+
 /// Finds the marks in a stream of bytes.
 #[derive(Debug)]
 pub(crate) struct Scanner {
@@ -81,6 +87,19 @@ fn read(mark: &[u8]) -> Option<Mark> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_first_mark_of_a_text_is_found() {
+        let mark = Mark {
+            publisher: 3,
+            number: 42,
+        };
+        let mut text = b"{\"payload\":".to_vec();
+        write_payload(&mut text, mark, 10);
+        assert_eq!(find(&text), Some(mark));
+        assert_eq!(find(&text[..text.len() - 30]), None);
+        assert_eq!(find(b"{}"), None);
+    }
 
     #[test]
     fn marks_are_found_however_the_bytes_are_cut() {

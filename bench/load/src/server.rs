@@ -42,8 +42,10 @@ pub(crate) struct Server {
     pub(crate) kind: Kind,
     pub(crate) address: SocketAddr,
     pub(crate) secret: String,
-    /// How many topics there are; with one it is `payment.received`.
+    /// How many topics there are.
     pub(crate) topics: usize,
+    /// What the topic is called where there is one; else `payment.received`.
+    pub(crate) only_topic: Option<String>,
     /// How many bytes a payload has beyond the shortest.
     pub(crate) padding: usize,
 }
@@ -53,10 +55,21 @@ impl Server {
     fn topic(&self, topic: usize) -> String {
         if self.topics > 1 {
             format!("bench.topic_{topic}")
+        } else if let Some(only) = &self.only_topic {
+            only.clone()
         } else if self.kind == Kind::Reference {
             String::from("PAYMENT_RECEIVED")
         } else {
             String::from("payment.received")
+        }
+    }
+
+    /// The same server, with another topic.
+    pub(crate) fn on(&self, topic: &str) -> Self {
+        Self {
+            topics: 1,
+            only_topic: Some(topic.to_owned()),
+            ..self.clone()
         }
     }
 
@@ -323,6 +336,7 @@ mod tests {
             address: ([127, 0, 0, 1], 3000).into(),
             secret: String::from("secret"),
             topics,
+            only_topic: None,
             padding: 0,
         }
     }

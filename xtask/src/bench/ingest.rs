@@ -114,7 +114,7 @@ fn measure(workspace: &Workspace, binaries: &Binaries, options: &Options) -> Res
     let mut running = Running::new();
     let mut idle = None;
     if options.servers.contains(&Server::Nexus) {
-        let nexus = Peer::nexusd(&binaries.nexusd, &scratch.0.join("nexus"), SECRET)?;
+        let nexus = Peer::nexusd(&binaries.nexusd, &scratch.0.join("nexus"), SECRET, None)?;
         // Nothing else runs yet, so nothing wakes it.
         idle = idle_memory(&nexus, options.idle_seconds)?;
         running.push((Server::Nexus, nexus));

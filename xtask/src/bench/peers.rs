@@ -27,9 +27,21 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// Nexus as it is shipped, durable, without rate limits and without reactors, which its peers have not.
-    pub(crate) fn nexusd(binary: &Path, folder: &Path, secret: &str) -> Result<Self> {
+    /// Nexus as it is shipped, durable, without rate limits and without reactors, which its peers have not;
+    /// with a configuration file, if one is given.
+    pub(crate) fn nexusd(
+        binary: &Path,
+        folder: &Path,
+        secret: &str,
+        config: Option<&str>,
+    ) -> Result<Self> {
         let address = free_address()?;
+        if let Some(config) = config {
+            let file = folder.join("nexus.toml");
+            fs::create_dir_all(folder)
+                .and_then(|()| fs::write(&file, config))
+                .map_err(|source| Error::write(&file, source))?;
+        }
         let mut nexusd = ends_with_us(binary);
         nexusd
             .arg("serve")
@@ -176,7 +188,7 @@ fn ends_with_us(program: &Path) -> Command {
 }
 
 /// A port that was free a moment ago.
-fn free_address() -> Result<SocketAddr> {
+pub(crate) fn free_address() -> Result<SocketAddr> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())
         .map_err(|source| Error::start("a listener on loopback", source))

@@ -182,7 +182,13 @@ impl Stage<'_> {
 
     /// Nexus in a folder of its own.
     pub(crate) fn nexusd(&self, name: &str) -> Result<Peer> {
-        Peer::nexusd(&self.binaries.nexusd, &self.folder(name), SECRET)
+        Peer::nexusd(&self.binaries.nexusd, &self.folder(name), SECRET, None)
+    }
+
+    /// The same with a configuration file.
+    pub(crate) fn nexusd_with(&self, name: &str, config: &str) -> Result<Peer> {
+        let folder = self.folder(name);
+        Peer::nexusd(&self.binaries.nexusd, &folder, SECRET, Some(config))
     }
 
     /// Runs the load generator to its end and reads its line.
