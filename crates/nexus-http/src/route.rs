@@ -136,6 +136,19 @@ impl Route {
         }
     }
 
+    /// The routes, and those under `/api/v1` once more under `/api`.
+    #[must_use]
+    pub fn aliased(routes: Vec<Self>) -> Vec<Self> {
+        let aliases: Vec<Self> = routes
+            .iter()
+            .filter_map(|route| {
+                let rest = route.path.strip_prefix("/api/v1")?;
+                Some(route.at(format!("/api{rest}")))
+            })
+            .collect();
+        routes.into_iter().chain(aliases).collect()
+    }
+
     /// The method.
     #[must_use]
     pub fn method(&self) -> &Method {

@@ -19,6 +19,8 @@ use nexus_auth::Auth;
 use nexus_core::{Log, Principal, Scope, SharedReactor};
 use nexus_http::{Access, Call, Form, Problem, Reply, Route};
 
+pub use view::ExchangeView;
+
 use crate::Handle;
 
 /// Reads a rule that somebody proposes for a target: its name, and the rule as JSON. What is wrong with the rule
@@ -84,24 +86,15 @@ impl TargetApi {
 /// The engine's routes: those of neo, and under `/api/v1` (and `/api`) those of the whole API.
 #[must_use]
 pub fn routes(api: &TargetApi) -> Vec<Route> {
-    let whole: Vec<Route> = [
+    let whole = [
         targets::routes(api),
         replays::routes(api),
         dry_run::routes(api),
         deliveries::routes(api),
         dead_letters::routes(api),
         explain::routes(api),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let aliases: Vec<Route> = whole
-        .iter()
-        .filter_map(|route| {
-            let rest = route.path().strip_prefix("/api/v1")?;
-            Some(route.at(format!("/api{rest}")))
-        })
-        .collect();
+    ];
+    let whole = Route::aliased(whole.into_iter().flatten().collect());
     let neo = neo::routes(&api.handle, &api.auth);
-    neo.into_iter().chain(whole).chain(aliases).collect()
+    neo.into_iter().chain(whole).collect()
 }

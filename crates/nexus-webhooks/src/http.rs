@@ -36,22 +36,12 @@ pub fn routes(endpoints: &Endpoints, targets: &TargetApi, auth: &Auth) -> Vec<Ro
         targets: targets.clone(),
         auth: auth.clone(),
     };
-    let routes: Vec<Route> = [
+    let routes = [
         resource::routes(&api),
         secrets::routes(&api),
         deliveries::routes(&api),
-    ]
-    .into_iter()
-    .flatten()
-    .collect();
-    let aliases: Vec<Route> = routes
-        .iter()
-        .filter_map(|route| {
-            let rest = route.path().strip_prefix("/api/v1")?;
-            Some(route.at(format!("/api{rest}")))
-        })
-        .collect();
-    routes.into_iter().chain(aliases).collect()
+    ];
+    Route::aliased(routes.into_iter().flatten().collect())
 }
 
 impl Api {

@@ -176,8 +176,8 @@ impl<'a> FailureView<'a> {
 }
 
 /// What was asked of the outside and what it answered. Bodies are text as far as they are.
-#[derive(Serialize, PartialEq)]
-pub(super) struct ExchangeView<'a> {
+#[derive(Debug, Serialize)]
+pub struct ExchangeView<'a> {
     method: &'a str,
     url: &'a str,
     headers: &'a [(String, String)],
@@ -188,7 +188,9 @@ pub(super) struct ExchangeView<'a> {
 }
 
 impl<'a> ExchangeView<'a> {
-    pub(super) fn new(exchange: &'a Exchange) -> Self {
+    /// As it is written.
+    #[must_use]
+    pub fn new(exchange: &'a Exchange) -> Self {
         Self {
             method: &exchange.method,
             url: &exchange.url,

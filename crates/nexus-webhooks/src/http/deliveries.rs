@@ -1,9 +1,6 @@
 //! What was sent to an endpoint: the log of its deliveries, replays and dry runs.
 
-use std::sync::Arc;
-
 use ::http::Method;
-use data_encoding::BASE64URL_NOPAD;
 use nexus_core::{Principal, Topic};
 use nexus_http::{Call, Problem, Reply, Route};
 use nexus_reactors::{DeliveryQuery, DeliveryState};
@@ -68,10 +65,7 @@ impl Api {
         call.refuse_unknown_query(&["state", "limit", "cursor"])?;
         let target = self.target(call)?;
         let limit = call.limit(LIMIT_DEFAULT, LIMIT_MAX)?;
-        let after = match call.query("cursor") {
-            None => None,
-            Some(text) => Some(decode(&text)?),
-        };
+        let after = call.place()?;
         let (handle, log) = (self.endpoints.engine(), self.log());
         let refused = |error| problem(Error::Engine(error));
         match call.query("state").as_deref() {
@@ -80,8 +74,8 @@ impl Api {
                 let page = page.map_err(refused)?;
                 let seen = page.items.iter().filter(|one| may_see(&caller, &one.topic));
                 let data: Vec<_> = seen.map(|one| DeliveryView::ended(log, one)).collect();
-                let next = page.next.as_deref().map(encode);
-                Ok(Reply::page(call, log.clock(), &data, next.as_deref()))
+                let next = page.next.as_deref();
+                Ok(Reply::page_to(call, log.clock(), &data, next))
             }
             Some("waiting") => {
                 let query = DeliveryQuery {
@@ -93,8 +87,8 @@ impl Api {
                 let page = handle.deliveries(query).await.map_err(refused)?;
                 let seen = page.items.iter().filter(|one| may_see(&caller, &one.topic));
                 let data: Vec<_> = seen.map(|one| DeliveryView::waiting(log, one)).collect();
-                let next = page.next.as_deref().map(encode);
-                Ok(Reply::page(call, log.clock(), &data, next.as_deref()))
+                let next = page.next.as_deref();
+                Ok(Reply::page_to(call, log.clock(), &data, next))
             }
             Some(_) => {
                 let detail = "`state` must be `ended` or `waiting`";
@@ -107,15 +101,4 @@ impl Api {
 /// Whether somebody may read events of the topic. Whoever asks here operates, so private ones too.
 fn may_see(caller: &Principal, topic: &str) -> bool {
     Topic::parse(topic).is_ok_and(|topic| caller.readable().matches(&topic))
-}
-
-fn encode(place: &str) -> String {
-    BASE64URL_NOPAD.encode(place.as_bytes())
-}
-
-fn decode(text: &str) -> Result<Arc<str>, Problem> {
-    let decoded = BASE64URL_NOPAD.decode(text.as_bytes()).ok();
-    let place = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
-    let refuse = || Problem::invalid_request("`cursor` must be one that a page gave");
-    place.map(Arc::from).ok_or_else(refuse)
 }

@@ -2,9 +2,10 @@
 
 use ::http::{HeaderValue, Method, StatusCode, header};
 use nexus_http::{Call, ETag, Problem, Reply, Route};
+use nexus_reactors::http::ExchangeView;
 use serde::{Deserialize, Serialize};
 
-use super::{Answered, Api, id, operator, problem, view::ExchangeView};
+use super::{Answered, Api, id, operator, problem};
 use crate::{
     Backlog, EndpointView,
     input::{EndpointInput, EndpointPatch},

@@ -1,36 +1,8 @@
 //! How what was sent and answered is written.
 
-use std::borrow::Cow;
-
-use nexus_core::{Exchange, Log, iso8601};
-use nexus_reactors::{AttemptInfo, DeliveryInfo, OutcomeInfo, OutcomeState};
+use nexus_core::{Log, iso8601};
+use nexus_reactors::{AttemptInfo, DeliveryInfo, OutcomeInfo, OutcomeState, http::ExchangeView};
 use serde::Serialize;
-
-/// What was sent and answered. Bodies are text as far as they are.
-#[derive(Serialize)]
-pub(super) struct ExchangeView<'a> {
-    method: &'a str,
-    url: &'a str,
-    headers: &'a [(String, String)],
-    body: Cow<'a, str>,
-    status: Option<u16>,
-    answer: Cow<'a, str>,
-    duration_us: u64,
-}
-
-impl<'a> ExchangeView<'a> {
-    pub(super) fn new(exchange: &'a Exchange) -> Self {
-        Self {
-            method: &exchange.method,
-            url: &exchange.url,
-            headers: &exchange.headers,
-            body: String::from_utf8_lossy(&exchange.body),
-            status: exchange.status,
-            answer: String::from_utf8_lossy(&exchange.answer),
-            duration_us: exchange.duration_us,
-        }
-    }
-}
 
 /// One event on its way to an endpoint, or at the end of it.
 #[derive(Serialize)]
