@@ -48,6 +48,7 @@ pub(crate) struct Options {
 enum Target {
     Frames,
     Filters,
+    Templates,
     Patterns,
     CloudEvents,
 }
@@ -57,6 +58,7 @@ impl Target {
         match self {
             Self::Frames => "frames",
             Self::Filters => "filters",
+            Self::Templates => "templates",
             Self::Patterns => "patterns",
             Self::CloudEvents => "cloud_events",
         }
@@ -66,7 +68,7 @@ impl Target {
     const fn input_bytes_max(self) -> u32 {
         match self {
             Self::Patterns => 512,
-            Self::Frames | Self::Filters | Self::CloudEvents => 4096,
+            Self::Frames | Self::Filters | Self::Templates | Self::CloudEvents => 4096,
         }
     }
 }

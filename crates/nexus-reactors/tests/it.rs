@@ -17,6 +17,8 @@ mod ordering;
 mod retention;
 #[path = "it/routes.rs"]
 mod routes;
+#[path = "it/rule_actions.rs"]
+mod rule_actions;
 #[path = "it/rule_problems.rs"]
 mod rule_problems;
 #[path = "it/rules.rs"]

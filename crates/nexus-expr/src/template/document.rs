@@ -1,6 +1,8 @@
 //! JSON that templates read: laid out flat once, each value known by where it lies in the text, so that what
 //! goes through a template is the sender's own text.
 
+mod reader;
+
 use std::{borrow::Cow, cell::Cell, sync::Arc};
 
 use bytes::Bytes;
@@ -67,18 +69,7 @@ impl Document {
 
     /// Lays out a text that is JSON. One that is not gives a document in which nothing is.
     pub(crate) fn read(text: Bytes) -> Self {
-        let mut reader = Reader {
-            text: &text,
-            at: 0,
-            cells: Vec::with_capacity(16),
-        };
-        let is_whole = u32::try_from(text.len()).is_ok() && reader.value(DEPTH_MAX).is_some();
-        reader.skip_space();
-        let cells = if is_whole && reader.at == text.len() {
-            reader.cells
-        } else {
-            Vec::new()
-        };
+        let cells = reader::lay_out(&text).unwrap_or_default();
         Self { text, cells }
     }
 
@@ -173,145 +164,6 @@ pub(crate) fn is_true(raw: &str) -> bool {
         [b'-' | b'0'..=b'9', ..] => raw.parse::<f64>().is_ok_and(|number| number != 0.0),
         _ => true,
     }
-}
-
-/// Lays values out from left to right.
-struct Reader<'t> {
-    text: &'t [u8],
-    at: usize,
-    cells: Vec<Laid>,
-}
-
-impl Reader<'_> {
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
-    }
-
-    fn skip_space(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\t' | b'\n' | b'\r')) {
-            self.at += 1;
-        }
-    }
-
-    fn take(&mut self, byte: u8) -> bool {
-        self.skip_space();
-        let is_next = self.peek() == Some(byte);
-        self.at += usize::from(is_next);
-        is_next
-    }
-
-    fn value(&mut self, depth_left: usize) -> Option<()> {
-        self.skip_space();
-        let (start, cell) = (self.at, self.cells.len());
-        self.cells.push(Laid {
-            kind: Kind::Null,
-            start: 0,
-            end: 0,
-            after: 0,
-        });
-        let kind = match self.peek()? {
-            b'{' => self.object(depth_left.checked_sub(1)?)?,
-            b'[' => self.array(depth_left.checked_sub(1)?)?,
-            b'"' => self.string()?,
-            b'-' | b'0'..=b'9' => self.number(),
-            _ => self.word()?,
-        };
-        self.cells[cell] = Laid {
-            kind,
-            start: small(start),
-            end: small(self.at),
-            after: small(self.cells.len()),
-        };
-        Some(())
-    }
-
-    fn object(&mut self, depth_left: usize) -> Option<Kind> {
-        self.at += 1;
-        if !self.take(b'}') {
-            loop {
-                self.skip_space();
-                let start = self.at;
-                self.string()?;
-                self.cells.push(Laid {
-                    kind: Kind::Text,
-                    start: small(start),
-                    end: small(self.at),
-                    after: small(self.cells.len() + 1),
-                });
-                if !self.take(b':') {
-                    return None;
-                }
-                self.value(depth_left)?;
-                if self.take(b'}') {
-                    break;
-                }
-                if !self.take(b',') {
-                    return None;
-                }
-            }
-        }
-        Some(Kind::Object)
-    }
-
-    fn array(&mut self, depth_left: usize) -> Option<Kind> {
-        self.at += 1;
-        if !self.take(b']') {
-            loop {
-                self.value(depth_left)?;
-                if self.take(b']') {
-                    break;
-                }
-                if !self.take(b',') {
-                    return None;
-                }
-            }
-        }
-        Some(Kind::Array)
-    }
-
-    fn string(&mut self) -> Option<Kind> {
-        if self.peek()? != b'"' {
-            return None;
-        }
-        self.at += 1;
-        loop {
-            match self.peek()? {
-                b'"' => break,
-                b'\\' => self.at += 2,
-                _ => self.at += 1,
-            }
-        }
-        self.at += 1;
-        Some(Kind::Text)
-    }
-
-    fn number(&mut self) -> Kind {
-        while matches!(
-            self.peek(),
-            Some(b'+' | b'-' | b'.' | b'e' | b'E' | b'0'..=b'9')
-        ) {
-            self.at += 1;
-        }
-        Kind::Number
-    }
-
-    fn word(&mut self) -> Option<Kind> {
-        let rest = self.text.get(self.at..)?;
-        let (word, kind) = [
-            ("null", Kind::Null),
-            ("true", Kind::Bool),
-            ("false", Kind::Bool),
-        ]
-        .into_iter()
-        .find(|(word, _)| rest.starts_with(word.as_bytes()))?;
-        self.at += word.len();
-        Some(kind)
-    }
-}
-
-/// A text is below 4 GiB, which is checked before it is read.
-fn small(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

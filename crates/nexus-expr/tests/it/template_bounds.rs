@@ -69,7 +69,7 @@ fn what_is_rendered_is_bounded() {
             "{template}: {error}"
         );
     }
-    let shape = format!(r#"[{}]"#, vec![r#""{{ payload.t }}""#; 6].join(","));
+    let shape = format!(r#"[{}]"#, [r#""{{ payload.t }}""#; 6].join(","));
     let error = json(&shape, &payload).unwrap_err();
     assert_eq!(error.to_string(), "body: larger than 1048576 bytes");
 }

@@ -58,12 +58,15 @@ struct Mapping {
 
 enum Meaning {
     Ignore(String),
-    Event {
-        event_type: Arc<EventType>,
-        payload: Option<JsonTemplate>,
-        once: Option<Template>,
-        key: Option<Template>,
-    },
+    Event(Box<Made>),
+}
+
+/// How the event is made.
+struct Made {
+    event_type: Arc<EventType>,
+    payload: Option<JsonTemplate>,
+    once: Option<Template>,
+    key: Option<Template>,
 }
 
 /// What a webhook means.
@@ -169,21 +172,16 @@ impl Mappings {
         let Some(mapping) = self.mappings.iter().find(fits) else {
             return Ok(Mapped::Unknown);
         };
-        let (event_type, payload, once, key) = match &mapping.meaning {
+        let made = match &mapping.meaning {
             Meaning::Ignore(reason) => {
                 let reason = reason.clone();
                 return Ok(Mapped::Ignored { reason });
             }
-            Meaning::Event {
-                event_type,
-                payload,
-                once,
-                key,
-            } => (event_type, payload, once, key),
+            Meaning::Event(made) => made,
         };
         let scope = Scope::new(&received, &self.catalogue);
         let failed = |place| move |source| MappingError { place, source };
-        let payload = match payload {
+        let payload = match &made.payload {
             Some(payload) => payload.render(&scope).map_err(failed("payload"))?.into(),
             None => body.clone(),
         };
@@ -191,11 +189,11 @@ impl Mappings {
             let text = template.as_ref().map(|template| template.render(&scope));
             text.transpose().map_err(failed(place))
         };
-        let mut event = NewEvent::new(Arc::clone(event_type), payload);
-        event.key = text("key", key)?.map(Into::into);
+        let mut event = NewEvent::new(Arc::clone(&made.event_type), payload);
+        event.key = text("key", &made.key)?.map(Into::into);
         Ok(Mapped::Event {
             event: Box::new(event),
-            once: text("once", once)?,
+            once: text("once", &made.once)?,
         })
     }
 }
@@ -305,10 +303,10 @@ fn meaning(
     };
     let once = text("once", &config.once);
     let key = text("key", &config.key);
-    Some(Meaning::Event {
+    Some(Meaning::Event(Box::new(Made {
         event_type: event_type?,
         payload: payload?,
         once: once?,
         key: key?,
-    })
+    })))
 }

@@ -6,10 +6,11 @@ use nexus_expr::{RenderError, Scope};
 use super::{Rule, action::Done};
 
 impl Rule {
-    /// The `once` key; nothing when what it is made of is missing.
+    /// The `once` key; nothing when what it is made of is missing or empty.
     fn once_key(&self, scope: &Scope<'_>) -> Result<Option<String>, RenderError> {
         match &self.once {
-            Some(once) => once.render_if_there(scope),
+            // An empty key would be one for all events.
+            Some(once) => Ok(once.render_if_there(scope)?.filter(|key| !key.is_empty())),
             None => Ok(None),
         }
     }

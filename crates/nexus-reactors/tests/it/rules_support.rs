@@ -4,7 +4,8 @@ use std::{collections::HashMap, sync::Arc};
 
 use nexus_auth::{Auth, AuthOptions, NodeOptions, Secret};
 use nexus_core::{
-    Attempt, Catalogue, Clock, Event, Mode, NameForm, Seq, SharedReactor, Source, Topic,
+    Attempt, Catalogue, Clock, Event, Mode, NameForm, ReactorError, Seq, SharedReactor, Source,
+    Topic,
 };
 use nexus_outbound::{Client, OutboundOptions};
 use nexus_reactors::{
@@ -143,4 +144,39 @@ pub(crate) fn attempt(reactor: &SharedReactor, event: &Arc<Event>, mode: Mode) -
         .unwrap_or_else(|| format!("{name}:{}", event.id));
     let delivery = format!("{name}/{}", event.seq);
     Attempt::new(event.clone(), 1, key.into(), delivery.into(), mode)
+}
+
+/// Payments as they come, and as they could.
+pub(crate) const PAYMENTS: [&str; 10] = [
+    r#"{"transactionId":"tx-1","amount":1250,"payerId":"payer-7"}"#,
+    r#"{"orderId":"o-1","amount":100.50,"payerId":"payer-7"}"#,
+    r#"{"transactionId":"tx-2","orderId":"o-2","amount":"12345678901234567890.10","payerId":"p"}"#,
+    r#" { "orderId" : "o-3", "transactionId":null, "amount" : 1e3 , "payerId":"p\u0041\"", "x":[] } "#,
+    r#"{"orderId":null,"transactionId":"tx 3","amount":123456789012345678901234567890,"payerId":"é"}"#,
+    r#"{"orderId":"ö%\\","amount":0.10,"payerId":"p","metadata":{"a":1}}"#,
+    r#"{"payerId":"p","amount":-0.0,"transactionId":"tx-4","currency":"BRL"}"#,
+    r#"{"payerId":"p","amount":0,"orderId":"o-5"}"#,
+    r#"{"payerId":"p","amount":"0.00","orderId":"o-6"}"#,
+    "null",
+];
+
+/// What came of an attempt: the events that follow, or why there are none.
+pub(crate) async fn outcome(
+    reactor: &SharedReactor,
+    topic: &str,
+    payload: &str,
+) -> Result<Vec<String>, String> {
+    let event = event(topic, payload);
+    let attempt = attempt(reactor, &event, Mode::Live);
+    match reactor.react(attempt).await {
+        Ok(reaction) => {
+            let shown = reaction.emit.iter().map(|new| {
+                let payload = String::from_utf8(new.payload.to_vec()).unwrap();
+                format!("{} {:?} {payload}", new.event_type.topic, new.key)
+            });
+            Ok(shown.collect())
+        }
+        Err(ReactorError::Retry { detail, after }) => Err(format!("retry {after:?} {detail}")),
+        Err(error) => Err(format!("final {error}")),
+    }
 }
