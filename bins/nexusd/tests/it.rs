@@ -9,6 +9,8 @@
 mod cli;
 #[path = "it/cloud_events.rs"]
 mod cloud_events;
+#[path = "it/composed.rs"]
+mod composed;
 #[path = "it/crash.rs"]
 mod crash;
 #[path = "it/dev.rs"]
@@ -33,3 +35,5 @@ mod streams;
 mod support;
 #[path = "it/vault.rs"]
 mod vault;
+#[path = "it/webhooks.rs"]
+mod webhooks;

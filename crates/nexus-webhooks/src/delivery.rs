@@ -6,14 +6,15 @@ use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use nexus_core::{
-    Attempt, Breaker, EXCHANGE_ANSWER_BYTES_MAX, Event, Exchange, Filter, From, Log, PatternSet,
-    Position, Reaction, Reactor, ReactorError, ReactorOptions,
+    Attempt, EXCHANGE_ANSWER_BYTES_MAX, Event, Exchange, Filter, From, Log, PatternSet, Position,
+    Reaction, Reactor, ReactorError, ReactorOptions,
 };
 use nexus_outbound::{Client, Opened, Outgoing, Trust};
 use nexus_reactors::retry_after;
 use tokio::time::Instant;
 
 use crate::{
+    EndpointsOptions,
     keys::Keys,
     message,
     settings::{Selection, Settings},
@@ -53,7 +54,7 @@ pub(crate) fn options(
     selection: Selection,
     reads: &PatternSet,
     begin: Position,
-    gives_up_after: Duration,
+    of_all: &EndpointsOptions,
 ) -> ReactorOptions {
     let mut options = ReactorOptions::new(&target_name(id), selection.patterns);
     options.filter = within(reads, selection.filter);
@@ -63,9 +64,9 @@ pub(crate) fn options(
     options.concurrency = settings.concurrency;
     options.begin = Some(From::After(begin));
     options.rate_per_second = settings.rate;
-    options.breaker = Some(Breaker::default());
+    options.breaker = Some(of_all.breaker);
     options.keeps_outcomes = true;
-    options.gives_up_after = Some(gives_up_after);
+    options.gives_up_after = Some(of_all.disable_after);
     options
 }
 

@@ -69,6 +69,7 @@ enum Origin {
 }
 
 /// An endpoint as it runs.
+#[derive(Clone)]
 struct Live {
     id: Arc<str>,
     origin: Origin,
@@ -158,7 +159,7 @@ impl Endpoints {
             selection.map_err(broken)?,
             &reads,
             begin,
-            self.0.options.disable_after,
+            &self.0.options,
         );
         Ok(Delivery {
             options,

@@ -72,3 +72,8 @@ pub use options::{
     TIMEOUT_MS_MAX, TIMEOUT_MS_MIN, URL_BYTES_MAX,
 };
 pub use service::Service;
+
+/// The code of the guide for receivers is tried as it stands there.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/webhooks.md")]
+struct Guide;

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nexus_core::Breaker;
+
 /// An endpoint asks for at most this many patterns.
 pub const PATTERNS_MAX: usize = 128;
 /// An endpoint has at most this many headers of its own.
@@ -42,6 +44,8 @@ pub struct EndpointsOptions {
     pub grace: Duration,
     /// An endpoint to which everything failed for this long is disabled.
     pub disable_after: Duration,
+    /// When a receiver with which nothing works is left alone for a while.
+    pub breaker: Breaker,
 }
 
 impl Default for EndpointsOptions {
@@ -52,6 +56,7 @@ impl Default for EndpointsOptions {
             timeout: Duration::from_secs(15),
             grace: Duration::from_secs(86_400),
             disable_after: Duration::from_secs(5 * 86_400),
+            breaker: Breaker::default(),
         }
     }
 }

@@ -150,7 +150,8 @@ fn secrets(
 
 impl Endpoints {
     /// Puts the endpoints of a configuration in the place of those of the one before: new ones begin where
-    /// they were asked to, those that stay go on, and the others are forgotten.
+    /// they were asked to, those that stay go on, and the others stop. One that comes back goes on where it
+    /// stopped.
     ///
     /// # Errors
     /// What the log and the engine say. Everything was judged before, so that nothing of the configuration
@@ -168,29 +169,43 @@ impl Endpoints {
         };
         for id in gone {
             self.0.live.write().remove(&id);
-            self.0.parts.engine.remove(&target_name(&id), true).await?;
+            let name = target_name(&id);
+            if self.0.parts.engine.target(&name).is_some() {
+                self.0.parts.engine.remove(&name, false).await?;
+            }
         }
         for entry in configured.0 {
             let is_enabled = entry.checked.is_enabled;
+            let before = self.0.live.read().get(&entry.id).cloned();
             let live = self.put(self.configured(entry).await?);
-            self.run_configured(&live, is_enabled).await?;
+            let before = before.filter(|before| before.runs_as(&live));
+            match before {
+                // Nothing of it waits for the deliveries that run.
+                Some(before) => {
+                    before.keys.store(live.keys.load_full());
+                    self.put(Live {
+                        keys: before.keys.clone(),
+                        ..Live::clone(&live)
+                    });
+                }
+                None => {
+                    let is_new = self.0.parts.engine.target(&target_name(&live.id)).is_none();
+                    if is_new && !is_enabled {
+                        self.begin_paused(&live.id).await?;
+                    }
+                    self.run(&live).await?;
+                }
+            }
+            self.stand(&live, is_enabled).await?;
         }
         Ok(())
     }
 
-    /// Runs an endpoint, or has it paused if the configuration says so. What an operator said over the API
-    /// stays until the configuration says something else.
-    async fn run_configured(&self, live: &Live, is_enabled: bool) -> Result<(), Error> {
+    /// Has an endpoint paused if the configuration says so. What an operator said over the API stays until
+    /// the configuration says something else.
+    async fn stand(&self, live: &Live, is_enabled: bool) -> Result<(), Error> {
         let engine = &self.0.parts.engine;
         let name = target_name(&live.id);
-        if !is_enabled && engine.target(&name).is_none() {
-            let command = Command {
-                changes: vec![engine.paused(&name, CONFIGURED_DISABLED)],
-                ..Command::default()
-            };
-            self.log().submit(&Principal::nexus(), command).await?;
-        }
-        self.run(live).await?;
         let Some(target) = engine.target(&name) else {
             return Ok(());
         };
@@ -200,6 +215,17 @@ impl Endpoints {
             (true, TargetState::Paused) if was_configured => engine.resume(&name).await?,
             _ => {}
         }
+        Ok(())
+    }
+
+    /// Has an endpoint paused that the engine does not run yet.
+    async fn begin_paused(&self, id: &str) -> Result<(), Error> {
+        let engine = &self.0.parts.engine;
+        let command = Command {
+            changes: vec![engine.paused(&target_name(id), CONFIGURED_DISABLED)],
+            ..Command::default()
+        };
+        self.log().submit(&Principal::nexus(), command).await?;
         Ok(())
     }
 
@@ -244,5 +270,17 @@ impl Endpoints {
             keys: Arc::new(ArcSwap::from_pointee(keys)),
             problem: None,
         })
+    }
+}
+
+impl Live {
+    /// Whether it is delivered to as another is, whatever its secrets are. What a condition means may have
+    /// changed with the names of events.
+    fn runs_as(&self, other: &Self) -> bool {
+        let (own, others) = (&self.kept.settings, &other.kept.settings);
+        self.origin == other.origin
+            && own == others
+            && own.filter.is_none()
+            && self.headers == other.headers
     }
 }

@@ -27,7 +27,8 @@ pub struct Rotated {
 
 impl Endpoints {
     /// Gives an endpoint a new secret. Those that it has sign beside the new one for `grace`, by default for
-    /// as long as the options say.
+    /// as long as the options say. One that could not run because what was sealed of it is lost runs again,
+    /// without the headers that are lost too.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::ReadOnly`], [`Error::Invalid`] for a grace that is too long,
@@ -51,6 +52,10 @@ impl Endpoints {
         let until_us = now_us.saturating_add(grace_us);
         let number = 1 + live.kept.secrets.first().map_or(0, |newest| newest.number);
         let mut kept = live.kept.clone();
+        if live.problem.is_some() {
+            kept.secrets.clear();
+            kept.headers = None;
+        }
         for old in &mut kept.secrets {
             let expires_us = old.expires_us.map_or(until_us, |at_us| at_us.min(until_us));
             old.expires_us = Some(expires_us);
@@ -130,7 +135,11 @@ impl Endpoints {
         let keys = self.load_keys(id, &kept.secrets).await?;
         // Deliveries that run look at them when they sign.
         live.keys.store(Arc::new(keys));
-        Ok(self.replaced(live, kept, &receipt, None))
+        let now = self.replaced(live, kept, &receipt, None);
+        if live.problem.is_some() {
+            self.run(&now).await?;
+        }
+        Ok(now)
     }
 }
 

@@ -49,7 +49,7 @@ impl Endpoints {
             Arc::new(event),
             1,
             key,
-            format!("{target}/test").into(),
+            format!("{target}.0").into(),
             Mode::Live,
         );
         let result = delivery.react(attempt.clone()).await;

@@ -7,7 +7,7 @@ use crate::{resource::Api, support::World};
 
 /// A body that would be taken, with one member changed.
 fn with(member: &str, value: Value) -> Value {
-    let mut body = json!({ "url": "http://127.0.0.1:9/hook", "patterns": ["payment.*"] });
+    let mut body = json!({ "url": "http://127.0.0.1:8099/hook", "patterns": ["payment.*"] });
     body[member] = value;
     body
 }

@@ -45,7 +45,7 @@ async fn each_format_is_sent_with_the_headers_of_the_contract() {
             ("nexus-attempt", "1".into()),
             (
                 "nexus-delivery-id",
-                format!("endpoint-{id}/{}", receipt.first),
+                format!("endpoint-{id}.{}", receipt.first),
             ),
             ("idempotency-key", format!("endpoint-{id}:{event_id}")),
             ("traceparent", trace.into()),

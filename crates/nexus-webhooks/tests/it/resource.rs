@@ -272,7 +272,7 @@ async fn a_replay_is_marked_and_sends_only_if_asked() {
     let path = format!("/api/v1/endpoints/{id}/replay");
     let asked = json!({ "from": start, "outbound": true, "rate_per_second": 1000 });
     let replay = api.ask(Method::POST, &path, Some(asked)).await;
-    assert_eq!(replay.status, 201, "{}", replay.body);
+    assert_eq!(replay.status, 202, "{}", replay.body);
     let received = stub.wait(4).await;
     for (nth, one) in received.iter().enumerate() {
         let expected = if nth < 2 { "" } else { "?1" };

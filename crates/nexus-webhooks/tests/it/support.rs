@@ -4,11 +4,11 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use nexus_auth::{Vault, VaultKey, VaultKeys};
 use nexus_core::{
-    Catalogue, Causes, Clock, Command, Event, From, Log, LogOptions, Memory, NewEvent, PatternSet,
-    Position, Principal, ProtocolEvent, Random,
+    Breaker, Catalogue, Causes, Clock, Command, Event, From, Log, LogOptions, Memory, NewEvent,
+    PatternSet, Position, Principal, ProtocolEvent, Random,
 };
 use nexus_outbound::{Client, OutboundOptions};
-use nexus_reactors::{Alerts, Engine, EngineOptions};
+use nexus_reactors::{Alerts, DeliveryQuery, DeliveryState, Engine, EngineOptions};
 use nexus_webhooks::{Created, EndpointInput, Endpoints, EndpointsOptions, Error, Operator, Parts};
 
 /// When tests begin: 2026-11-21T13:00:00Z, in microseconds since 1970.
@@ -82,7 +82,15 @@ impl World {
             engine: engine.handle(),
             vault: self.vault.clone(),
         };
-        let endpoints = Endpoints::open(parts, EndpointsOptions::default());
+        let options = EndpointsOptions {
+            // The engine measures this on its own clock, which no test moves.
+            breaker: Breaker {
+                open: Duration::from_millis(20),
+                ..Breaker::default()
+            },
+            ..EndpointsOptions::default()
+        };
+        let endpoints = Endpoints::open(parts, options);
         let endpoints = endpoints.await.unwrap();
         tokio::spawn(endpoints.service().run());
         Running { engine, endpoints }
@@ -132,6 +140,23 @@ impl World {
 }
 
 impl Running {
+    /// When the next attempt at the one delivery of an endpoint is due that waits; waits for it.
+    pub(crate) async fn next_due_us(&self, id: &str) -> i64 {
+        let handle = self.engine.handle();
+        let due_us = async || {
+            let query = DeliveryQuery {
+                target: Some(format!("endpoint-{id}").into()),
+                state: DeliveryState::Waiting,
+                after: None,
+                limit: 10,
+            };
+            let waiting = handle.deliveries(query).await.unwrap().items;
+            waiting.first().and_then(|delivery| delivery.due_us)
+        };
+        until("it waits", || async { due_us().await.is_some() }).await;
+        due_us().await.unwrap()
+    }
+
     pub(crate) async fn create(&self, input: &EndpointInput) -> Result<Created, Error> {
         self.endpoints.create(&operator(), input).await
     }

@@ -36,7 +36,7 @@ pub(crate) fn node_modules() -> Option<PathBuf> {
     let told = std::env::var_os("NEXUS_TEST_NODE_MODULES").map(PathBuf::from);
     let here = Path::new(CLIENTS).join("node_modules");
     told.or(Some(here)).filter(|folder| {
-        ["ws", "cloudevents"]
+        ["ws", "cloudevents", "standardwebhooks", "svix"]
             .iter()
             .all(|package| folder.join(package).join("package.json").is_file())
     })
@@ -46,7 +46,7 @@ fn python() -> Option<PathBuf> {
     let told = std::env::var_os("NEXUS_TEST_PYTHON").map(PathBuf::from);
     let python = told.or_else(|| program("python3"))?;
     let has_packages = Command::new(&python)
-        .args(["-c", "import cloudevents.core, websockets.sync.client"])
+        .args(["-c", "import cloudevents.core, standardwebhooks, svix, websockets.sync.client"])
         .output();
     has_packages
         .is_ok_and(|output| output.status.success())
