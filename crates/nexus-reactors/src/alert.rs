@@ -116,6 +116,16 @@ impl Alerts {
         }
     }
 
+    /// The causes of which people believe that they last.
+    pub(crate) fn raised(&self) -> Vec<String> {
+        let Some(shared) = &self.0 else {
+            return Vec::new();
+        };
+        let causes = shared.causes.lock();
+        let raised = causes.iter().filter(|(_, known)| known.is_raised);
+        raised.map(|(cause, _)| cause.clone()).collect()
+    }
+
     pub(crate) fn dead_letter(&self, reactor: &str, delivery: &Delivery) {
         self.send(&dead_letter_cause(reactor), || {
             format!(

@@ -49,10 +49,10 @@ impl AlertWatch {
     #[must_use]
     pub fn new(alerts: Alerts, handle: Handle, limits: AlertLimits) -> Self {
         Self {
-            alerts,
-            handle,
             every: limits.every.max(Duration::from_millis(1)),
             judge: Judge::new(limits),
+            alerts,
+            handle,
         }
     }
 
@@ -83,6 +83,8 @@ impl AlertWatch {
 
     fn look(&mut self, log: &Log, health: Health) {
         let targets: Vec<Look> = self.handle.targets().iter().map(Look::from).collect();
+        // Targets raise some themselves, and another may have watched before, with other limits.
+        self.judge.learn(self.alerts.raised());
         for verdict in self.judge.look(log.clock().now_us(), health, &targets) {
             match verdict {
                 Verdict::Lasts { cause, message } => self.alerts.lasts(&cause, || message),

@@ -21,6 +21,19 @@ const SAMPLE_US: i64 = 15 * 1_000_000;
 /// Dead letters are over when there was no new one for this long, and something succeeded.
 const CALM_US: i64 = 5 * 60 * 1_000_000;
 
+/// The kinds of causes that are judged here.
+const KINDS: [&str; 8] = [
+    STORAGE,
+    "disabled",
+    "stopped",
+    "full",
+    "breaker",
+    "lag",
+    "errors",
+    "dead-letter",
+];
+const STORAGE: &str = "storage";
+
 /// A target as it was seen.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Look {
@@ -115,6 +128,18 @@ impl Judge {
         }
     }
 
+    /// Learns what people believe to last, so that its end is seen. Causes of other kinds are left to those
+    /// who raised them.
+    pub(crate) fn learn(&mut self, raised: Vec<String>) {
+        for cause in raised {
+            let (kind, whose) = cause.split_once(':').unwrap_or((&cause, ""));
+            if KINDS.contains(&kind) && !self.lasting.contains_key(&cause) {
+                let whose = whose.into();
+                self.lasting.insert(cause, whose);
+            }
+        }
+    }
+
     /// Judges what is seen now.
     pub(crate) fn look(&mut self, now_us: i64, health: Health, targets: &[Look]) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
@@ -123,6 +148,9 @@ impl Judge {
         for target in targets {
             let seen = self.targets.entry(target.name.clone());
             let seen = seen.or_insert_with(|| Seen::new(target));
+            if self.lasting.contains_key(&dead_letter_cause(&target.name)) {
+                seen.worry(now_us, target);
+            }
             let findings = seen.findings(now_us, target, &self.limits);
             for finding in findings {
                 self.weigh(&target.name, finding, &mut verdicts);
@@ -150,9 +178,6 @@ impl Judge {
 
     /// A target that is gone has no trouble any more.
     fn forget_others(&mut self, targets: &[Look], verdicts: &mut Vec<Verdict>) {
-        if self.targets.len() == targets.len() {
-            return;
-        }
         let names: HashSet<_> = targets.iter().map(|target| &target.name).collect();
         self.targets.retain(|name, _| names.contains(name));
         self.lasting.retain(|cause, whose| {
@@ -176,7 +201,7 @@ fn storage(health: Health) -> Finding<'static> {
         Health::Failed => "no event can be stored any more: the process ends",
     };
     (
-        "storage".to_owned(),
+        STORAGE.to_owned(),
         Some(health != Health::Healthy),
         Box::new(move |lasts| message(lasts).to_owned()),
     )
@@ -190,6 +215,14 @@ impl Seen {
             dead: target.dead,
             trouble: None,
         }
+    }
+
+    /// From now on it is watched when its dead letters are over.
+    fn worry(&mut self, now_us: i64, target: &Look) {
+        self.trouble.get_or_insert(Trouble {
+            since_us: now_us,
+            succeeded: target.succeeded,
+        });
     }
 
     fn findings<'a>(
@@ -269,10 +302,8 @@ impl Seen {
     /// Whether dead letters are a thing of the past. That there are new ones is told by the engine.
     fn trouble(&mut self, now_us: i64, target: &Look) -> Option<bool> {
         if target.dead > self.dead {
-            self.trouble = Some(Trouble {
-                since_us: now_us,
-                succeeded: target.succeeded,
-            });
+            self.trouble = None;
+            self.worry(now_us, target);
         }
         self.dead = target.dead;
         let trouble = self.trouble?;

@@ -217,6 +217,28 @@ fn a_target_that_is_gone_has_no_trouble_any_more() {
 }
 
 #[test]
+fn what_another_raised_is_over_when_it_is() {
+    let mine = ["full:mint", "storage", "dead-letter:mint", "lag:gone"];
+    let others = ["rule:gone", "rule:mint", "something"];
+    let mut watch = Watch::new();
+    watch.judge.learn(mine.map(String::from).to_vec());
+    watch.judge.learn(others.map(String::from).to_vec());
+    let mut look = target();
+    look.is_full = true;
+    look.dead = 2;
+    let mut news = watch.look_at(5, Health::Full, &[look]);
+    news.sort();
+    assert_eq!(
+        news,
+        ["+dead-letter:mint", "+full:mint", "+storage", "-lag:gone"],
+        "what lasts goes on, and who is gone has no trouble"
+    );
+    let mut news = watch.look(5, &[target()]);
+    news.sort();
+    assert_eq!(news, ["-dead-letter:mint", "-full:mint", "-storage"]);
+}
+
+#[test]
 fn what_is_remembered_of_a_target_is_bounded() {
     let mut watch = Watch::new();
     for _ in 0..10_000 {
