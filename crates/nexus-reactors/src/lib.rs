@@ -54,8 +54,9 @@
 //! # }
 //! ```
 //!
-//! In reading order: the loop of one reactor (`target`), its record (`progress`), one attempt (`attempt`),
-//! another attempt (`redeliver`), and what every write goes through (`ledger`). Two reactors ship with it:
+//! In reading order: which targets run (`registry`), the loop of one (`target`), its record (`progress`), one
+//! attempt (`attempt`), another attempt (`redeliver`), what every write goes through (`ledger`), and ranges
+//! that are shown again (`replays`). Two reactors ship with it:
 //! [`PaymentToMint`] and [`MintToNotify`].
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]

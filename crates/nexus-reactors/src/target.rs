@@ -6,15 +6,17 @@
 
 mod control;
 mod drain;
+mod hold;
 mod open;
 mod read;
 mod run;
 mod settle;
 mod timing;
 mod window;
+mod write;
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     future::{Future, pending},
     pin::Pin,
     sync::Arc,
@@ -120,6 +122,8 @@ pub(crate) struct Target {
     commands: mpsc::Receiver<Command>,
     /// What others asked for, being done.
     chores: JoinSet<Chore>,
+    /// The dead letters that those are about: one thing at a time.
+    in_hand: BTreeSet<u64>,
     suspect_running: Option<u64>,
     retries_running: usize,
     /// Whether the last job that began was a retry: with one place they take turns.

@@ -33,54 +33,61 @@ pub(crate) enum Command {
     Discard(u64, Done),
 }
 
-/// Something that was asked for, as it ended.
-pub(crate) enum Chore {
-    Retried(Box<Result<Delivery, Error>>, Done),
-    Discarded(Result<(), Error>, Done),
+/// Something that was asked for of a dead letter, as it ended.
+pub(crate) struct Chore {
+    seq: u64,
+    outcome: Handled,
+    done: Done,
+}
+
+enum Handled {
+    Retried(Box<Result<Delivery, Error>>),
+    Discarded(Result<(), Error>),
 }
 
 impl Target {
     /// Does what somebody asks for.
     pub(super) fn command(&mut self, command: Command) {
-        match command {
-            Command::Stand(state, why, done) => self.stand(state, why, Some(done)),
-            Command::Retry(seq, done) => {
-                if self.is_full() {
-                    let name = self.status.name.to_string();
-                    // Nobody may be waiting any more.
-                    let _ = done.send(Err(Error::Full { name }));
-                    return;
-                }
-                let (ledger, name) = (self.ledger.clone(), self.status.name.clone());
-                self.chores.spawn(async move {
-                    Chore::Retried(Box::new(retry(&ledger, &name, seq).await), done)
-                });
-            }
-            Command::Discard(seq, done) => {
-                let (ledger, name) = (self.ledger.clone(), self.status.name.clone());
-                self.chores.spawn(async move {
-                    Chore::Discarded(discard(&ledger, &name, seq).await, done)
-                });
-            }
+        let (seq, done, is_retry) = match command {
+            Command::Stand(state, why, done) => return self.stand(state, why, Some(done)),
+            Command::Retry(seq, done) => (seq, done, true),
+            Command::Discard(seq, done) => (seq, done, false),
+        };
+        let refusal = if self.waiting.get(seq).is_some() || self.in_hand.contains(&seq) {
+            Some(Error::Conflict {
+                what: "it is no dead letter any more: it waits for an attempt".into(),
+            })
+        } else {
+            let name = self.status.name.to_string();
+            (is_retry && self.is_full()).then_some(Error::Full { name })
+        };
+        if let Some(refusal) = refusal {
+            // Nobody may be waiting any more.
+            let _ = done.send(Err(refusal));
+            return;
         }
+        self.in_hand.insert(seq);
+        let (ledger, name) = (self.ledger.clone(), self.status.name.clone());
+        self.chores.spawn(async move {
+            let outcome = if is_retry {
+                Handled::Retried(Box::new(retry(&ledger, &name, seq).await))
+            } else {
+                Handled::Discarded(discard(&ledger, &name, seq).await)
+            };
+            Chore { seq, outcome, done }
+        });
     }
 
     /// Takes what was asked for and is done.
     pub(super) fn take_chore(&mut self, chore: Chore) {
+        self.in_hand.remove(&chore.seq);
+        let answer = match chore.outcome {
+            Handled::Retried(result) => result.map(|delivery| self.revived(delivery)),
+            Handled::Discarded(result) => result.map(|()| self.dead = self.dead.saturating_sub(1)),
+        };
+        self.tell();
         // Nobody may be waiting for the answer any more.
-        match chore {
-            Chore::Retried(result, done) => {
-                let answer = result.map(|delivery| self.revived(delivery));
-                let _ = done.send(answer);
-            }
-            Chore::Discarded(answer, done) => {
-                if answer.is_ok() {
-                    self.dead = self.dead.saturating_sub(1);
-                }
-                self.tell();
-                let _ = done.send(answer);
-            }
-        }
+        let _ = chore.done.send(answer);
     }
 
     /// A dead letter waits again, in its place among those with its key.
@@ -109,7 +116,6 @@ impl Target {
                 }
             }
         }
-        self.tell();
     }
 
     /// Whether the change to how it stands has to be written.

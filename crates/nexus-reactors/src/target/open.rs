@@ -1,7 +1,7 @@
 //! Opening: where a target goes on, and what the process before left behind.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -155,6 +155,7 @@ impl Target {
             written_failing_since_us: failing_since_us,
             commands,
             chores: JoinSet::new(),
+            in_hand: BTreeSet::new(),
             suspect_running: None,
             retries_running: 0,
             retried_last: false,
