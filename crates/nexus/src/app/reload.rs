@@ -172,7 +172,23 @@ impl Live {
         if ids(&keys) == ids(&from.vault_keys()) {
             return Ok(());
         }
-        self.vault.replace(keys).await.map_err(Error::Vault)
+        self.vault.replace(keys).await.map_err(Error::Vault)?;
+        if to.vault.previous_key.is_some() {
+            let vault = self.vault.clone();
+            tokio::spawn(async move {
+                match vault.rotate().await {
+                    Ok(done) => tracing::info!(
+                        sealed = done.sealed,
+                        "everything is sealed with the new key: the previous one is not needed any more"
+                    ),
+                    Err(error) => tracing::error!(
+                        error = crate::chain(&error),
+                        "not everything could be sealed with the new key: the previous one is still needed"
+                    ),
+                }
+            });
+        }
+        Ok(())
     }
 }
 

@@ -35,6 +35,33 @@ variables count from the working folder. Lists are written `[\"a\", \"b\"]` in t
 
 ";
 
+const LISTS: &str = "\
+Each entry begins with its header. A list and a section of one name cannot both stand in a file: beside `[events]` write
+`[[events.declared]]`, and beside `[reactors]` write `[[reactors.rules]]`; or set what the section holds by variables, such
+as `NEXUS__EVENTS__OPEN`.
+
+";
+
+const FOREIGN: &str = "\
+### `[[nodes.webhook]]`
+
+What the webhooks of the node mean that come to `POST /webhook/<id>`, one entry for each kind: the first whose condition
+holds counts. `when`, `event` or `ignore`, `payload`, `once` and `key` are described in [rules.md](rules.md#webhooks-of-a-node).
+
+### `[[reactors]]`
+
+A rule: on these events, if that holds, make this call and emit that. Its members are described in [rules.md](rules.md). A
+rule with the name of a reactor that ships takes its place.
+
+### `[[endpoints]]`
+
+An outside address that gets matching events as signed webhooks. Its members are described in
+[webhooks.md](webhooks.md#in-the-configuration).
+
+Rules, mappings and endpoints may name any variable; `X_FILE` is read for `X` here too.
+
+";
+
 const PERMISSIONS: &str = "\
 ## Permissions
 
@@ -79,10 +106,7 @@ impl Config {
         page.push_str("Where two defaults stand, the second is that of `nexusd dev`.\n\n");
         settings(&mut page);
         page.push_str("## Lists\n\n");
-        let lists = "Each entry begins with its header. `[[events]]` and `events.open` cannot both stand in one file, \
-             because TOML takes `events` for a list or a section: write `[events]` with `open = true` and \
-             `[[events.declared]]`, or set `NEXUS__EVENTS__OPEN`.\n\n";
-        page.push_str(lists);
+        page.push_str(LISTS);
         list::<NodeEntry>(&mut page, "nodes", "An outside service.", NODE);
         list::<TokenEntry>(&mut page, "tokens", "A bearer token.", TOKEN);
         list::<EventEntry>(
@@ -91,6 +115,7 @@ impl Config {
             "An event beside the known ones.",
             EVENT,
         );
+        page.push_str(FOREIGN);
         page.push_str(PERMISSIONS);
         page.push_str(RELOAD.trim_end());
         page.push('\n');

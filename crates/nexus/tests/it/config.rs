@@ -386,3 +386,85 @@ fn an_open_log_and_declared_events_fit_into_one_file() {
     assert!(config.events.open);
     assert_eq!(config.events.declared[0].topic.as_str(), "a.b");
 }
+
+/// A rule, an endpoint and a node's mapping, which name variables.
+const FOREIGN: &str = r#"
+[[nodes]]
+id = "shop"
+events = ["mint.*"]
+[[nodes.webhook]]
+when = 'payload.status == "paid"'
+event = "payment.received"
+[[nodes.webhook]]
+ignore = "draft"
+
+[[reactors]]
+name = "payment-to-mint"
+on = "payment.received"
+http = { url = "{{ env.BOOKS_URL }}/book", bearer_env = "BOOKS_KEY" }
+
+[[endpoints]]
+name = "crm"
+url = "https://crm.example.org"
+patterns = ["payment.*"]
+secret_env = "CRM_SECRET"
+"#;
+
+#[test]
+fn rules_endpoints_and_mappings_come_with_the_variables_they_name() {
+    let place = Place::new(&[("nexus.toml", FOREIGN), ("key", "the-key-of-the-books\n")]);
+    let mut variables = [
+        ("NEXUS_SECRET", SECRET),
+        ("BOOKS_URL", "http://books.internal"),
+        ("BOOKS_KEY_FILE", "key"),
+        ("CRM_SECRET", "a-secret-of-the-crm-and-nobody-else"),
+        ("NOT_NAMED", "x"),
+    ];
+    let config = place.config(Mode::Serve, &variables);
+    assert_eq!(config.rules[0].name, "payment-to-mint");
+    assert_eq!(config.endpoints[0].name, "crm");
+    assert_eq!(config.nodes[0].webhook.len(), 2);
+    let named: Vec<_> = config
+        .variables
+        .iter()
+        .map(|(name, value)| (name.as_str(), value.expose()))
+        .collect();
+    assert_eq!(
+        named,
+        [
+            ("BOOKS_KEY", "the-key-of-the-books"),
+            ("BOOKS_URL", "http://books.internal"),
+            ("CRM_SECRET", "a-secret-of-the-crm-and-nobody-else"),
+        ]
+    );
+    assert!(!format!("{config:?}").contains("the-key-of-the-books"));
+
+    // What it is known by follows what is written, not the values of secrets.
+    variables[3].1 = "another-secret-of-the-crm-and-of-none";
+    let known_by = |place: &Place| place.config(Mode::Serve, &variables).fingerprint;
+    assert_eq!(known_by(&place), config.fingerprint);
+    let other = FOREIGN.replace("/book", "/ledger");
+    fs::write(place.path().join("nexus.toml"), other).unwrap();
+    assert_ne!(known_by(&place), config.fingerprint);
+}
+
+#[test]
+fn names_that_belong_to_others_are_refused() {
+    let file = format!(
+        "{FOREIGN}\n[[reactors]]\nname = \"payment-to-mint\"\non = \"mint.*\"\nalert = {{ message = \"x\" }}\n\
+         [[reactors]]\nname = \"endpoint-crm\"\non = \"mint.*\"\nalert = {{ message = \"x\" }}\n\
+         [[nodes]]\nid = \"flowpay\"\n[nodes.webhook]\nignore = \"x\"\n"
+    );
+    let place = Place::new(&[("nexus.toml", &file)]);
+    let told = place.refusals(
+        Mode::Serve,
+        &[("BOOKS_URL", "http://books.internal"), ("BOOKS_KEY", "x")],
+    );
+    let expected = [
+        "nexus.toml:20 endpoints.secret_env: CRM_SECRET is not set\n",
+        "nexus.toml:23 reactors.name: another reactor is named \"payment-to-mint\" already\n",
+        "nexus.toml:27 reactors.name: a name that begins with endpoint- is that of an endpoint\n",
+        "nexus.toml:33 nodes.webhook: `/webhook/flowpay` has a meaning of its own\n",
+    ];
+    assert_eq!(told, expected.concat());
+}

@@ -97,6 +97,25 @@ fn a_configuration_prints_no_secret() {
 }
 
 #[test]
+fn the_rules_that_ship_are_valid() {
+    let rules = fs::read_to_string(here("../../deploy/config/reactors.example.toml")).unwrap();
+    let place = Place::new(&[("nexus.toml", &rules)]);
+    let variables = [
+        ("NEXUS_SECRET", SECRET),
+        ("FACTORY_API_URL", "https://factory.example.org"),
+        ("FACTORY_API_KEY", "the-key-of-the-factory"),
+    ];
+    let config = place.config(Mode::Serve, &variables);
+    let names: Vec<&str> = config.rules.iter().map(|rule| &*rule.name).collect();
+    let ships = [
+        "payment-to-mint",
+        "mint-to-notify-flowpay",
+        "mint-to-notify-neobot",
+    ];
+    assert_eq!(names, ships);
+}
+
+#[test]
 fn the_example_files_are_valid() {
     let place = Place::new(&[]);
     for name in ["nexus.toml", "permissions.json"] {
