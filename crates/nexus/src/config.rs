@@ -24,6 +24,7 @@ mod sections;
 mod setting;
 mod settings;
 mod value;
+mod variables;
 
 pub use dev_secret::{DEV_SECRET_FILE, DEV_VAULT_KEY_FILE};
 pub use fingerprint::Fingerprint;

@@ -3,12 +3,13 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use nexus_auth::{Auth, NodeRegistry, Vault};
-use nexus_core::{Log, Random, Retention};
+use nexus_core::{Clock, Fatal, Log, Random, Retention, RetentionHandle};
 use nexus_http::{Route, Server};
 use nexus_reactors::{Engine, http::TargetApi};
 use nexus_store::{Sqlite, SqliteOptions};
 use nexus_webhooks::{Endpoints, EndpointsOptions, Parts};
 use nexus_ws::Edge;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -18,7 +19,7 @@ use crate::{
     Error,
     config::Config,
     faces::{
-        Callers, Operations,
+        self, Callers, Operations,
         neo::{Neo, NodeMappings},
         v1::{V1, nodes::Nodes},
     },
@@ -34,41 +35,17 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         clock,
         random,
     } = builder;
-    let catalogue = options::catalogue(&config).map_err(Error::Log)?;
-    let auth = Auth::new(&config.auth_options(), &catalogue, clock.clone()).map_err(refused)?;
-    let store = SqliteOptions::new(config.storage.database_path());
-    let (backend, pages) = Sqlite::open(store, clock.clone(), random.clone())
-        .await
-        .map_err(Error::Store)?;
-    let log_options = options::log(&config);
-    let (log, service) = Log::open(
-        backend,
-        pages,
-        catalogue,
-        log_options,
-        clock.clone(),
-        random.clone(),
-    )
-    .await
-    .map_err(Error::Log)?;
-    let writer = tokio::spawn(service.run());
-
-    // Nonces must never repeat, so this is not the source that an embedder may have seeded.
-    let vault = Vault::open(log.clone(), config.vault_keys(), Random::system())
-        .await
-        .map_err(Error::Vault)?;
-    let nodes = NodeRegistry::open(log.clone(), auth.clone(), vault.clone())
-        .await
-        .map_err(Error::Nodes)?;
+    let Core {
+        log,
+        writer,
+        auth,
+        vault,
+        nodes,
+    } = Core::open(&config, &clock, &random).await?;
     let (engine, reactions) = Reactions::start(&config, &log, &auth, &clock, reactors).await?;
     let endpoints = endpoints(&config, &log, &vault, &engine, &reactions).await?;
     let pins = vec![engine.handle().pin_source()];
     let (retention, kept) = Retention::new(log.clone(), options::retention(&config), pins);
-    let node_limits = Arc::new(NodeLimits::new(config.limits.node_events_per_second));
-    node_limits.set_own(&nodes.rates());
-    let live = options::live(&config, node_limits.clone());
-    let edge = Edge::new(log.clone(), auth.clone(), live);
-
     let mappings = NodeMappings::new(options::mappings(&config, &log.catalogue())?);
     let draining = CancellationToken::new();
     let generation = Generation::first(&config, clock.now_us());
@@ -77,40 +54,28 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         draining: draining.clone(),
         generation: generation.clone(),
     };
-    let callers = Callers {
-        auth: auth.clone(),
-        node_limits,
-    };
-    let v1 = Arc::new(V1 {
-        log: log.clone(),
-        callers: callers.clone(),
-    });
-    let own_nodes = Arc::new(Nodes {
-        registry: nodes.clone(),
-        callers: callers.clone(),
-        clock: clock.clone(),
-    });
-    let of_vault = crate::faces::v1::vault::routes(&vault, &callers, &clock);
-    let neo = Arc::new(Neo {
-        log: log.clone(),
-        callers,
-        reactors: engine.handle(),
+    let faces = Faces {
+        config: &config,
+        callers: callers(&config, &auth, &nodes),
+        vault: &vault,
+        nodes: &nodes,
+        targets: TargetApi::new(engine.handle(), auth.clone()).with_proposals(reactions.propose()),
+        endpoints: &endpoints,
         retention: kept,
-        started: Instant::now(),
         mappings: mappings.clone(),
         operations,
-    });
-    let targets = TargetApi::new(engine.handle(), auth.clone()).with_proposals(reactions.propose());
-    let mut routes = routes(&neo, &v1, &edge, &targets, &endpoints);
-    routes.extend(crate::faces::v1::nodes::routes(&own_nodes));
-    routes.extend(of_vault);
+    };
+    let mut routes = faces.routes(&log, &engine);
     routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
     let served = routes.iter().map(served).collect();
     let address = SocketAddr::new(config.server.host, config.server.port);
-    let server_options = options::server(&config, clock.clone(), random);
-    let server = Server::bind(address, routes, server_options)
-        .await
-        .map_err(|source| Error::Listen { address, source })?;
+    let server = Server::bind(
+        address,
+        routes,
+        options::server(&config, clock.clone(), random),
+    )
+    .await
+    .map_err(|source| Error::Listen { address, source })?;
     let data_dir = config.storage.data_dir.clone();
     let live = Live {
         log: log.clone(),
@@ -136,6 +101,46 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         data_dir,
         routes: served,
     })
+}
+
+/// The log, and who may do what with it.
+struct Core {
+    log: Log,
+    writer: JoinHandle<Result<(), Fatal>>,
+    auth: Auth,
+    vault: Vault,
+    nodes: NodeRegistry,
+}
+
+impl Core {
+    async fn open(config: &Config, clock: &Clock, random: &Random) -> Result<Self, Error> {
+        let catalogue = options::catalogue(config).map_err(Error::Log)?;
+        let auth = Auth::new(&config.auth_options(), &catalogue, clock.clone()).map_err(refused)?;
+        let store = SqliteOptions::new(config.storage.database_path());
+        let (backend, pages) = Sqlite::open(store, clock.clone(), random.clone())
+            .await
+            .map_err(Error::Store)?;
+        let options = options::log(config);
+        let (clock, random) = (clock.clone(), random.clone());
+        let (log, service) = Log::open(backend, pages, catalogue, options, clock, random)
+            .await
+            .map_err(Error::Log)?;
+        let writer = tokio::spawn(service.run());
+        // Nonces must never repeat, so this is not the source that an embedder may have seeded.
+        let vault = Vault::open(log.clone(), config.vault_keys(), Random::system())
+            .await
+            .map_err(Error::Vault)?;
+        let nodes = NodeRegistry::open(log.clone(), auth.clone(), vault.clone())
+            .await
+            .map_err(Error::Nodes)?;
+        Ok(Self {
+            log,
+            writer,
+            auth,
+            vault,
+            nodes,
+        })
+    }
 }
 
 /// The endpoints of the log and of the configuration.
@@ -165,22 +170,70 @@ async fn endpoints(
     Ok(endpoints)
 }
 
-/// The one list of routes.
-fn routes(
-    neo: &Arc<Neo>,
-    v1: &Arc<V1>,
-    edge: &Edge,
-    targets: &TargetApi,
-    endpoints: &Endpoints,
-) -> Vec<Route> {
-    let mut routes = crate::faces::neo::routes(neo);
-    routes.extend(crate::faces::operations::routes(&neo.operations));
-    routes.extend(crate::faces::v1::routes(v1));
-    routes.extend(edge.routes());
-    routes.extend(nexus_reactors::http::routes(targets));
-    let auth = &neo.callers.auth;
-    routes.extend(nexus_webhooks::http::routes(endpoints, targets, auth));
-    routes
+fn callers(config: &Config, auth: &Auth, nodes: &NodeRegistry) -> Callers {
+    let node_limits = Arc::new(NodeLimits::new(config.limits.node_events_per_second));
+    node_limits.set_own(&nodes.rates());
+    Callers {
+        auth: auth.clone(),
+        node_limits,
+    }
+}
+
+/// What the faces are made of.
+struct Faces<'a> {
+    config: &'a Config,
+    callers: Callers,
+    vault: &'a Vault,
+    nodes: &'a NodeRegistry,
+    targets: TargetApi,
+    endpoints: &'a Endpoints,
+    retention: RetentionHandle,
+    mappings: NodeMappings,
+    operations: Operations,
+}
+
+impl Faces<'_> {
+    /// The one list of routes.
+    fn routes(self, log: &Log, engine: &Engine) -> Vec<Route> {
+        let Self {
+            callers,
+            targets,
+            endpoints,
+            operations,
+            ..
+        } = self;
+        let clock = log.clock();
+        let v1 = Arc::new(V1 {
+            log: log.clone(),
+            callers: callers.clone(),
+        });
+        let nodes = Arc::new(Nodes {
+            registry: self.nodes.clone(),
+            callers: callers.clone(),
+            clock: clock.clone(),
+        });
+        let live = options::live(self.config, callers.node_limits.clone());
+        let edge = Edge::new(log.clone(), callers.auth.clone(), live);
+        let mut routes = faces::operations::routes(&operations).to_vec();
+        routes.extend(faces::v1::routes(&v1));
+        routes.extend(faces::v1::nodes::routes(&nodes));
+        routes.extend(faces::v1::vault::routes(self.vault, &callers, clock));
+        routes.extend(edge.routes());
+        routes.extend(nexus_reactors::http::routes(&targets));
+        let auth = &callers.auth;
+        routes.extend(nexus_webhooks::http::routes(endpoints, &targets, auth));
+        let neo = Arc::new(Neo {
+            log: log.clone(),
+            callers,
+            reactors: engine.handle(),
+            retention: self.retention,
+            started: Instant::now(),
+            mappings: self.mappings,
+            operations,
+        });
+        routes.extend(faces::neo::routes(&neo));
+        routes
+    }
 }
 
 fn served(route: &Route) -> Served {

@@ -9,9 +9,10 @@ use super::{
     entries::{NODE, NodeEntry},
     given::Entry,
     lists::At,
-    load::{FILE_SUFFIX, Loader, in_capitals, node_of_secret, read_secret, read_text},
+    load::{FILE_SUFFIX, Loader, read_secret, read_text},
     sections::Node,
     value::Address,
+    variables::{in_capitals, node_of_secret},
 };
 use crate::environment::{FLOWPAY_WEBHOOK_SECRET, NODE_API_URL};
 
