@@ -44,7 +44,15 @@ impl Stub {
     where
         F: Fn(usize, &Received) -> (&'static str, &'static str, String) + Send + Sync + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at("127.0.0.1", answer).await
+    }
+
+    /// The same at another address of this machine.
+    pub(crate) async fn at<F>(address: &str, answer: F) -> Self
+    where
+        F: Fn(usize, &Received) -> (&'static str, &'static str, String) + Send + Sync + 'static,
+    {
+        let listener = TcpListener::bind((address, 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
         let received = Arc::new(Mutex::<Vec<Received>>::default());
         let kept = received.clone();

@@ -72,6 +72,10 @@ impl Backend for Watched {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::with_clock(Clock::System).await
+    }
+
+    pub(crate) async fn with_clock(clock: Clock) -> Self {
         let random = Random::seeded(7);
         let memory = Memory::new(&random);
         let commits = Arc::new(AtomicU64::new(0));
@@ -87,7 +91,7 @@ impl World {
             memory,
             Catalogue::known(),
             LogOptions::default(),
-            Clock::System,
+            clock,
             random,
         )
         .await
@@ -219,6 +223,7 @@ type Act = Pin<Box<dyn Future<Output = Result<Reaction, ReactorError>> + Send>>;
 pub(crate) struct Scripted {
     pub(crate) options: ReactorOptions,
     pub(crate) once: bool,
+    pub(crate) rehearses: bool,
     pub(crate) ran: Arc<Mutex<Vec<(u64, u32)>>>,
     pub(crate) act: Box<dyn Fn(Attempt) -> Act + Send + Sync>,
 }
@@ -239,6 +244,7 @@ impl Scripted {
         Self {
             options,
             once: false,
+            rehearses: true,
             ran: Arc::default(),
             act: Box::new(move |attempt| Box::pin(act(attempt))),
         }
@@ -262,6 +268,10 @@ impl Reactor for Scripted {
     fn once(&self, event: &Event) -> Option<String> {
         self.once
             .then(|| format!("mint:{}", event.key.as_deref().unwrap_or_default()))
+    }
+
+    fn rehearses(&self) -> bool {
+        self.rehearses
     }
 
     async fn react(&self, attempt: Attempt) -> Result<Reaction, ReactorError> {
