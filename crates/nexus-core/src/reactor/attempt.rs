@@ -26,7 +26,7 @@ pub struct Attempt {
     pub number: u32,
     /// The same for every attempt at this event: hand it to receivers, so that they do things once.
     pub idempotency_key: Arc<str>,
-    /// The name of the delivery that this is, or would be: `<reactor>/<seq>`.
+    /// The name of the delivery that this is, or would be: `<reactor>.<seq>`, as the whole API has it.
     pub delivery_id: Arc<str>,
     /// Whether it is the real thing.
     pub mode: Mode,
