@@ -29,6 +29,9 @@ const ANSWER_CHARS_MAX: usize = 200;
 /// In the place of what is secret, or of no use to people.
 const LEFT_OUT: &str = "…";
 
+/// The condition of an endpoint that states none, as people read it.
+const OWNER_MAY_READ: &str = "its owner may read it";
+
 /// Sends events to one endpoint.
 pub(crate) struct Delivery {
     pub(crate) options: ReactorOptions,
@@ -78,7 +81,7 @@ fn within(reads: &PatternSet, filter: Option<Filter>) -> Option<Filter> {
     let reads = reads.clone();
     let text: Arc<str> = match &filter {
         Some(filter) => filter.text().into(),
-        None => "true".into(),
+        None => OWNER_MAY_READ.into(),
     };
     Some(Filter::new(text, move |event: &Event| {
         reads.matches(&event.topic) && filter.as_ref().is_none_or(|one| one.matches(event))

@@ -280,10 +280,16 @@ impl Endpoints {
     /// Goes on where an endpoint stopped. Nothing happens when it is enabled already.
     ///
     /// # Errors
-    /// [`Error::NotFound`], and what the log and the engine say.
+    /// [`Error::NotFound`], [`Error::Broken`], and what the log and the engine say.
     pub async fn enable(&self, operator: &Operator<'_>, id: &str) -> Result<EndpointView, Error> {
         let _turn = self.0.turn.lock().await;
         let live = self.live(id)?;
+        if let Some(why) = &live.problem {
+            return Err(Error::Broken {
+                id: id.to_owned(),
+                why: why.clone(),
+            });
+        }
         if self.state(&live) != TargetState::Running {
             self.0.parts.engine.resume(&target_name(id)).await?;
             let told = self.event(ProtocolEvent::EndpointEnabled, id, operator, []);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use nexus_auth::Secret;
-use nexus_core::{Catalogue, Command, PatternSet, Principal, Source};
+use nexus_core::{Catalogue, Command, PatternSet, Position, Principal, Source};
 use nexus_outbound::{Client, Trust};
 use nexus_reactors::TargetState;
 use uuid::Uuid;
@@ -17,7 +17,7 @@ use crate::{
     input::EndpointConfig,
     keys::Keys,
     record::{Kept, SealedHeaders, SecretEntry},
-    settings::{self, Checked, Rules},
+    settings::{self, Checked, Rules, StartAt},
 };
 
 /// A name has at most this many characters.
@@ -229,6 +229,21 @@ impl Endpoints {
         Ok(())
     }
 
+    /// Where an endpoint begins if it never ran. A place that the log has no more is no reason not to start:
+    /// for one that ran it does not count.
+    async fn first_begin(&self, id: &str, start: StartAt) -> Result<Position, Error> {
+        let (why, begin) = match self.begin(start).await {
+            Err(Error::Log(why @ nexus_core::Error::Pruned { .. })) => (why, StartAt::Earliest),
+            Err(Error::Log(why @ nexus_core::Error::UnknownPosition { .. })) => {
+                (why, StartAt::Latest)
+            }
+            begin => return begin,
+        };
+        let begin = self.begin(begin).await?;
+        tracing::warn!(endpoint = id, %why, %begin, "an endpoint that never ran cannot begin where it is to");
+        Ok(begin)
+    }
+
     async fn configured(&self, entry: Entry) -> Result<Live, Error> {
         let Entry {
             id,
@@ -252,7 +267,7 @@ impl Endpoints {
                 .iter()
                 .map(|one| one.as_str().to_owned())
                 .collect(),
-            begin: self.begin(checked.start).await?.to_string(),
+            begin: self.first_begin(&id, checked.start).await?.to_string(),
             secrets: secrets.collect(),
             headers: (!checked.headers.is_empty()).then(|| SealedHeaders {
                 version: 0,

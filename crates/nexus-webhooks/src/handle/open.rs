@@ -72,7 +72,9 @@ impl Endpoints {
         let (keys, headers, problem) = match self.open_sealed(&id, &kept).await {
             Ok((keys, headers)) => (keys, headers, None),
             // What the vault refuses stays refused; the log may answer the next time.
-            Err(Error::Log(error)) => return Err(error.into()),
+            Err(error @ (Error::Log(_) | Error::Vault(nexus_auth::Error::Log { .. }))) => {
+                return Err(error);
+            }
             Err(error) => (Keys::default(), HeaderMap::new(), Some(told(&error))),
         };
         let mut live = Live {

@@ -153,3 +153,36 @@ async fn secrets_and_headers_are_sealed_and_never_shown() {
     );
     running.engine.drain().await;
 }
+
+#[tokio::test]
+async fn an_endpoint_whose_secret_is_lost_waits_for_a_new_one() {
+    let world = World::new().await;
+    let stub = Stub::agreeable().await;
+    let running = world.run().await;
+    let created = running.create(&payments_to(&stub.url())).await.unwrap();
+    let id = created.endpoint.id.clone();
+    running.engine.drain().await;
+    let sealed = nexus_core::Key::new(
+        nexus_core::Family::new("sealed"),
+        format!("endpoint/{id}/secret-1"),
+    );
+    let lost = nexus_core::Command {
+        changes: vec![nexus_core::Change::Delete(sealed)],
+        ..nexus_core::Command::default()
+    };
+    let nexus = nexus_core::Principal::nexus();
+    world.log.submit(&nexus, lost).await.unwrap();
+    world.pay(["tx-1".to_owned()]).await;
+
+    let running = world.run().await;
+    let view = running.endpoints.get(&id).unwrap();
+    assert!(!view.enabled && view.why.is_some(), "{view:?}");
+    let refused = running.endpoints.enable(&operator(), &id).await;
+    assert!(matches!(refused, Err(Error::Broken { .. })), "{refused:?}");
+    let rotated = running.endpoints.rotate(&operator(), &id, None).await;
+    let new = rotated.unwrap().secret;
+    let received = stub.wait(1).await.remove(0);
+    assert_eq!(takes(&new, &received, NOW_US), [true, true]);
+    assert!(running.endpoints.get(&id).unwrap().enabled);
+    running.engine.drain().await;
+}
