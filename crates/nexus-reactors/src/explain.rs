@@ -53,7 +53,7 @@ pub enum Fate {
     },
     /// Its turn has not come.
     NotReached,
-    /// Its turn has come, and how it ended is not written yet.
+    /// It is being tried, or comes next; how it ended is not written yet.
     Begun,
     /// It waits for another attempt.
     Waiting(Box<DeliveryInfo>),
@@ -112,6 +112,8 @@ impl Fate {
 /// What is known when a target's part in an event is explained.
 struct Known<'a> {
     seq: Seq,
+    /// Whether the target is trying something at all.
+    is_busy: bool,
     matches: bool,
     /// The condition, if the event does not meet it.
     refused_by: Option<Arc<str>>,
@@ -168,12 +170,14 @@ impl Handle {
         let (Some(reactor), Some(info)) = (self.reactor(target), self.target(target)) else {
             return self.explain_absent(target, event).await;
         };
-        let fate = self.fate(&reactor, event).await?;
+        let halted = halted(&info);
+        let is_busy = halted.is_none() && info.running > 0;
+        let fate = self.fate(&reactor, is_busy, event).await?;
         Ok(Some(Explanation {
             fate,
             position: info.position,
             lag: info.lag,
-            halted: halted(&info),
+            halted,
             target: info.name,
         }))
     }
@@ -212,7 +216,12 @@ impl Handle {
         Ok(replays)
     }
 
-    async fn fate(&self, reactor: &SharedReactor, event: &Event) -> Result<Fate, Error> {
+    async fn fate(
+        &self,
+        reactor: &SharedReactor,
+        is_busy: bool,
+        event: &Event,
+    ) -> Result<Fate, Error> {
         let options = reactor.options();
         let id = DeliveryId::new(options.name.clone(), event.seq);
         // Read before the delivery: what is settled meanwhile is then found there.
@@ -227,6 +236,7 @@ impl Handle {
             .map(|filter| filter.text().into());
         let mut known = Known {
             seq: event.seq,
+            is_busy,
             matches,
             refused_by,
             found: &found,
@@ -347,7 +357,7 @@ fn judge(known: Known<'_>, head: Position) -> Fate {
     }
     if progress.is_settled(seq) {
         Fate::Settled
-    } else if seq <= known.found.opened {
+    } else if known.is_busy && seq <= known.found.opened {
         Fate::Begun
     } else {
         Fate::NotReached

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     Answered, TargetApi,
     deliveries::may_see,
-    selection::{Asked, Selection},
+    selection::{Asked, Filter, Selection},
     targets::Nothing,
     view::{DeliveryView, delivery_etag},
 };
@@ -139,32 +139,7 @@ impl TargetApi {
                 let letters = self.letters(&caller, ids, &mut many).await?;
                 self.act_on_each(letters, act, &mut many).await?;
             }
-            Selection::Of(filter) => {
-                let mut next = None;
-                let mut changed = 0;
-                loop {
-                    let query = DeliveryQuery {
-                        target: filter.reactor.clone(),
-                        state: DeliveryState::Dead,
-                        after: next,
-                        limit: READ_MAX.min(CHANGED_MAX - changed),
-                    };
-                    let page = self.handle.deliveries(query).await?;
-                    let mut letters = page.items;
-                    letters.retain(|info| may_see(&caller, &info.topic) && filter.takes(info));
-                    changed += letters.len();
-                    let ids = letters
-                        .into_iter()
-                        .map(|info| DeliveryId::new(info.target, info.seq));
-                    let letters = ids.collect();
-                    self.act_on_each(letters, act, &mut many).await?;
-                    next = page.next;
-                    if next.is_none() || changed >= CHANGED_MAX {
-                        break;
-                    }
-                }
-                many.has_more = next.is_some();
-            }
+            Selection::Of(filter) => self.act_on_all(&caller, &filter, act, &mut many).await?,
         }
         let count = many.retried.or(many.discarded).unwrap_or_default();
         tracing::info!(count, refused = many.refused, by = %caller.source(), "dead letters were {}", act.done());
@@ -174,6 +149,39 @@ impl TargetApi {
             &many,
             None::<&()>,
         ))
+    }
+
+    /// What fails again while this goes on is newer than what is still to be looked at, so each is met once.
+    async fn act_on_all(
+        &self,
+        caller: &Principal,
+        filter: &Filter,
+        act: Act,
+        many: &mut Many,
+    ) -> Result<(), Problem> {
+        let mut next = None;
+        let mut changed = 0;
+        loop {
+            let query = DeliveryQuery {
+                target: filter.reactor.clone(),
+                state: DeliveryState::Dead,
+                after: next,
+                limit: READ_MAX.min(CHANGED_MAX - changed),
+            };
+            let page = self.handle.deliveries(query).await?;
+            let mut letters = page.items;
+            letters.retain(|info| may_see(caller, &info.topic) && filter.takes(info));
+            changed += letters.len();
+            let ids = letters
+                .into_iter()
+                .map(|info| DeliveryId::new(info.target, info.seq));
+            self.act_on_each(ids.collect(), act, many).await?;
+            next = page.next;
+            if next.is_none() || changed >= CHANGED_MAX {
+                many.has_more = next.is_some();
+                return Ok(());
+            }
+        }
     }
 
     /// Those of the named that are dead letters which the caller may see.

@@ -193,7 +193,9 @@ fn why(explanation: &Explanation) -> String {
             "its turn has not come: the reactor is at {}",
             explanation.position
         )),
-        Fate::Begun => halted("its turn has come, and its end is not written yet".to_owned()),
+        Fate::Begun => {
+            halted("it is being tried or comes next, and its end is not written yet".to_owned())
+        }
         Fate::Waiting(info) if info.attempts == 0 => {
             halted("it waits for its first attempt, behind another".to_owned())
         }
