@@ -13,7 +13,7 @@ use hdrhistogram::Histogram;
 use rustix::net::sockopt::set_socket_recv_buffer_size;
 use serde::Serialize;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::AsyncWriteExt,
     net::TcpStream,
     task::JoinHandle,
     time::{Instant, sleep_until},
@@ -21,10 +21,11 @@ use tokio::{
 
 use crate::{
     connection::{Exchange, whole_answer},
-    marked::{Mark, Scanner},
+    marked::Mark,
     reactions::{publish_all as publish_backlog, rate, whole_batches},
     reader::{Sink, scan},
     receiver::Receiver,
+    redis,
     server::{Kind, Server},
 };
 
@@ -35,6 +36,8 @@ const DRAIN: Duration = Duration::from_secs(5);
 const LATENCY_US_MAX: u64 = 60_000_000;
 /// How long a backlog may take to be drained behind the last event.
 const BACKLOG_DRAIN: Duration = Duration::from_secs(120);
+/// How long the receiver goes on failing poison behind the last event: it would else seem to be gone.
+const POISON_SETTLES: Duration = Duration::from_secs(2);
 /// The publisher of what is timed. Publishers of a backlog, and of other runs, count from zero, too.
 const OWN: usize = 9_999;
 /// What the system takes for a reader that reads nothing, so that it stalls soon.
@@ -202,6 +205,9 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
     while shared.drained.get().0 < backlog_events && Instant::now() < deadline {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
+    if options.poison_every.is_some() {
+        tokio::time::sleep(POISON_SETTLES).await;
+    }
     reading.iter().for_each(JoinHandle::abort);
     drop(stalled);
     if let Some(failure) = shared.failure.take() {
@@ -305,42 +311,13 @@ impl Shared {
 fn read(shared: Rc<Shared>, stream: TcpStream, begun: Vec<u8>) -> JoinHandle<()> {
     tokio::task::spawn_local(async move {
         let result = match shared.server.kind {
-            Kind::Redis => read_redis(stream, |mark| shared.delivered(mark)).await,
+            Kind::Redis => redis::follow(stream, |mark| shared.delivered(mark)).await,
             _ => scan(stream, &begun, |_| {}, |mark| shared.delivered(mark)).await,
         };
         if let Err(error) = result {
             shared.fail("a reader", &error);
         }
     })
-}
-
-/// Asks Redis for what follows, again and again.
-async fn read_redis(mut stream: TcpStream, mut found: impl FnMut(Mark)) -> io::Result<()> {
-    const BEHIND_ID: &[u8] = b"\r\n*2\r\n$4\r\nbody\r\n";
-    let mut last = String::from("$");
-    let mut scanner = Scanner::new();
-    let mut received = Vec::new();
-    loop {
-        let ask = format!(
-            "*6\r\n$5\r\nXREAD\r\n$5\r\nBLOCK\r\n$1\r\n0\r\n$7\r\nSTREAMS\r\n$6\r\nevents\r\n${}\r\n{last}\r\n",
-            last.len()
-        );
-        stream.write_all(ask.as_bytes()).await?;
-        received.clear();
-        // An answer ends behind a payload, and what Redis sends at once comes at once.
-        while !received.ends_with(b"\"}\r\n") {
-            if stream.read_buf(&mut received).await? == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-        }
-        scanner.scan(&received, &mut found);
-        let id = memchr::memmem::rfind(&received, BEHIND_ID)
-            .and_then(|at| received[..at].rsplit(|byte| *byte == b'\n').next())
-            .map(|id| String::from_utf8_lossy(id).into_owned());
-        if let Some(id) = id {
-            last = id;
-        }
-    }
 }
 
 /// Reads the whole log, until it meets what this run publishes.

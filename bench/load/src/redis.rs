@@ -1,7 +1,16 @@
-//! `XADD` of a payment to one stream over RESP, the nearest thing that Redis has to an appended event.
+//! A stream of Redis over RESP: `XADD` of a payment, the nearest thing that Redis has to an appended event, and
+//! `XREAD` of what follows.
+
+use std::io;
+
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 use crate::{
     connection::{Answer, Exchange},
+    marked::{Mark, Scanner},
     payment::Payments,
 };
 
@@ -89,6 +98,35 @@ fn bulk(received: &[u8], line_bytes: usize) -> Answer {
         Answer::Partial
     } else {
         Answer::Whole { bytes, ok: true }
+    }
+}
+
+/// Asks Redis for what follows, again and again.
+pub(crate) async fn follow(mut stream: TcpStream, mut found: impl FnMut(Mark)) -> io::Result<()> {
+    const BEHIND_ID: &[u8] = b"\r\n*2\r\n$4\r\nbody\r\n";
+    let mut last = String::from("$");
+    let mut scanner = Scanner::new();
+    let mut received = Vec::new();
+    loop {
+        let ask = format!(
+            "*6\r\n$5\r\nXREAD\r\n$5\r\nBLOCK\r\n$1\r\n0\r\n$7\r\nSTREAMS\r\n$6\r\nevents\r\n${}\r\n{last}\r\n",
+            last.len()
+        );
+        stream.write_all(ask.as_bytes()).await?;
+        received.clear();
+        // An answer ends behind a payload, and what Redis sends at once comes at once.
+        while !received.ends_with(b"\"}\r\n") {
+            if stream.read_buf(&mut received).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        scanner.scan(&received, &mut found);
+        let id = memchr::memmem::rfind(&received, BEHIND_ID)
+            .and_then(|at| received[..at].rsplit(|byte| *byte == b'\n').next())
+            .map(|id| String::from_utf8_lossy(id).into_owned());
+        if let Some(id) = id {
+            last = id;
+        }
     }
 }
 
