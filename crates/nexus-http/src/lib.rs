@@ -30,7 +30,9 @@
 //! # }
 //! ```
 //!
-//! The way of a request, step by step, is one function: `request_path::serve`.
+//! The way of a request, step by step, is one function: `request_path::serve`. What the resources of the whole API
+//! have in common stands here as well: strict queries and bodies ([`Call::refuse_unknown_query`], [`Call::json`]), pages
+//! ([`Reply::page`]), versions ([`ETag`]), who asks ([`Call::identify`]).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
