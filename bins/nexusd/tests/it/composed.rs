@@ -41,6 +41,7 @@ fn rule(path: &str) -> String {
 [[reactors]]
 name = "book"
 on = ["payment.received"]
+once = "book:{{{{ payload.orderId }}}}"
 http = {{ url = "{{{{ env.BOOKS_URL }}}}{path}", body = {{ order = "{{{{ payload.orderId }}}}", amount = "{{{{ payload.amount }}}}" }} }}
 emit = {{ topic = "mint.requested", payload = {{ address = "{{{{ payload.payerId }}}}", number = "{{{{ response.json.number }}}}" }} }}
 "#

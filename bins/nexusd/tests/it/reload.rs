@@ -4,16 +4,18 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, DaemonOptions, SECRET, get};
+use crate::support::{Daemon, DaemonOptions, Stub, get, post, sign};
 
 const SHOP_SECRET: &str = "shop-5d0c1a4b7e9f2d3c6a8b0e1f4d7c9a2b";
 const OTHER_SECRET: &str = "other-9a2b5d0c1a4b7e9f2d3c6a8b0e1f4d7c";
+const OPERATOR: &str = "operator-1f4d7c9a2b5d0c1a4b7e9f2d3c6a8b0e";
 const DEFAULT: &str = "[[nodes]]\nid = \"default\"\npublish = [\">\"]\n";
 
 fn start(file: &str) -> Daemon {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("nexus.toml"), file).unwrap();
-    Daemon::start(DaemonOptions::serve(), folder)
+    let options = DaemonOptions::serve().env("NEXUS_ADMIN_TOKEN", OPERATOR);
+    Daemon::start(options, folder)
 }
 
 fn rewrite(daemon: &Daemon, file: &str) {
@@ -32,12 +34,12 @@ fn declared(topic: &str) -> String {
 
 fn order(daemon: &Daemon, secret: &str, event: &str) -> u16 {
     let body = json!({ "event": event, "payload": {} }).to_string();
-    let headers = crate::support::sign(secret, &body);
+    let signature = sign(secret, &body);
     let headers = [
         ("X-Nexus-Node", "shop"),
-        ("X-Nexus-Signature", headers.as_str()),
+        ("X-Nexus-Signature", signature.as_str()),
     ];
-    crate::support::post(daemon.address(), "/events", &headers, &body).status
+    post(daemon.address(), "/events", &headers, &body).status
 }
 
 #[test]
@@ -84,7 +86,7 @@ fn a_broken_configuration_changes_nothing_and_is_told() {
     assert!(!said.to_string().contains("hunter2"));
     assert_eq!(order(&daemon, SHOP_SECRET, "order.made"), 200);
     assert_eq!(order(&daemon, OTHER_SECRET, "order.made"), 401);
-    let detailed = daemon.read("/health/detailed", SECRET);
+    let detailed = daemon.read("/health/detailed", OPERATOR);
     assert_eq!(detailed["failedReload"], said["failed_reload"]);
 
     rewrite(&daemon, &(shop(OTHER_SECRET) + &declared("order.made")));
@@ -111,4 +113,42 @@ fn what_takes_a_restart_is_refused_with_everything_else() {
     // The port stands in a variable too, which wins and is the same.
     assert_eq!(places, ["server.compression", "retention.age_hours"]);
     assert_eq!(order(&daemon, SHOP_SECRET, "order.made"), 401);
+}
+
+/// A configuration whose vault has these keys.
+fn vault(key: &str, previous: Option<&str>) -> String {
+    let previous = previous.map_or_else(String::new, |key| format!("previous_key = \"{key}\"\n"));
+    format!(
+        "[vault]\nkey = \"{key}\"\n{previous}[outbound]\nallow_cidrs = [\"127.0.0.0/8\"]\n{DEFAULT}"
+    )
+}
+
+#[test]
+fn the_key_of_the_vault_is_replaced_by_a_reload() {
+    let (old, new) = ("0a".repeat(31) + "1f", "0b".repeat(31) + "2e");
+    let receiver = Stub::agreeable();
+    let daemon = start(&vault(&old, None));
+    let wanted = json!({ "url": format!("{}/hook", receiver.url()), "patterns": ["payment.*"] });
+    let bearer = format!("Bearer {OPERATOR}");
+    let headers = [("Authorization", bearer.as_str())];
+    let path = "/api/v1/endpoints";
+    let made = post(daemon.address(), path, &headers, &wanted.to_string());
+    assert_eq!(made.status, 201, "{}", made.text());
+
+    rewrite(&daemon, &vault(&new, None));
+    let (reloaded, said) = daemon.reload();
+    assert!(!reloaded, "that key opens nothing: {said}");
+    rewrite(&daemon, &vault(&new, Some(&old)));
+    let (reloaded, said) = daemon.reload();
+    assert!(reloaded, "{said}");
+    daemon.process().error_line(0, |line| {
+        line.contains("everything is sealed with the new key") && line.contains("\"sealed\":1")
+    });
+    rewrite(&daemon, &vault(&new, None));
+    let daemon = daemon.restart();
+    let payment = json!({ "transactionId": "t-1", "amount": 1, "payerId": "p" });
+    let event = json!({ "event": "PAYMENT_RECEIVED", "payload": payment });
+    assert_eq!(daemon.publish(&event).status, 200);
+    let told = &receiver.wait("/hook", 1)[0];
+    assert!(told.header("webhook-signature").is_some());
 }

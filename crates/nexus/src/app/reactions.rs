@@ -44,6 +44,12 @@ pub(super) struct Reactions {
 /// Reactors ready to run, by name.
 type Made = BTreeMap<String, SharedReactor>;
 
+/// What differs between the reactors of two configurations, ready to be put into effect.
+pub(super) struct Change {
+    gone: Vec<String>,
+    made: Made,
+}
+
 impl Reactions {
     /// Starts the engine with what the configuration asks for, and what the embedder brought.
     pub(super) async fn start(
@@ -92,14 +98,13 @@ impl Reactions {
         &self.parts.client
     }
 
-    /// Goes from the reactors of one configuration to those of another. What is the same in both is not
-    /// touched; what is gone stops where it is, and would go on from there.
-    pub(super) async fn change(
+    /// Makes what another configuration asks for and this one does not, and changes nothing yet.
+    pub(super) fn prepare(
         &self,
         from: &Config,
         to: &Config,
         catalogue: &Arc<Catalogue>,
-    ) -> Result<(), Error> {
+    ) -> Result<Change, Error> {
         let before = recipes(from);
         let mut after = recipes(to);
         if let Some(name) = after.keys().find(|name| self.own.contains(*name)) {
@@ -108,16 +113,23 @@ impl Reactions {
                 name,
             }));
         }
-        let gone: Vec<String> = before
-            .keys()
-            .filter(|name| !after.contains_key(*name))
-            .cloned()
-            .collect();
+        let gone = before.keys().filter(|name| !after.contains_key(*name));
+        let gone = gone.cloned().collect();
         after.retain(|name, recipe| before.get(name) != Some(recipe));
-        // Nothing is begun before everything could be made.
         let made = self.parts.make(after, catalogue)?;
+        Ok(Change { gone, made })
+    }
+
+    /// Goes from the reactors of one configuration to those of another. What is the same in both is not
+    /// touched; what is gone stops where it is, and would go on from there.
+    pub(super) async fn apply(
+        &self,
+        change: Change,
+        from: &Config,
+        to: &Config,
+    ) -> Result<(), Error> {
         self.parts.nodes.replace(to.node_addresses());
-        for name in gone {
+        for name in change.gone {
             match self.engine.remove(&name, false).await {
                 // On the way back from a change that failed it may never have been there.
                 Err(error) if error.kind() != Kind::NotFound => {
@@ -126,7 +138,7 @@ impl Reactions {
                 _ => tracing::info!(reactor = name, "the reactor is configured no more"),
             }
         }
-        for (name, reactor) in made {
+        for (name, reactor) in change.made {
             self.engine.add(reactor).await.map_err(Error::Reactors)?;
             tracing::info!(reactor = name, "the reactor runs as configured now");
         }

@@ -1,13 +1,18 @@
 //! Puts another configuration in the place of the one that runs: all of it, or nothing.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use nexus_auth::{Auth, Vault, VaultKeys};
 use nexus_core::{Clock, Log};
-use nexus_webhooks::Endpoints;
+use nexus_reactors::rules::Mappings;
+use nexus_webhooks::{Configured, Endpoints};
 use tokio::sync::Mutex;
 
-use super::{Generation, options, reactions::Reactions, refused};
+use super::{
+    Generation, options,
+    reactions::{Change, Reactions},
+    refused,
+};
 use crate::{
     Error,
     config::{Config, ConfigProblem, Sources},
@@ -94,16 +99,14 @@ impl Reload {
         if !problems.is_empty() {
             return Err(Error::Config(problems));
         }
-        if let Err(error) = live.change(&running, &config).await {
-            // What was changed already goes back; nothing of it was refused before.
-            if let Err(error) = live.change(&config, &running).await {
-                let error = crate::chain(&error);
-                tracing::error!(
-                    error,
-                    "the configuration that ran before does not run whole"
-                );
-            }
+        let judged = live.judge(&running, &config)?;
+        let has_other_keys = live.take_keys(&running, &config).await?;
+        if let Err(error) = live.change(judged, &running, &config).await {
+            live.undo(&config, &running).await;
             return Err(error);
+        }
+        if has_other_keys {
+            live.seal_anew();
         }
         *running = config;
         Ok(live.generation.next(&running, live.clock.now_us()))
@@ -141,54 +144,83 @@ impl Reload {
     }
 }
 
+/// Another configuration, judged: what is to change, and nothing has changed yet.
+struct Judged {
+    reactions: Change,
+    endpoints: Configured,
+    mappings: BTreeMap<String, Mappings>,
+}
+
 impl Live {
+    fn judge(&self, from: &Config, to: &Config) -> Result<Judged, Error> {
+        let catalogue = Arc::new(options::catalogue(to).map_err(Error::Log)?);
+        let (client, now_us) = (self.reactions.client(), self.clock.now_us());
+        Ok(Judged {
+            reactions: self.reactions.prepare(from, to, &catalogue)?,
+            endpoints: options::endpoints(to, &catalogue, client, now_us)?,
+            mappings: options::mappings(to, &catalogue)?,
+        })
+    }
+
     /// Goes from one configuration to another.
-    async fn change(&self, from: &Config, to: &Config) -> Result<(), Error> {
+    async fn change(&self, judged: Judged, from: &Config, to: &Config) -> Result<(), Error> {
         let catalogue = options::catalogue(to).map_err(Error::Log)?;
         self.auth
             .replace(&to.auth_options(), &catalogue)
             .map_err(refused)?;
         self.log.set_catalogue(catalogue);
-        let catalogue = self.log.catalogue();
-        let mappings = options::mappings(to, &catalogue)?;
-        let now_us = self.clock.now_us();
-        let endpoints = options::endpoints(to, &catalogue, self.reactions.client(), now_us)?;
-        self.vault(from, to).await?;
-        self.reactions.change(from, to, &catalogue).await?;
-        self.endpoints
-            .configure(endpoints)
-            .await
-            .map_err(Error::Endpoints)?;
-        self.mappings.replace(mappings);
+        self.reactions.apply(judged.reactions, from, to).await?;
+        // Last of what can fail: an endpoint that is configured no more is forgotten.
+        let configured = self.endpoints.configure(judged.endpoints).await;
+        configured.map_err(Error::Endpoints)?;
+        self.mappings.replace(judged.mappings);
         Ok(())
     }
 
-    /// Takes other keys of the vault, and seals everything anew with the new one.
-    async fn vault(&self, from: &Config, to: &Config) -> Result<(), Error> {
+    /// Puts back what a change that failed has changed.
+    async fn undo(&self, from: &Config, to: &Config) {
+        let undone = match self.judge(from, to) {
+            Ok(judged) => self.change(judged, from, to).await,
+            Err(error) => Err(error),
+        };
+        if let Err(error) = undone {
+            let error = crate::chain(&error);
+            tracing::error!(
+                error,
+                "the configuration that ran before does not run whole"
+            );
+        }
+    }
+
+    /// Takes other keys of the vault; says whether there are others. With the previous key beside the new one
+    /// everything stays readable, whatever becomes of the rest.
+    async fn take_keys(&self, from: &Config, to: &Config) -> Result<bool, Error> {
         let ids = |keys: &VaultKeys| {
             [&keys.current, &keys.previous].map(|key| key.as_ref().map(nexus_auth::VaultKey::id))
         };
         let keys = to.vault_keys();
         if ids(&keys) == ids(&from.vault_keys()) {
-            return Ok(());
+            return Ok(false);
         }
         self.vault.replace(keys).await.map_err(Error::Vault)?;
-        if to.vault.previous_key.is_some() {
-            let vault = self.vault.clone();
-            tokio::spawn(async move {
-                match vault.rotate().await {
-                    Ok(done) => tracing::info!(
-                        sealed = done.sealed,
-                        "everything is sealed with the new key: the previous one is not needed any more"
-                    ),
-                    Err(error) => tracing::error!(
-                        error = crate::chain(&error),
-                        "not everything could be sealed with the new key: the previous one is still needed"
-                    ),
-                }
-            });
-        }
-        Ok(())
+        Ok(true)
+    }
+
+    /// Seals everything anew with the new key, while Nexus goes on.
+    fn seal_anew(&self) {
+        let vault = self.vault.clone();
+        tokio::spawn(async move {
+            match vault.rotate().await {
+                Ok(done) => tracing::info!(
+                    sealed = done.sealed,
+                    "everything is sealed with the new key: the previous one is needed no more"
+                ),
+                Err(error) => tracing::error!(
+                    error = crate::chain(&error),
+                    "not everything could be sealed with the new key: keep the previous one"
+                ),
+            }
+        });
     }
 }
 
