@@ -185,29 +185,29 @@ impl Registry {
         let name = check_name(&reactor)?;
         let _changing = self.changing.lock().await;
         let before = self.reactor(&name);
-        self.drain(&name).await;
-        let opened = match (self.open(reactor).await, before) {
-            (Ok(opened), _) => opened,
+        // Those that end stay among the names until others take their place: what they have not settled
+        // must not be removed from the log meanwhile.
+        let halted = self.halt(&name).await;
+        let (opened, result) = match (self.open(reactor).await, before) {
+            (Ok(opened), _) => (opened, Ok(())),
             (Err(error), None) => return Err(error),
-            (Err(error), Some(before)) => {
-                // The one that ran is better than none.
-                for opened in self.open(before).await? {
-                    self.run(opened)?;
-                }
-                return Err(error);
-            }
+            // The one that ran is better than none.
+            (Err(error), Some(before)) => (self.open(before).await?, Err(error)),
         };
+        let names: Vec<Arc<str>> = opened.iter().map(Opened::name).collect();
         for opened in opened {
             self.run(opened)?;
         }
-        Ok(())
+        self.take_out(halted.iter().filter(|name| !names.contains(name)));
+        result
     }
 
     /// Stops following the log for a reactor. What is kept of it goes if it is to be forgotten.
     pub(crate) async fn remove(self: &Arc<Self>, name: &str, forget: bool) -> Result<(), Error> {
         let _changing = self.changing.lock().await;
         let was_there = self.reactor(name).is_some();
-        self.drain(name).await;
+        let halted = self.halt(name).await;
+        self.take_out(&halted);
         if forget {
             replays::forget_target(&self.common.log, name).await?;
         } else if !was_there {
@@ -216,8 +216,8 @@ impl Registry {
         Ok(())
     }
 
-    /// Ends a target and the replays to it as a stop does, and takes them out.
-    async fn drain(&self, name: &str) {
+    /// Ends a target and the replays to it as a stop does. Gives their names, which are still taken.
+    async fn halt(&self, name: &str) -> Vec<Arc<str>> {
         let names: Vec<Arc<str>> = {
             let targets = self.targets.read();
             let of_target = |entry: &&Entry| match &entry.replay {
@@ -232,15 +232,22 @@ impl Registry {
         }
         for name in &names {
             self.ended(name).await;
-            self.targets.write().by_name.remove(name);
         }
+        names
     }
 
     /// Ends one target as a stop does, and takes it out.
-    pub(crate) async fn drain_one(&self, name: &str) {
+    pub(crate) async fn drain_one(&self, name: &Arc<str>) {
         self.stop(name);
         self.ended(name).await;
-        self.targets.write().by_name.remove(name);
+        self.take_out([name]);
+    }
+
+    fn take_out<'a>(&self, names: impl IntoIterator<Item = &'a Arc<str>>) {
+        let mut targets = self.targets.write();
+        for name in names {
+            targets.by_name.remove(name);
+        }
     }
 
     fn stop(&self, name: &str) {
@@ -350,6 +357,12 @@ pub(crate) struct Opened {
     reactor: SharedReactor,
     replay: Option<Replay>,
     commands: mpsc::Sender<Command>,
+}
+
+impl Opened {
+    fn name(&self) -> Arc<str> {
+        self.target.status().name.clone()
+    }
 }
 
 /// The reactor's name, if it can be kept in the log.

@@ -119,3 +119,46 @@ async fn what_a_reactor_has_not_reached_is_kept_for_it() {
     assert_eq!(world.log.pruned_through().await.unwrap(), Seq::new(second));
     engine.drain().await;
 }
+
+#[tokio::test]
+async fn a_target_that_is_being_replaced_holds_what_it_has_not_settled() {
+    let world = World::new().await;
+    let gate = Arc::new(tokio::sync::Notify::new());
+    let open = gate.clone();
+    let slow = Scripted::new("mint", move |_| {
+        let gate = gate.clone();
+        async move {
+            gate.notified().await;
+            Ok(Reaction::nothing())
+        }
+    });
+    let ran = slow.ran();
+    let engine = world.engine(vec![slow.shared()]).await;
+    world.noise(3).await;
+    world.pay("tx-1").await;
+    world.noise(3).await;
+    until("it runs", || async { !ran.lock().is_empty() }).await;
+    let handle = engine.handle();
+    let next = Scripted::new("mint", |_| async { Ok(Reaction::nothing()) }).shared();
+    let replacing = tokio::spawn({
+        let handle = handle.clone();
+        async move { handle.add(next).await }
+    });
+    // The old one takes no more, and is not gone before its attempt has ended.
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+        let pinned = look(&world, &engine, false).await;
+        let holds = pinned
+            .iter()
+            .any(|(what, after)| what == "reactor mint" && *after < 4);
+        assert!(holds, "{pinned:?}");
+    }
+    assert!(!replacing.is_finished());
+    open.notify_one();
+    replacing.await.unwrap().unwrap();
+    until("the new one goes on", || async {
+        handle.target("mint").unwrap().lag == 0
+    })
+    .await;
+    assert_eq!(ran.lock().len(), 1);
+}
