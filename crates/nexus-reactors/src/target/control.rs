@@ -254,7 +254,8 @@ async fn retry(ledger: &Ledger, name: &Arc<str>, seq: u64) -> Result<Delivery, E
     };
     let wanted = Wanted::Body(delivery.encode());
     let key = delivery::key(name, seq);
-    kept(ledger.write(command, &key, revision, &wanted).await, name)?;
+    let written = ledger.write(command, &key, revision, &wanted).await;
+    kept(&written, name)?;
     Ok(delivery)
 }
 
@@ -266,10 +267,8 @@ pub(crate) async fn discard(ledger: &Ledger, name: &Arc<str>, seq: u64) -> Resul
         changes: vec![Change::Delete(key.clone())],
         ..LogCommand::default()
     };
-    kept(
-        ledger.write(command, &key, revision, &Wanted::Gone).await,
-        name,
-    )
+    let written = ledger.write(command, &key, revision, &Wanted::Gone).await;
+    kept(&written, name)
 }
 
 async fn dead_letter(ledger: &Ledger, name: &Arc<str>, seq: u64) -> Result<(Delivery, u64), Error> {
@@ -291,7 +290,7 @@ async fn dead_letter(ledger: &Ledger, name: &Arc<str>, seq: u64) -> Result<(Deli
     Ok((delivery, record.revision))
 }
 
-fn kept(written: Written, name: &Arc<str>) -> Result<(), Error> {
+fn kept(written: &Written, name: &Arc<str>) -> Result<(), Error> {
     match written {
         Written::Stored(_) => Ok(()),
         Written::Lost | Written::Replayed => Err(Error::Conflict {
