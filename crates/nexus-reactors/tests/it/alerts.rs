@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use nexus_core::{Clock, Reaction, ReactorError, WriteError};
+use nexus_core::{Clock, Reaction, ReactorError};
 use nexus_outbound::{Client, OutboundOptions};
 use nexus_reactors::{
     Alert, AlertFormat, AlertLimits, AlertState, AlertWatch, AlertWebhook, Alerts, Engine,
@@ -179,17 +179,9 @@ async fn people_are_told_of_dead_letters_and_that_they_are_over() {
 async fn people_are_told_of_a_full_disk_and_of_space() {
     let clock = Clock::manual(1_763_704_800_000_000);
     let (world, engine, mut told) = watched(&clock, &Arc::new(AtomicBool::new(true))).await;
-    let full = || WriteError {
-        outcome: nexus_core::Outcome::NotStored,
-        fault: nexus_core::Fault::Full,
-        source: "no space".into(),
-    };
     let payload = r#"{"transactionId":"tx-1","amount":1,"payerId":"p"}"#;
     let payment = world.payment(payload.into());
-    world
-        .faults
-        .lock()
-        .extend(std::iter::repeat_with(full).take(10_000));
+    world.is_full.store(true, Atomic::SeqCst);
     let refused = world
         .log
         .dispatch(&nexus_core::Principal::nexus(), payment)
@@ -201,7 +193,7 @@ async fn people_are_told_of_a_full_disk_and_of_space() {
         ("storage", AlertState::Raised)
     );
     assert_eq!(raised.message, "no event can be stored: the disk is full");
-    world.faults.lock().clear();
+    world.is_full.store(false, Atomic::SeqCst);
     let over = next(&mut told).await;
     assert_eq!(
         (over.cause.as_str(), over.state),

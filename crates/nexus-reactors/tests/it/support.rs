@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering as Atomic},
+        atomic::{AtomicBool, AtomicU64, Ordering as Atomic},
     },
     time::Duration,
 };
@@ -25,6 +25,8 @@ pub(crate) struct World {
     pub(crate) log: Log,
     pub(crate) commits: Arc<AtomicU64>,
     pub(crate) faults: Arc<Mutex<Vec<WriteError>>>,
+    /// While it is set, there is no space for anything.
+    pub(crate) is_full: Arc<AtomicBool>,
 }
 
 /// Counts commits, and fails those that a test wants to fail.
@@ -32,8 +34,22 @@ struct Watched {
     memory: Memory,
     commits: Arc<AtomicU64>,
     faults: Arc<Mutex<Vec<WriteError>>>,
+    is_full: Arc<AtomicBool>,
     /// The head before a commit whose outcome the writer must not learn.
     hidden: Option<Head>,
+}
+
+impl Watched {
+    fn check_space(&self) -> Result<(), WriteError> {
+        if !self.is_full.load(Atomic::SeqCst) {
+            return Ok(());
+        }
+        Err(WriteError {
+            outcome: nexus_core::Outcome::NotStored,
+            fault: nexus_core::Fault::Full,
+            source: "no space".into(),
+        })
+    }
 }
 
 impl Backend for Watched {
@@ -42,6 +58,7 @@ impl Backend for Watched {
     }
 
     async fn commit(&mut self, plan: &Plan) -> Result<(), WriteError> {
+        self.check_space()?;
         let fault = self.faults.lock().pop();
         match fault {
             // An unknown outcome is stored all the same: the harder of the two to live with.
@@ -63,6 +80,7 @@ impl Backend for Watched {
     }
 
     async fn reopen(&mut self) -> Result<Head, WriteError> {
+        self.check_space()?;
         match self.hidden.take() {
             Some(head) => Ok(head),
             None => self.memory.reopen().await,
@@ -80,10 +98,12 @@ impl World {
         let memory = Memory::new(&random);
         let commits = Arc::new(AtomicU64::new(0));
         let faults = Arc::new(Mutex::default());
+        let is_full = Arc::new(AtomicBool::new(false));
         let watched = Watched {
             memory: memory.clone(),
             commits: commits.clone(),
             faults: faults.clone(),
+            is_full: is_full.clone(),
             hidden: None,
         };
         let (log, service) = Log::open(
@@ -101,6 +121,7 @@ impl World {
             log,
             commits,
             faults,
+            is_full,
         }
     }
 
