@@ -150,6 +150,38 @@ fn a_webhook_becomes_an_event_a_call_another_event_and_a_delivery() {
 }
 
 #[test]
+fn a_node_is_told_of_the_events_it_wants_and_only_of_those() {
+    let (shop, flowpay) = (Stub::agreeable(), Stub::agreeable());
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!(
+        "[[nodes]]\nid = \"default\"\npublish = [\">\"]\n\
+         [[nodes]]\nid = \"shop\"\nsecrets = [\"{SHOP_SECRET}\"]\nurl = \"{}\"\nevents = [\"mint.*\"]\n\
+         [[nodes]]\nid = \"flowpay\"\nurl = \"{}\"\nevents = []\n",
+        shop.url(),
+        flowpay.url()
+    );
+    fs::write(folder.path().join("nexus.toml"), file).unwrap();
+    let daemon = Daemon::start(DaemonOptions::serve(), folder);
+    let failed = json!({ "event": "MINT_FAILED", "payload": { "error": "gas" } });
+    assert_eq!(daemon.publish(&failed).status, 200);
+    let requested = json!({ "event": "MINT_REQUESTED", "payload": { "address": "p" } });
+    assert_eq!(daemon.publish(&requested).status, 200);
+    let told = shop.wait("/api/webhook/nexus", 2);
+    assert!(
+        told.iter()
+            .all(|call| is_signed_standard(SHOP_SECRET, call))
+    );
+    let mut names: Vec<Value> = told
+        .iter()
+        .map(|call| call.json()["event"].clone())
+        .collect();
+    names.sort_by_key(ToString::to_string);
+    assert_eq!(names, ["MINT_FAILED", "MINT_REQUESTED"]);
+    // The protocol would tell it of the failure; its own list says that it wants nothing.
+    assert!(flowpay.received("/api/webhook/nexus").is_empty());
+}
+
+#[test]
 fn it_goes_on_after_a_restart_and_with_another_configuration() {
     let World { books, crm, daemon } = World::start();
     let world = World {

@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, DaemonOptions, Stub, get, post, sign};
+use crate::support::{Daemon, DaemonOptions, Respond, Stub, get, post, sign};
 
 const SHOP_SECRET: &str = "shop-5d0c1a4b7e9f2d3c6a8b0e1f4d7c9a2b";
 const OTHER_SECRET: &str = "other-9a2b5d0c1a4b7e9f2d3c6a8b0e1f4d7c";
@@ -141,9 +141,8 @@ fn the_key_of_the_vault_is_replaced_by_a_reload() {
     rewrite(&daemon, &vault(&new, Some(&old)));
     let (reloaded, said) = daemon.reload();
     assert!(reloaded, "{said}");
-    daemon.process().error_line(0, |line| {
-        line.contains("everything is sealed with the new key") && line.contains("\"sealed\":1")
-    });
+    let rotated = post(daemon.address(), "/api/v1/vault/rotate", &headers, "");
+    assert_eq!(rotated.status, 200, "{}", rotated.text());
     rewrite(&daemon, &vault(&new, None));
     let daemon = daemon.restart();
     let payment = json!({ "transactionId": "t-1", "amount": 1, "payerId": "p" });
@@ -151,4 +150,30 @@ fn the_key_of_the_vault_is_replaced_by_a_reload() {
     assert_eq!(daemon.publish(&event).status, 200);
     let told = &receiver.wait("/hook", 1)[0];
     assert!(told.header("webhook-signature").is_some());
+}
+
+#[test]
+fn alerts_go_where_the_configuration_says_now() {
+    let factory = Stub::start(|_| Respond::json(400, "{}"));
+    let people = [Stub::agreeable(), Stub::agreeable()];
+    let file = |people: &Stub, rule: &str| {
+        format!(
+            "[alerts]\nurl = \"{}/alerts\"\n{DEFAULT}[[reactors]]\nname = \"{rule}\"\n\
+             on = [\"mint.requested\"]\nhttp = {{ url = \"{}/mint\" }}\n",
+            people.url(),
+            factory.url()
+        )
+    };
+    let daemon = start(&file(&people[0], "first"));
+    let event = json!({ "event": "MINT_REQUESTED", "payload": { "address": "p" } });
+    assert_eq!(daemon.publish(&event).status, 200);
+    let told = &people[0].wait("/alerts", 1)[0].json();
+    assert_eq!(told["cause"], "dead-letter:first");
+
+    rewrite(&daemon, &file(&people[1], "second"));
+    assert!(daemon.reload().0);
+    assert_eq!(daemon.publish(&event).status, 200);
+    let told = &people[1].wait("/alerts", 1)[0].json();
+    assert_eq!(told["cause"], "dead-letter:second");
+    assert_eq!(people[0].received("/alerts").len(), 1);
 }

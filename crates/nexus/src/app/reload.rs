@@ -100,13 +100,10 @@ impl Reload {
             return Err(Error::Config(problems));
         }
         let judged = live.judge(&running, &config)?;
-        let has_other_keys = live.take_keys(&running, &config).await?;
+        live.take_keys(&running, &config).await?;
         if let Err(error) = live.change(judged, &running, &config).await {
             live.undo(&config, &running).await;
             return Err(error);
-        }
-        if has_other_keys {
-            live.seal_anew();
         }
         *running = config;
         Ok(live.generation.next(&running, live.clock.now_us()))
@@ -192,35 +189,17 @@ impl Live {
         }
     }
 
-    /// Takes other keys of the vault; says whether there are others. With the previous key beside the new one
-    /// everything stays readable, whatever becomes of the rest.
-    async fn take_keys(&self, from: &Config, to: &Config) -> Result<bool, Error> {
+    /// Takes other keys of the vault. With the previous key beside the new one everything stays readable,
+    /// whatever becomes of the rest; an operator then has everything sealed anew.
+    async fn take_keys(&self, from: &Config, to: &Config) -> Result<(), Error> {
         let ids = |keys: &VaultKeys| {
             [&keys.current, &keys.previous].map(|key| key.as_ref().map(nexus_auth::VaultKey::id))
         };
         let keys = to.vault_keys();
         if ids(&keys) == ids(&from.vault_keys()) {
-            return Ok(false);
+            return Ok(());
         }
-        self.vault.replace(keys).await.map_err(Error::Vault)?;
-        Ok(true)
-    }
-
-    /// Seals everything anew with the new key, while Nexus goes on.
-    fn seal_anew(&self) {
-        let vault = self.vault.clone();
-        tokio::spawn(async move {
-            match vault.rotate().await {
-                Ok(done) => tracing::info!(
-                    sealed = done.sealed,
-                    "everything is sealed with the new key: the previous one is needed no more"
-                ),
-                Err(error) => tracing::error!(
-                    error = crate::chain(&error),
-                    "not everything could be sealed with the new key: keep the previous one"
-                ),
-            }
-        });
+        self.vault.replace(keys).await.map_err(Error::Vault)
     }
 }
 

@@ -88,8 +88,8 @@ process, and `/readyz` tells of it. `/readyz` also names the configuration that 
 `fingerprint`, which is the same wherever the same was read (the values of secrets do not count), and since when it runs.
 
 Nodes, tokens, permissions, events, reactors, endpoints and alerts can change this way, and so can the keys of the vault:
-with a new `vault.key` and the old one as `vault.previous_key` everything is sealed anew while Nexus goes on. Changes of
-`environment` and of `[server]`, `[limits]`, `[storage]`, `[retention]`, `[outbound]` and `[log]` take a restart, and a reload
+with a new `vault.key` and the old one as `vault.previous_key`, [`nexusd keys rotate`](operations.md#replace-the-vaults-key)
+seals everything anew while Nexus goes on. Changes of `environment` and of `[server]`, `[limits]`, `[storage]`, `[retention]`, `[outbound]` and `[log]` take a restart, and a reload
 that finds one is refused.
 
 When the terminal is closed from which it was started, the daemon ends in order.
