@@ -208,7 +208,7 @@ fn the_python_receiver_of_the_guide_takes_what_is_genuine() {
 fn an_endpoint_may_not_reach_this_machine_unless_it_is_development() {
     let daemon = DaemonOptions::serve()
         .env("NEXUS_ADMIN_TOKEN", OPERATOR)
-        .env("VAULT_ENCRYPTION_KEY", "5".repeat(64))
+        .env("VAULT_ENCRYPTION_KEY", "0123456789abcdef".repeat(4))
         .start();
     let wanted = json!({ "url": "http://127.0.0.1:8099/hook", "patterns": [">"] });
     let refused = ask(&daemon, "POST", "", &wanted, 400).json();

@@ -60,7 +60,7 @@ pub(crate) fn request(
     for (name, value) in headers {
         text.push_str(&format!("{name}: {value}\r\n"));
     }
-    if method == "POST" {
+    if method == "POST" || !body.is_empty() {
         text.push_str(&format!("Content-Length: {}\r\n", body.len()));
     }
     text.push_str("\r\n");

@@ -46,7 +46,10 @@ fn python() -> Option<PathBuf> {
     let told = std::env::var_os("NEXUS_TEST_PYTHON").map(PathBuf::from);
     let python = told.or_else(|| program("python3"))?;
     let has_packages = Command::new(&python)
-        .args(["-c", "import cloudevents.core, standardwebhooks, svix, websockets.sync.client"])
+        .args([
+            "-c",
+            "import cloudevents.core, standardwebhooks, svix, websockets.sync.client",
+        ])
         .output();
     has_packages
         .is_ok_and(|output| output.status.success())
