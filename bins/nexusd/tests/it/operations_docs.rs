@@ -56,7 +56,7 @@ fn options() -> DaemonOptions {
 
 /// What a node says of itself, under a secret.
 fn publish(daemon: &Daemon, secret: &str) -> Answer {
-    let event = json!({ "event": "STATUS_UPDATE", "payload": { "session_id": "courier", "status": "idle" } });
+    let event = json!({ "event": "STATUS_UPDATE", "payload": { "status": "idle" } });
     let body = event.to_string();
     let signature = sign(secret, &body);
     let headers = [

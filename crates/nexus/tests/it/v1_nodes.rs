@@ -124,7 +124,7 @@ async fn a_node_is_changed_by_who_has_seen_what_it_is() {
         json!({ "publish": ["no such event"] }),
         json!({ "publish": "vote.*" }),
         json!({ "id": "another" }),
-        json!({ "signature_only": null }),
+        json!({ "signature_only": "yes" }),
         json!({ "events_per_second": -1 }),
     ] {
         let answer = change(&nexus, "PATCH", path, &version, wrong.clone()).await;
@@ -155,7 +155,7 @@ async fn a_node_is_changed_by_who_has_seen_what_it_is() {
         (&json!([]), &json!(0))
     );
     let version = limited.header("etag").unwrap();
-    let both = json!({ "publish": null, "events_per_second": null });
+    let both = json!({ "publish": null, "events_per_second": null, "signature_only": null });
     let reset = change(&nexus, "PATCH", path, version, both).await;
     assert_eq!(data(&reset, 200)["publish"], Value::Null);
 

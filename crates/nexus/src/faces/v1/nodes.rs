@@ -167,7 +167,8 @@ struct Changed {
     publish: Option<Option<Vec<String>>>,
     #[serde(deserialize_with = "given")]
     read: Option<Option<Vec<String>>>,
-    signature_only: Option<bool>,
+    #[serde(deserialize_with = "given")]
+    signature_only: Option<Option<bool>>,
     #[serde(deserialize_with = "given")]
     events_per_second: Option<Option<u32>>,
 }
@@ -187,7 +188,10 @@ async fn change(nodes: &Nodes, call: &Call) -> Answered {
     let settings = NodeSettings {
         publish: changed.publish.unwrap_or(before.publish),
         read: changed.read.unwrap_or(before.read),
-        signature_only: changed.signature_only.unwrap_or(before.signature_only),
+        signature_only: match changed.signature_only {
+            Some(stated) => stated.unwrap_or_default(),
+            None => before.signature_only,
+        },
         events_per_second: changed
             .events_per_second
             .unwrap_or(before.events_per_second),
