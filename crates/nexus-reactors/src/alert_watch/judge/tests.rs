@@ -92,7 +92,10 @@ fn states_begin_and_end() {
         ("full:mint", with(|look| look.is_full = true)),
         ("breaker:mint", with(|look| look.is_broken = Some(true))),
     ] {
-        assert_eq!(watch.look(5, &[look.clone()]), [format!("+{cause}")]);
+        assert_eq!(
+            watch.look(5, std::slice::from_ref(&look)),
+            [format!("+{cause}")]
+        );
         assert!(watch.look(5, &[look]).is_empty());
         assert_eq!(watch.look(5, &[target()]), [format!("-{cause}")]);
         assert!(watch.look(5, &[target()]).is_empty());
