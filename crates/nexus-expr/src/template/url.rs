@@ -71,11 +71,14 @@ impl UrlTemplate {
                     base.push_str(&constant);
                     ends_in_variable = block.kind == Kind::Expression;
                 }
-                _ => {
-                    let is_unset = matches!(&piece, Piece::Expression(e) if e.is_constant);
-                    if rest.is_empty() && !is_unset && unset.is_empty() && !has_host(&base) {
+                // Text stays as it is, also behind a value.
+                Some(constant) => rest.push(Piece::Text(constant)),
+                None => {
+                    // What is not set is told, and never called.
+                    if rest.is_empty() && unset.is_empty() && !has_host(&base) {
                         let at = block.at + (block.text.len() - block.text.trim_start().len());
-                        let message = "the host of an address does not come from an event";
+                        let message =
+                            "the host of an address does not come from an event, nor from a filter";
                         return Err(TemplateError::new(text, at, message));
                     }
                     rest.push(piece);

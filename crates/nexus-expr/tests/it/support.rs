@@ -45,6 +45,7 @@ pub(crate) fn variable(name: &str) -> Option<String> {
     let value = match name {
         "FACTORY" => "https://factory.example/",
         "ROOT" => "https://root.example/v2",
+        "PATH" => "a/b",
         "EMPTY" => "",
         _ => return None,
     };

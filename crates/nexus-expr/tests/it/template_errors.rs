@@ -165,6 +165,7 @@ fn where_an_address_leads_is_not_up_to_an_event() {
         "https://{{ payload.user }}@a.example/",
         "{{ env.ROOT or payload.url }}",
         "{{ env.EMPTY }}{{ payload.url }}",
+        "https://a{{ env.ROOT | lower }}{{ payload.host }}/",
     ] {
         let error = UrlTemplate::compile(text, &context()).expect_err(text);
         assert!(

@@ -276,6 +276,10 @@ fn values_in_an_address_stay_values() {
             "https://a.example/?q=a%2Fb%3Fc%23%C3%A9%20..%5C&n=1.50",
         ),
         (
+            "https://a.example/{{ payload.n }}/{{ env.PATH }}",
+            "https://a.example/1.50/a/b",
+        ),
+        (
             "https://a.example/{{ payload.n | int }}/x",
             "https://a.example/1/x",
         ),

@@ -92,7 +92,14 @@ impl Emit {
     pub(super) fn event(&self, event: &Event, scope: &Scope<'_>) -> Result<NewEvent, ReactorError> {
         let failed = |error: nexus_expr::RenderError| ReactorError::final_(error.to_string());
         let payload = match &self.payload {
-            Some(payload) => payload.render(scope).map_err(failed)?.into(),
+            Some(payload) => {
+                let text = payload.render(scope).map_err(failed)?;
+                if !text.trim_start().starts_with('{') {
+                    let what = format!("{}.payload: this gives no object", self.place);
+                    return Err(ReactorError::final_(what));
+                }
+                text.into()
+            }
             None => event.payload.clone(),
         };
         let mut new = NewEvent::new(Arc::clone(&self.event_type), payload);

@@ -155,6 +155,10 @@ async fn what_cannot_be_filled_in_is_final_and_says_where() {
             "final emit.key: payload.nobody is missing",
         ),
         (
+            r#"emit = { topic = "mint.requested", payload = "{{ payload.dots }}" }"#,
+            "final emit.payload: this gives no object",
+        ),
+        (
             r#"once = "{{ payload.dots * payload.dots }}"
                emit = { topic = "mint.requested" }"#,
             "final once: ",
