@@ -155,8 +155,9 @@ fn a_node_is_told_of_the_events_it_wants_and_only_of_those() {
     let folder = tempfile::tempdir().unwrap();
     let file = format!(
         "[[nodes]]\nid = \"default\"\npublish = [\">\"]\n\
-         [[nodes]]\nid = \"shop\"\nsecrets = [\"{SHOP_SECRET}\"]\nurl = \"{}\"\nevents = [\"mint.*\"]\n\
-         [[nodes]]\nid = \"flowpay\"\nurl = \"{}\"\nevents = []\n",
+         [[nodes]]\nid = \"shop\"\nsecrets = [\"{SHOP_SECRET}\"]\nurl = \"{}\"\nevents = [\"mint.*\", \"ORDER_MADE\"]\n\
+         [[nodes]]\nid = \"flowpay\"\nurl = \"{}\"\nevents = []\n\
+         [[events]]\ntopic = \"order.made\"\n",
         shop.url(),
         flowpay.url()
     );
@@ -166,7 +167,9 @@ fn a_node_is_told_of_the_events_it_wants_and_only_of_those() {
     assert_eq!(daemon.publish(&failed).status, 200);
     let requested = json!({ "event": "MINT_REQUESTED", "payload": { "address": "p" } });
     assert_eq!(daemon.publish(&requested).status, 200);
-    let told = shop.wait("/api/webhook/nexus", 2);
+    let made = json!({ "event": "ORDER_MADE", "payload": {} });
+    assert_eq!(daemon.publish(&made).status, 200);
+    let told = shop.wait("/api/webhook/nexus", 3);
     assert!(
         told.iter()
             .all(|call| is_signed_standard(SHOP_SECRET, call))
@@ -176,7 +179,7 @@ fn a_node_is_told_of_the_events_it_wants_and_only_of_those() {
         .map(|call| call.json()["event"].clone())
         .collect();
     names.sort_by_key(ToString::to_string);
-    assert_eq!(names, ["MINT_FAILED", "MINT_REQUESTED"]);
+    assert_eq!(names, ["MINT_FAILED", "MINT_REQUESTED", "ORDER_MADE"]);
     // The protocol would tell it of the failure; its own list says that it wants nothing.
     assert!(flowpay.received("/api/webhook/nexus").is_empty());
 }

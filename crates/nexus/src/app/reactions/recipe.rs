@@ -6,7 +6,10 @@ use nexus_auth::Secret;
 use nexus_core::{Catalogue, PatternSet, ProtocolEvent, ReactorOptions, SharedReactor};
 use nexus_reactors::{
     MintToNotify, PaymentToMint,
-    rules::{Rule, RuleConfig, RuleContext},
+    rules::{
+        BlockedConfig, OneOrMany, OrderingConfig, RetryConfig, Rule, RuleConfig, RuleContext,
+        WebhookConfig, WhenUnset,
+    },
 };
 
 use super::{super::options::rules_refused, Parts};
@@ -25,7 +28,7 @@ const NEOBOT: &str = "neobot";
 pub(super) enum Recipe {
     /// A payment asks the factory to mint.
     PaymentToMint { key: Option<Secret>, retry: Retry },
-    /// A node is told of events.
+    /// A node is told of what the protocol says.
     Tell {
         node: String,
         events: Vec<String>,
@@ -51,45 +54,87 @@ pub(super) fn recipes(config: &Config) -> BTreeMap<String, Recipe> {
             Recipe::PaymentToMint { key, retry },
         );
     }
-    for (node, events) in told(config) {
+    let name = |node: &str| format!("{MINT_TO_NOTIFY}-{node}");
+    for (node, events) in told_by_protocol(config) {
         let recipe = Recipe::Tell {
-            node: node.clone(),
+            node: node.to_owned(),
             events,
             retry,
         };
-        recipes.insert(format!("{MINT_TO_NOTIFY}-{node}"), recipe);
+        recipes.insert(name(node), recipe);
+    }
+    let rule = |rule: RuleConfig| Recipe::Rule {
+        rule: Box::new(rule),
+        variables: config.variables.clone(),
+        events: config.events_fingerprint,
+    };
+    // What a node's entry says takes the place of what the protocol does.
+    for node in &config.nodes {
+        let Some(events) = &node.events else { continue };
+        let name = name(&node.id);
+        if events.is_empty() {
+            recipes.remove(&name);
+        } else {
+            let told = tell(name.clone(), &node.id, events, retry);
+            recipes.insert(name, rule(told));
+        }
     }
     // A rule takes the place of what ships under its name, and goes on where that stopped.
-    for rule in &config.rules {
-        let recipe = Recipe::Rule {
-            rule: Box::new(rule.clone()),
-            variables: config.variables.clone(),
-            events: config.events_fingerprint,
-        };
-        recipes.insert(rule.name.clone(), recipe);
+    for written in &config.rules {
+        recipes.insert(written.name.clone(), rule(written.clone()));
     }
     recipes
 }
 
-/// What each node is told of: what its entry says, else what the protocol does.
-fn told(config: &Config) -> BTreeMap<String, Vec<String>> {
+/// What the protocol tells nodes of.
+fn told_by_protocol(config: &Config) -> Vec<(&'static str, Vec<String>)> {
     use ProtocolEvent::{MintConfirmed, MintFailed};
-    let mut told = BTreeMap::new();
-    if config.reactors.mint_to_notify {
-        let names = |events: &[ProtocolEvent]| {
-            let topics = events.iter().map(|event| event.topic().to_owned());
-            topics.collect::<Vec<_>>()
-        };
-        told.insert(FLOWPAY.to_owned(), names(&[MintConfirmed, MintFailed]));
-        told.insert(NEOBOT.to_owned(), names(&[MintConfirmed]));
+    if !config.reactors.mint_to_notify {
+        return Vec::new();
     }
-    for node in &config.nodes {
-        if let Some(events) = &node.events {
-            told.insert(node.id.clone(), events.clone());
-        }
+    let names = |events: &[ProtocolEvent]| {
+        let topics = events.iter().map(|event| event.topic().to_owned());
+        topics.collect::<Vec<_>>()
+    };
+    vec![
+        (FLOWPAY, names(&[MintConfirmed, MintFailed])),
+        (NEOBOT, names(&[MintConfirmed])),
+    ]
+}
+
+/// The rule that tells a node of the events that it wants.
+fn tell(name: String, node: &str, events: &[String], retry: Retry) -> RuleConfig {
+    let webhook = WebhookConfig {
+        node: node.to_owned(),
+        path: "api/webhook/nexus".to_owned(),
+        names: None,
+        payload: None,
+        timeout_ms: 5_000,
+        when_unset: WhenUnset::Skip,
+    };
+    RuleConfig {
+        name,
+        on: OneOrMany(events.to_vec()),
+        when: None,
+        once: None,
+        http: None,
+        webhook: Some(webhook),
+        alert: None,
+        emit: OneOrMany::default(),
+        retry: RetryConfig {
+            attempts: retry.attempts,
+            first_ms: retry.first_ms,
+            factor: retry.factor,
+            jitter: retry.jitter,
+        },
+        timeout_ms: None,
+        ordering: OrderingConfig::default(),
+        on_blocked: BlockedConfig::default(),
+        concurrency: None,
+        begin: None,
+        rate_per_second: None,
+        breaker: None,
     }
-    told.retain(|_, events| !events.is_empty());
-    told
 }
 
 impl Recipe {
