@@ -11,8 +11,9 @@ use std::{
 };
 
 use nexus_core::{
-    Blocked, Catalogue, Clock, From, Log, LogOptions, NewEvent, Ordering, PatternSet, Principal,
-    ProtocolEvent, Random, Reaction, ReactorError, SharedReactor,
+    Backend, Blocked, Catalogue, Clock, From, Head, Loaded, Log, LogOptions, NewEvent, Ordering,
+    PatternSet, Plan, Principal, ProtocolEvent, Pruned, Random, Reaction, ReactorError, Seq,
+    SharedReactor, Wanted, WriteError,
 };
 use nexus_reactors::{Alerts, Engine, EngineOptions, Failpoint, Failpoints};
 use nexus_store::{Sqlite, SqliteOptions};
@@ -33,8 +34,68 @@ struct Life {
     service: JoinHandle<()>,
 }
 
+/// A storage that is gone for its process right after a number of commits.
+struct Mortal<B> {
+    storage: B,
+    end: End,
+}
+
+/// How many commits are left; nothing where there is no end.
+struct End(Option<Arc<AtomicU32>>);
+
+impl End {
+    /// Nothing happens any more once the end has come.
+    async fn live(&self) {
+        if let Some(left) = &self.0
+            && left.load(Atomic::SeqCst) == 0
+        {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+impl<B: Backend> Backend for Mortal<B> {
+    async fn begin(&mut self, wanted: &Wanted) -> Result<(Head, Loaded), WriteError> {
+        self.end.live().await;
+        self.storage.begin(wanted).await
+    }
+
+    async fn commit(&mut self, plan: &Plan) -> Result<(), WriteError> {
+        self.end.live().await;
+        self.storage.commit(plan).await?;
+        if let Some(left) = self.end.0.as_ref().filter(|_| !plan.is_empty()) {
+            left.fetch_sub(1, Atomic::SeqCst);
+        }
+        self.end.live().await;
+        Ok(())
+    }
+
+    async fn reopen(&mut self) -> Result<Head, WriteError> {
+        self.storage.reopen().await
+    }
+
+    async fn prune(&mut self, through: Seq) -> Result<Pruned, WriteError> {
+        self.end.live().await;
+        self.storage.prune(through).await
+    }
+
+    async fn maintain(&mut self) -> Result<(), WriteError> {
+        self.end.live().await;
+        self.storage.maintain().await
+    }
+
+    async fn close(&mut self) {
+        self.storage.close().await;
+    }
+}
+
 impl Life {
     async fn begin(path: &Path) -> Self {
+        Self::until_commit(path, None).await
+    }
+
+    /// A life whose storage ends after so many commits.
+    async fn until_commit(path: &Path, left: Option<Arc<AtomicU32>>) -> Self {
         let random = Random::system();
         let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
         // The connections of the life before are closed by threads of their own.
@@ -47,8 +108,12 @@ impl Life {
             }
             tokio::time::sleep(Duration::from_millis(2)).await;
         };
+        let storage = Mortal {
+            storage: backend,
+            end: End(left),
+        };
         let (log, service) = Log::open(
-            backend,
+            storage,
             pages,
             Catalogue::known(),
             LogOptions::default(),
@@ -65,7 +130,7 @@ impl Life {
     }
 
     /// Ends as a process does that is killed: nothing more happens.
-    async fn kill(self, engine: Engine) {
+    async fn kill(self, engine: Option<Engine>) {
         drop(engine);
         self.service.abort();
         let _ = self.service.await;
@@ -185,7 +250,7 @@ async fn run_until(
     })
     .await;
     let was_reached = reached.load(Atomic::SeqCst) >= turn;
-    life.kill(engine).await;
+    life.kill(Some(engine)).await;
     was_reached
 }
 
@@ -223,7 +288,7 @@ async fn judge(path: &Path, outside: &Arc<Mutex<Outside>>, ordering: Ordering, w
             "{what}: none after its success"
         );
     }
-    life.kill(engine).await;
+    life.kill(Some(engine)).await;
 }
 
 async fn killed_everywhere(ordering: Ordering) {
@@ -275,4 +340,65 @@ async fn killed_twice_while_it_recovers_it_still_recovers() {
         }
         judge(&path, &outside, Ordering::Key, &format!("{point:?} twice")).await;
     }
+}
+
+/// Runs until a commit of this life is kept, of which nobody is told, and ends there; whether it came.
+async fn run_until_commit(
+    path: &Path,
+    outside: &Arc<Mutex<Outside>>,
+    ordering: Ordering,
+    commit: u32,
+) -> bool {
+    let left = Arc::new(AtomicU32::new(commit));
+    let life = Life::until_commit(path, Some(left.clone())).await;
+    let reactor = reactor(&life.log, outside, ordering);
+    // Whoever waits for the storage waits for ever.
+    let (engine, is_over) = {
+        let working = async {
+            let engine = start(&life, reactor, Failpoints::default()).await;
+            let is_over = || async { left.load(Atomic::SeqCst) == 0 };
+            until("the commit is kept, or all is done", || async {
+                is_over().await || is_settled(&engine, &life.log)
+            })
+            .await;
+            (Some(engine), is_over().await)
+        };
+        let starting = until("it has begun", || async { left.load(Atomic::SeqCst) == 0 });
+        tokio::select! {
+            done = working => done,
+            () = starting => (None, true),
+        }
+    };
+    life.kill(engine).await;
+    is_over
+}
+
+/// No place in the code is named here: whatever the engine keeps in two commits that belongs into one is
+/// found between them.
+async fn killed_after_every_commit(ordering: Ordering) {
+    let mut commits = 0;
+    loop {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nexus.db");
+        let life = Life::begin(&path).await;
+        publish(&life.log).await;
+        life.log.close();
+        life.service.await.unwrap();
+        let outside = Arc::default();
+        let was_reached = run_until_commit(&path, &outside, ordering, commits + 1).await;
+        let what = format!("{ordering:?}, commit {}", commits + 1);
+        judge(&path, &outside, ordering, &what).await;
+        if !was_reached {
+            break;
+        }
+        commits += 1;
+        assert!(commits < 1_000, "it never comes to an end");
+    }
+    assert!(commits > 5, "it was killed after {commits} commits only");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_after_any_commit_nothing_is_done_twice_and_nothing_is_missing() {
+    killed_after_every_commit(Ordering::None).await;
+    killed_after_every_commit(Ordering::All).await;
 }
