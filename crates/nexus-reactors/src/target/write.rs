@@ -163,41 +163,130 @@ impl Target {
     }
 
     /// Takes what goes into one write: one `once` key at most, because a command has one. What emits
-    /// stays in order.
+    /// stays in order, and so do deliveries.
     fn take_finished(&mut self) -> Vec<Settle> {
-        let (mut emitters, mut emitted, mut bytes, mut facts) = (0, 0, 0, 0);
-        let (mut is_closed, mut kept_bytes) = (false, 0);
+        let mut load = Load::new(self.emitters_max);
         let (taken, left) = std::mem::take(&mut self.finished)
             .into_iter()
-            .partition(|settle| {
-                let kept = settle.kept_bytes();
-                if kept > 0 && kept_bytes > 0 && kept_bytes + kept > KEPT_BYTES_MAX {
-                    is_closed |= settle.is_emitter();
-                    return false;
-                }
-                if !settle.is_emitter() {
-                    kept_bytes += kept;
-                    return true;
-                }
-                let weight: usize = settle.emit.iter().map(|event| event.payload.len()).sum();
-                let is_small = emitted + settle.emit.len() <= EMITTED_MAX
-                    && bytes + weight <= EMITTED_BYTES_MAX;
-                let fits = emitters < self.emitters_max
-                    && (emitters == 0 || is_small)
-                    && (settle.fact.is_none() || facts == 0);
-                is_closed |= !fits;
-                if is_closed {
-                    return false;
-                }
-                kept_bytes += kept;
-                emitters += 1;
-                emitted += settle.emit.len();
-                bytes += weight;
-                facts += usize::from(settle.fact.is_some());
-                true
-            });
+            .partition(|settle| load.takes(settle));
         self.finished = left;
         self.finished_since = (!self.finished.is_empty()).then(Instant::now);
         taken
+    }
+}
+
+/// What goes into one write so far.
+#[derive(Debug, Default)]
+struct Load {
+    emitters_max: usize,
+    emitters: usize,
+    emitted: usize,
+    emitted_bytes: usize,
+    facts: usize,
+    kept_bytes: usize,
+    /// Something that emits has to wait, and so has all that emits after it.
+    is_closed: bool,
+    /// Something that is kept has to wait. So has all that is kept after it: a delivery that is stored before
+    /// another one with its key would run before it after a crash.
+    is_full: bool,
+}
+
+impl Load {
+    fn new(emitters_max: usize) -> Self {
+        Self {
+            emitters_max,
+            ..Self::default()
+        }
+    }
+
+    /// Whether this goes into the write too.
+    fn takes(&mut self, settle: &Settle) -> bool {
+        let kept = settle.kept_bytes();
+        self.is_full |= self.kept_bytes > 0 && self.kept_bytes + kept > KEPT_BYTES_MAX;
+        if kept > 0 && self.is_full {
+            self.is_closed |= settle.is_emitter();
+            return false;
+        }
+        if settle.is_emitter() {
+            let weight: usize = settle.emit.iter().map(|event| event.payload.len()).sum();
+            let is_small = self.emitted + settle.emit.len() <= EMITTED_MAX
+                && self.emitted_bytes + weight <= EMITTED_BYTES_MAX;
+            let fits = self.emitters < self.emitters_max
+                && (self.emitters == 0 || is_small)
+                && (settle.fact.is_none() || self.facts == 0);
+            self.is_closed |= !fits;
+            if self.is_closed {
+                return false;
+            }
+            self.emitters += 1;
+            self.emitted += settle.emit.len();
+            self.emitted_bytes += weight;
+            self.facts += usize::from(settle.fact.is_some());
+        }
+        self.kept_bytes += kept;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use nexus_core::{EXCHANGE_BODY_BYTES_MAX, Exchange};
+
+    use super::*;
+    use crate::delivery::{AttemptError, Delivery};
+
+    /// An event whose first attempt failed, with so much that was asked.
+    fn failed(seq: u64, body_bytes: usize) -> Settle {
+        let exchange = Exchange {
+            method: "POST".into(),
+            url: "https://shop.example".into(),
+            headers: Vec::new(),
+            body: Bytes::from(vec![b'x'; body_bytes]),
+            status: Some(500),
+            answer: Bytes::new(),
+            duration_us: 1,
+        };
+        let delivery = Delivery {
+            seq,
+            event_id: uuid::Uuid::nil(),
+            topic: "payment.received".into(),
+            key: Some("wallet".into()),
+            once: None,
+            target_url: None,
+            attempts: 1,
+            crashes: 0,
+            running: false,
+            created_us: 1,
+            failed_us: None,
+            errors: vec![AttemptError {
+                time_us: 1,
+                attempt: 1,
+                error: "500".into(),
+                exchange: Some(Box::new(exchange.into())),
+            }],
+        };
+        let fate = Fate::Waiting {
+            due_us: 1,
+            is_suspect: false,
+        };
+        let mut settle = Settle::new(seq);
+        settle.delivery = Some((delivery, fate));
+        settle
+    }
+
+    #[test]
+    fn no_delivery_is_written_before_another_that_ended_earlier() {
+        let mut load = Load::new(usize::MAX);
+        let large = (0..1_000).map(|seq| load.takes(&failed(seq, EXCHANGE_BODY_BYTES_MAX)));
+        let taken = large.take_while(|taken| *taken).count();
+        assert!((2..1_000).contains(&taken), "{taken}");
+        assert!(
+            !load.takes(&failed(1_000, 0)),
+            "there would be room for it, but it is not its turn"
+        );
+        assert!(load.takes(&Settle::new(1_001)), "it needs no room");
+        let mut load = Load::new(usize::MAX);
+        assert!(load.takes(&failed(1, 2 * KEPT_BYTES_MAX)), "alone it may");
     }
 }
