@@ -311,9 +311,9 @@ impl Registry {
         replays.collect()
     }
 
-    /// Ends all targets as a stop does.
+    /// Ends all targets as a stop does. A change that is under way is not waited for: it may wait for a
+    /// storage that is gone, and what it would begin is refused from now on.
     pub(crate) async fn drain_all(&self) {
-        let _changing = self.changing.lock().await;
         self.targets.write().is_ended = true;
         let names = self.names();
         for name in &names {

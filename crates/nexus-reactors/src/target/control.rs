@@ -125,7 +125,9 @@ impl Target {
 
     /// Runs from now on, or does not; who asked is told when that is kept.
     pub(super) fn stand(&mut self, state: TargetState, why: Option<Arc<str>>, done: Option<Done>) {
-        if self.standing.state == state && self.unwritten_standing.is_none() {
+        // Who asks again while it is being written is told when that is kept, too.
+        let is_kept = self.unwritten_standing.is_none() && self.writing.standing.is_none();
+        if self.standing.state == state && is_kept {
             if let Some(done) = done {
                 // Nobody may be waiting any more.
                 let _ = done.send(Ok(()));
