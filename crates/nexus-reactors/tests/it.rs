@@ -7,6 +7,8 @@
 
 #[path = "it/alerts.rs"]
 mod alerts;
+#[path = "it/bad_receiver.rs"]
+mod bad_receiver;
 #[path = "it/control.rs"]
 mod control;
 #[path = "it/crashes.rs"]

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io,
-    net::{IpAddr, SocketAddr, TcpListener as StdListener},
+    net::TcpListener as StdListener,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering as Atomic},
@@ -15,30 +15,17 @@ use http::{HeaderValue, Method, header::CONTENT_TYPE};
 use nexus_core::{
     Clock, NewEvent, PatternSet, ProtocolEvent, Reaction, ReactorError, Record, RetrySchedule,
 };
-use nexus_outbound::{Client, OutboundOptions, Outgoing, Resolver, Trust};
+use nexus_outbound::{Client, OutboundOptions, Outgoing, Trust};
 use nexus_reactors::{Handle, TargetState, outgoing};
 use parking_lot::Mutex;
-use rustls::{
-    ServerConfig,
-    crypto::ring,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
-};
-use tokio_rustls::TlsAcceptor;
+use tokio::net::TcpListener;
 use url::Url;
 
 use crate::{
+    bad_receiver::{Bad, Names, PRIVATE, PUBLIC, misbehave, serve, unknown_certificate},
     stub::Stub,
     support::{Scripted, World, until},
 };
-
-/// This address of the machine stands for the public internet …
-const PUBLIC: &str = "127.0.0.2";
-/// … and this one for what nobody outside may reach.
-const PRIVATE: &str = "127.0.0.1";
 
 const START_US: i64 = 1_700_000_000_000_000;
 const SECOND_US: i64 = 1_000_000;
@@ -54,105 +41,6 @@ const ALL: &[i64] = &[0, 1, 3, 7, 15, 31];
 /// The same where the receiver asks for 5 s each time.
 const AT_LEAST_5_S: &[i64] = &[0, 5, 10, 15, 23, 39];
 const ONCE: &[i64] = &[0];
-
-/// How a receiver misbehaves.
-#[derive(Clone)]
-enum Bad {
-    /// Writes this, and closes.
-    Says(String),
-    /// Takes the request and says nothing.
-    Hangs,
-    /// A byte in a second, as if there were much to say.
-    Drips,
-    /// A gigabyte, as fast as it is taken. Notes how much was.
-    Floods(&'static str, Arc<AtomicUsize>),
-    /// Resets the connection.
-    Resets,
-    /// Shows a certificate that nobody vouches for.
-    Tls(TlsAcceptor),
-}
-
-async fn serve(bad: Bad) -> SocketAddr {
-    let listener = TcpListener::bind((PUBLIC, 0)).await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            tokio::spawn(misbehave(stream, bad.clone()));
-        }
-    });
-    address
-}
-
-/// The other side closes at any moment; then it is over.
-async fn misbehave(mut stream: TcpStream, bad: Bad) -> io::Result<()> {
-    if let Bad::Tls(acceptor) = bad {
-        return acceptor.accept(stream).await.map(drop);
-    }
-    let mut request = [0; 4096];
-    if stream.read(&mut request).await? == 0 {
-        return Ok(());
-    }
-    match bad {
-        Bad::Says(answer) => stream.write_all(answer.as_bytes()).await,
-        Bad::Hangs => std::future::pending().await,
-        Bad::Drips => {
-            let head = b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n";
-            stream.write_all(head).await?;
-            loop {
-                stream.write_all(b".").await?;
-                tokio::time::sleep(Duration::from_secs(1)).await;
-            }
-        }
-        Bad::Floods(status, taken) => {
-            let head = format!("HTTP/1.1 {status}\r\ntransfer-encoding: chunked\r\n\r\n");
-            stream.write_all(head.as_bytes()).await?;
-            let piece = format!("10000\r\n{}\r\n", "x".repeat(0x1_0000));
-            let mut sent = 0;
-            while sent < 1 << 30 {
-                stream.write_all(piece.as_bytes()).await?;
-                sent += piece.len();
-                taken.fetch_max(sent, Atomic::SeqCst);
-            }
-            Ok(())
-        }
-        Bad::Resets => {
-            // With nothing to wait for, closing is a reset.
-            stream.set_zero_linger()
-        }
-        Bad::Tls(_) => Ok(()),
-    }
-}
-
-/// A certificate for `localhost`, by a root that this machine does not know.
-fn unknown_certificate() -> TlsAcceptor {
-    let certificate = include_bytes!("../../../nexus-outbound/tests/tls/server.pem");
-    let key = include_bytes!("../../../nexus-outbound/tests/tls/server-key.pem");
-    let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![CertificateDer::from_pem_slice(certificate).unwrap()],
-            PrivateKeyDer::from_pem_slice(key).unwrap(),
-        )
-        .unwrap();
-    TlsAcceptor::from(Arc::new(config))
-}
-
-/// Names that are unknown, that lead somewhere public, and that change with each lookup.
-#[derive(Default)]
-struct Names(AtomicUsize);
-
-impl Resolver for Names {
-    async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let address = match name {
-            "unknown.example" => return Err(io::ErrorKind::NotFound.into()),
-            "moving.example" if self.0.fetch_add(1, Atomic::SeqCst) % 2 == 1 => PRIVATE,
-            _ => PUBLIC,
-        };
-        Ok(vec![address.parse().unwrap()])
-    }
-}
 
 /// Attempts as they were begun: by target, then by event, in seconds since the start.
 type Begun = Arc<Mutex<BTreeMap<String, BTreeMap<u64, Vec<i64>>>>>;

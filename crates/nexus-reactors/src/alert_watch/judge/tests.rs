@@ -53,23 +53,23 @@ impl Watch {
 
     fn look_at(&mut self, seconds: i64, health: Health, targets: &[Look]) -> Vec<String> {
         self.now_us += seconds * SECOND_US;
-        let (mut news, mut on) = (Vec::new(), Vec::new());
+        let mut news = Vec::new();
         for verdict in self.judge.look(self.now_us, health, targets) {
             match verdict {
                 Verdict::Lasts { cause, message } => {
                     assert!(!message.is_empty());
                     if !self.on.contains(&cause) {
                         news.push(format!("+{cause}"));
+                        self.on.push(cause);
                     }
-                    on.push(cause);
                 }
                 Verdict::Over { cause, message } => {
                     assert!(!message.is_empty());
                     news.push(format!("-{cause}"));
+                    self.on.retain(|on| *on != cause);
                 }
             }
         }
-        self.on = on;
         news
     }
 }
@@ -157,8 +157,8 @@ fn a_rate_of_errors_counts_over_five_minutes_and_enough_attempts() {
             })
             .collect()
     };
-    assert!(news(0, 1, 19).is_empty(), "too few to tell");
-    assert!(news(10, 1, 60).is_empty());
+    assert!(news(0, 1, 15).is_empty(), "too few to tell");
+    assert!(news(20, 1, 60).is_empty());
     assert_eq!(news(1, 9, 60), ["+errors:mint"]);
     assert!(
         news(0, 0, 200).is_empty(),
