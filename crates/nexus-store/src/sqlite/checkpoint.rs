@@ -105,19 +105,17 @@ impl Checkpoints {
         self.frames += places as u64 / 2;
     }
 
-    /// Waits until a copy has ended; for ever if there is none. May be dropped at any time.
+    /// Waits until a copy has ended; for ever if none runs. Tells of each copy once, so that whoever cannot
+    /// do anything about it does not come back at once. May be dropped at any time.
     pub(crate) async fn copied(&mut self) {
-        match &mut self.copier {
-            Copier::Idle(_) => std::future::pending().await,
-            Copier::Copying(copying) => {
-                self.copier = match copying.await {
-                    Ok(copied) => Copier::Done(copied),
-                    // It panicked, or the runtime ends. What was to be copied still is.
-                    Err(_) => Copier::Idle(None),
-                };
-            }
-            Copier::Done(_) => {}
-        }
+        let Copier::Copying(copying) = &mut self.copier else {
+            return std::future::pending().await;
+        };
+        self.copier = match copying.await {
+            Ok(copied) => Copier::Done(copied),
+            // It panicked, or the runtime ends. What was to be copied still is.
+            Err(_) => Copier::Idle(None),
+        };
     }
 
     /// Copies if it is time, or ends what was copied.
@@ -157,7 +155,9 @@ impl Checkpoints {
         if matches!(self.copier, Copier::Idle(_)) {
             return Ok(false);
         }
-        self.copied().await;
+        if matches!(self.copier, Copier::Copying(_)) {
+            self.copied().await;
+        }
         let Copier::Done(copied) = std::mem::replace(&mut self.copier, Copier::Idle(None)) else {
             return Ok(true);
         };
