@@ -1,0 +1,83 @@
+//! What others hold of the agents: cheap to clone, and every operation there is.
+
+pub(crate) mod leaving;
+mod publishing;
+mod sessions;
+mod work;
+
+use std::{sync::Arc, time::Duration};
+
+use nexus_core::{Log, Seq};
+use tokio::{
+    sync::watch,
+    time::{Instant, timeout},
+};
+
+use crate::board::Board;
+
+pub use publishing::Published;
+pub use sessions::Connection;
+pub use work::{Ended, Granted};
+
+/// How long an answer waits until everybody on this instance sees what it is about.
+const CATCH_UP_MAX: Duration = Duration::from_secs(5);
+/// What others changed in between is looked at again at most so often.
+const TRIES_MAX: usize = 16;
+
+/// The agents. Cheap to clone; every clone is the same.
+#[derive(Debug, Clone)]
+pub struct Handle(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    log: Log,
+    board: Arc<Board>,
+    applied: watch::Receiver<Seq>,
+}
+
+impl Handle {
+    pub(crate) fn new(log: Log, board: Arc<Board>, applied: watch::Receiver<Seq>) -> Self {
+        Self(Arc::new(Shared {
+            log,
+            board,
+            applied,
+        }))
+    }
+
+    pub(crate) fn board(&self) -> &Board {
+        &self.0.board
+    }
+
+    fn log(&self) -> &Log {
+        &self.0.log
+    }
+
+    /// Waits until the board shows an event, so that who was told of it finds it in every answer that
+    /// follows.
+    pub(crate) async fn caught_up(&self, through: Seq) {
+        let mut applied = self.0.applied.clone();
+        let reached = timeout(
+            CATCH_UP_MAX,
+            applied.wait_for(|applied| *applied >= through),
+        );
+        if reached.await.is_err() {
+            tracing::warn!(%through, "the board of the agents is far behind the log");
+        }
+    }
+
+    /// Waits until the board may have changed, and no longer than a moment.
+    async fn changed(&self) {
+        const MOMENT: Duration = Duration::from_millis(100);
+        let mut applied = self.0.applied.clone();
+        applied.borrow_and_update();
+        let _ = timeout(MOMENT, applied.changed()).await;
+    }
+
+    /// A moment of the monotonic time as wall-clock time, for people: in microseconds since 1970, by the
+    /// clock as it stands now.
+    fn wall_us(&self, at: Instant) -> i64 {
+        let left = at.saturating_duration_since(Instant::now());
+        let left_us = i64::try_from(left.as_micros()).unwrap_or(i64::MAX);
+        self.log().clock().now_us().saturating_add(left_us)
+    }
+}

@@ -1,0 +1,17 @@
+//! Agents over a log in memory and in SQLite.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking"
+)]
+
+#[path = "it/contenders.rs"]
+mod contenders;
+#[path = "it/leases.rs"]
+mod leases;
+#[path = "it/sessions.rs"]
+mod sessions;
+#[path = "it/support.rs"]
+mod support;
+#[path = "it/table.rs"]
+mod table;
