@@ -20,8 +20,6 @@ use super::{
 
 /// Nodes whose webhooks have a meaning of their own.
 const OWN_WEBHOOKS: [&str; 2] = ["flowpay", "factory"];
-/// Names that begin like this are those of endpoints.
-const OF_ENDPOINTS: &str = "endpoint-";
 
 impl Loader {
     /// Reads an entry of `[[reactors]]`.
@@ -37,10 +35,6 @@ impl Loader {
             .any(|other| other.name == rule.name)
         {
             let what = format!("another reactor is named {:?} already", rule.name);
-            self.problems.add(written.place("name"), what);
-        }
-        if rule.name.starts_with(OF_ENDPOINTS) {
-            let what = format!("a name that begins with {OF_ENDPOINTS} is that of an endpoint");
             self.problems.add(written.place("name"), what);
         }
         self.config.rules.push(rule);

@@ -463,7 +463,7 @@ fn names_that_belong_to_others_are_refused() {
     let expected = [
         "nexus.toml:20 endpoints.secret_env: CRM_SECRET is not set\n",
         "nexus.toml:23 reactors.name: another reactor is named \"payment-to-mint\" already\n",
-        "nexus.toml:27 reactors.name: a name that begins with endpoint- is that of an endpoint\n",
+        "nexus.toml:27 reactors.name: the name of a rule does not begin with endpoint-\n",
         "nexus.toml:33 nodes.webhook: `/webhook/flowpay` has a meaning of its own\n",
     ];
     assert_eq!(told, expected.concat());
