@@ -72,9 +72,13 @@ pub struct WsOptions {
     pub segments_bytes_max: usize,
     /// A reader that is behind memory reads at most this many bytes of payload at once.
     pub page_bytes_max: usize,
-    /// At most this many readers read from the store at once; the others wait in order.
+    /// At most this many readers read from the store at once; the others wait in order. By default as many
+    /// as there are processors, and four at most: those who catch up must leave some to the head.
     pub page_reads_max: usize,
 }
+
+/// The store reads so many pages at once.
+const PAGE_READS_MAX: usize = 4;
 
 impl Default for WsOptions {
     fn default() -> Self {
@@ -99,7 +103,9 @@ impl Default for WsOptions {
             segment_bytes_max: 256 << 10,
             segments_bytes_max: 16 << 20,
             page_bytes_max: 128 << 10,
-            page_reads_max: 4,
+            page_reads_max: std::thread::available_parallelism()
+                .map_or(1, std::num::NonZero::get)
+                .min(PAGE_READS_MAX),
         }
     }
 }
