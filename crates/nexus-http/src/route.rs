@@ -127,6 +127,27 @@ impl Route {
         self
     }
 
+    /// Lets a request that has begun go on to its end when the caller goes away, which otherwise ends it
+    /// wherever it waits. For changes of which one part is in the log and another in memory.
+    #[must_use]
+    pub fn to_the_end(mut self) -> Self {
+        let handler = self.handler;
+        self.handler = Arc::new(move |call| {
+            let handling = handler(call);
+            Box::pin(async move {
+                match tokio::spawn(handling).await {
+                    Ok(answered) => answered,
+                    Err(error) => match error.try_into_panic() {
+                        Ok(panic) => std::panic::resume_unwind(panic),
+                        // Nobody aborts it but a runtime that ends.
+                        Err(_) => std::future::pending().await,
+                    },
+                }
+            })
+        });
+        self
+    }
+
     /// The same route under another path.
     #[must_use]
     pub fn at(&self, path: impl Into<String>) -> Self {

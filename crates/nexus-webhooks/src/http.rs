@@ -52,7 +52,10 @@ impl Api {
     {
         let api = self.clone();
         let handler = move |call| handler(api.clone(), call);
-        Route::new(method, path, Access::Operate, handler).form(Form::V1)
+        let is_read = method == Method::GET;
+        let route = Route::new(method, path, Access::Operate, handler).form(Form::V1);
+        // An endpoint that is kept and does not run would be found out only by the next start.
+        if is_read { route } else { route.to_the_end() }
     }
 
     /// Who asks, by a token with the scope `operate`.

@@ -3,10 +3,14 @@
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use nexus_http::{Access, Reply, Route, ServerOptions};
-use tokio::{net::TcpStream, sync::Semaphore, time::sleep};
+use nexus_http::{Access, Call, Reply, Route, ServerOptions};
+use tokio::{
+    net::TcpStream,
+    sync::{Notify, Semaphore, mpsc},
+    time::sleep,
+};
 
-use super::support::{Answer, Client, Running, get, options, routes, soon};
+use super::support::{Answer, Client, Running, get, options, post, routes, soon};
 
 async fn hello(client: &mut Client) -> Answer {
     client.ask(&get("/hello", "")).await
@@ -145,4 +149,64 @@ async fn a_server_that_is_dropped_takes_its_connections_along() {
     assert_eq!(hello(&mut client).await.status(), 200);
     server.ended.abort();
     assert!(client.is_closed().await);
+}
+
+#[tokio::test]
+async fn a_change_goes_on_to_its_end_when_the_caller_goes_away() {
+    // Each route says that it has begun, waits, and says how it ended: one that was dropped says nothing.
+    let changes = |begun: mpsc::UnboundedSender<()>, go_on: Arc<Notify>| {
+        let (ended, how) = mpsc::unbounded_channel();
+        let handler = move |_: Call| {
+            let (begun, go_on, ended) = (begun.clone(), go_on.clone(), ended.clone());
+            async move {
+                let dropped = DropSays(ended);
+                begun.send(()).unwrap();
+                go_on.notified().await;
+                dropped.ended();
+                Ok(Reply::empty(StatusCode::NO_CONTENT))
+            }
+        };
+        (handler, how)
+    };
+    let go_on = Arc::new(Notify::new());
+    let (begun, mut begins) = mpsc::unbounded_channel();
+    let (whole, mut whole_ends) = changes(begun.clone(), go_on.clone());
+    let (broken, mut broken_ends) = changes(begun, Arc::default());
+    let routes = vec![
+        Route::post("/whole", Access::Open, whole).to_the_end(),
+        Route::post("/broken", Access::Open, broken),
+    ];
+    let server = Running::start(routes, options()).await;
+    for path in ["/broken", "/whole"] {
+        let mut client = server.client().await;
+        client.send(&post(path, "", "")).await;
+        soon(begins.recv()).await.unwrap();
+    }
+    // The first tells that the server has seen that its caller went.
+    assert_eq!(soon(broken_ends.recv()).await, Some("dropped"));
+    go_on.notify_one();
+    assert_eq!(soon(whole_ends.recv()).await, Some("ended"));
+}
+
+#[tokio::test]
+async fn a_change_that_panics_is_500() {
+    let route = Route::post("/panic", Access::Open, |_| async { panic!("on purpose") });
+    let server = Running::start(vec![route.to_the_end()], options()).await;
+    let answer = server.ask(&post("/panic", "", "")).await;
+    answer.assert_problem(500, "internal");
+}
+
+/// Says how the work ended that holds it.
+struct DropSays(mpsc::UnboundedSender<&'static str>);
+
+impl DropSays {
+    fn ended(self) {
+        self.0.send("ended").unwrap();
+    }
+}
+
+impl Drop for DropSays {
+    fn drop(&mut self) {
+        let _ = self.0.send("dropped");
+    }
 }
