@@ -18,6 +18,11 @@ struct LiveKey {
 }
 
 impl Keys {
+    /// Whether there is none: they were lost.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Adds a secret that is older than those before it.
     pub(crate) fn add(
         &mut self,

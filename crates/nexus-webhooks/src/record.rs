@@ -101,6 +101,12 @@ impl Kept {
         serde_json::from_slice(&record.body).ok()
     }
 
+    /// Whether it has headers of its own.
+    pub(crate) fn has_headers(&self) -> bool {
+        let sealed = self.headers.as_ref();
+        sealed.is_some_and(|sealed| !sealed.names.is_empty())
+    }
+
     /// What its owner may read.
     pub(crate) fn readable(&self) -> Option<PatternSet> {
         PatternSet::parse(self.reads.iter().map(String::as_str)).ok()

@@ -17,12 +17,15 @@ use super::{
 use crate::{
     Error,
     delivery::target_name,
+    error::Fault,
     headers,
     input::{EndpointInput, EndpointPatch},
     record::{self, Kept, SealedHeaders, SecretEntry},
     settings::{Checked, StartAt},
 };
 
+/// Whoever changes an address does not get to see there what somebody else has sealed.
+const HEADERS_OF_ANOTHER: &str = "must be given again, or be null, when the address leads to another host: their values are secret";
 /// Why an endpoint is paused that was never enabled.
 const MADE_DISABLED: &str = "it was made disabled";
 
@@ -171,6 +174,12 @@ impl Endpoints {
         let mut input = live.kept.settings.input();
         let changed = patch.apply(&mut input);
         let checked = self.check(&input, live.trust())?;
+        let has_moved = checked.settings.url.origin() != live.kept.settings.url.origin();
+        if has_moved && live.kept.has_headers() && !changed.contains(&"headers") {
+            return Err(Error::Invalid {
+                faults: vec![Fault::new("/headers", HEADERS_OF_ANOTHER)],
+            });
+        }
         if changed.is_empty() {
             return Ok(self.view(&live));
         }
@@ -197,7 +206,10 @@ impl Endpoints {
             .keep(id, Some(seen), sealed, told, kept.put(id))
             .await?;
         let live = self.replaced(&live, kept, &receipt, new_headers.cloned());
-        self.run(&live).await?;
+        // What it cannot sign must not be tried until it is given up.
+        if live.problem.is_none() {
+            self.run(&live).await?;
+        }
         Ok(self.view(&live))
     }
 
@@ -216,7 +228,8 @@ impl Endpoints {
             revision: receipt.revision,
             headers: headers.unwrap_or_else(|| live.headers.clone()),
             keys: live.keys.clone(),
-            problem: None,
+            // Only a new secret helps where those that it had are lost.
+            problem: live.problem.clone().filter(|_| live.keys.load().is_empty()),
         })
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use nexus_auth::{Auth, AuthOptions, NodeOptions, Secret, SignedRequest};
 use nexus_core::{Catalogue, Clock};
 use nexus_webhooks::Error;
+use serde_json::json;
 
 use crate::{
     stub::{Received, Stub},
@@ -155,6 +156,40 @@ async fn secrets_and_headers_are_sealed_and_never_shown() {
 }
 
 #[tokio::test]
+async fn headers_are_not_sent_to_another_host_by_who_does_not_know_them() {
+    let world = World::new().await;
+    let (stub, other) = (Stub::agreeable().await, Stub::agreeable().await);
+    let running = world.run().await;
+    let mut input = payments_to(&stub.url());
+    let headers = [("x-key".to_owned(), Secret::new("k-3f81"))];
+    input.headers = Some(headers.into_iter().collect());
+    let created = running.create(&input).await.unwrap().endpoint;
+    let mut revision = created.revision;
+    let mut change = async |patch: serde_json::Value| {
+        let patch = serde_json::from_value(patch).unwrap();
+        let endpoints = &running.endpoints;
+        let operator = operator();
+        let changed = endpoints.change(&operator, &created.id, revision, patch);
+        let changed = changed.await?;
+        revision = changed.revision;
+        Ok::<_, Error>(changed)
+    };
+    let refused = change(json!({ "url": other.url() })).await.unwrap_err();
+    let Error::Invalid { faults } = &refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(faults[0].pointer, "/headers");
+    let same_host = format!("{}/elsewhere", stub.url());
+    change(json!({ "url": same_host })).await.unwrap();
+    let moved = json!({ "url": other.url(), "headers": { "x-key": "k-other" } });
+    change(moved).await.unwrap();
+    let bare = change(json!({ "url": stub.url(), "headers": null })).await;
+    assert!(bare.unwrap().header_names.is_empty());
+    change(json!({ "url": other.url() })).await.unwrap();
+    running.engine.drain().await;
+}
+
+#[tokio::test]
 async fn an_endpoint_whose_secret_is_lost_waits_for_a_new_one() {
     let world = World::new().await;
     let stub = Stub::agreeable().await;
@@ -179,7 +214,14 @@ async fn an_endpoint_whose_secret_is_lost_waits_for_a_new_one() {
     assert!(!view.enabled && view.why.is_some(), "{view:?}");
     let refused = running.endpoints.enable(&operator(), &id).await;
     assert!(matches!(refused, Err(Error::Broken { .. })), "{refused:?}");
-    let rotated = running.endpoints.rotate(&operator(), &id, None).await;
+    // A change of something else does not let it run without a secret.
+    let patch = serde_json::from_str(r#"{"description":"lost"}"#).unwrap();
+    let operator = operator();
+    let endpoints = &running.endpoints;
+    let changed = endpoints.change(&operator, &id, view.revision, patch);
+    let changed = changed.await.unwrap();
+    assert!(!changed.enabled && changed.why == view.why, "{changed:?}");
+    let rotated = running.endpoints.rotate(&operator, &id, None).await;
     let new = rotated.unwrap().secret;
     let received = stub.wait(1).await.remove(0);
     assert_eq!(takes(&new, &received, NOW_US), [true, true]);
