@@ -46,7 +46,7 @@ impl Default for OutboundOptions {
             allow_loopback: false,
             answer_bytes_max: ANSWER_BYTES_MAX,
             connect_timeout_ms: 5_000,
-            idle_connections_per_host: 4,
+            idle_connections_per_host: 32,
             proxy: None,
             no_proxy: Vec::new(),
         }
