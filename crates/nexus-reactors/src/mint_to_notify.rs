@@ -115,7 +115,7 @@ impl Reactor for MintToNotify {
     }
 
     async fn react(&self, attempt: Attempt) -> Result<Reaction, ReactorError> {
-        if let Told::Nowhere = self.notifier.tell(&attempt, None).await? {
+        if let Told::Nowhere = self.notifier.tell(&attempt, None, &|_| {}).await? {
             tracing::warn!(
                 seq = attempt.event.seq.get(), receiver = %self.notifier.receiver,
                 "the receiver has no address: it is not told"

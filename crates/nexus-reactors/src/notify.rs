@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use ::http::{HeaderValue, Method, header::CONTENT_TYPE};
 use bytes::Bytes;
 use nexus_auth::Auth;
-use nexus_core::{Attempt, Catalogue, Clock, Event, NameForm, ReactorError, iso8601_ms};
+use nexus_core::{Attempt, Catalogue, Clock, Event, Exchange, NameForm, ReactorError, iso8601_ms};
 use nexus_outbound::{Answer, Client, Outgoing};
 
 use crate::{
@@ -56,11 +56,13 @@ impl Notifier {
         self.nodes.shown(&self.receiver, &self.path)
     }
 
-    /// Tells the node of the event of an attempt, with another payload if one is given.
+    /// Tells the node of the event of an attempt, with another payload if one is given. What is kept of it
+    /// has gone through `hide`.
     pub(crate) async fn tell(
         &self,
         attempt: &Attempt,
         payload: Option<&str>,
+        hide: &(dyn Fn(&mut Exchange) + Sync),
     ) -> Result<Told, ReactorError> {
         let Some(address) = self.nodes.find(&self.receiver).await? else {
             return Ok(Told::Nowhere);
@@ -84,7 +86,7 @@ impl Notifier {
         let id = attempt.event.id.to_string();
         call.headers.extend(signer.sign(&id, now_s, &body));
         call.body = body.clone();
-        let answer = outgoing::call(&self.client, call, attempt, &self.clock).await?;
+        let answer = outgoing::call_hiding(&self.client, call, attempt, &self.clock, hide).await?;
         Ok(answer.map_or(Told::NotCalled, |answer| Told::Answered { body, answer }))
     }
 

@@ -16,6 +16,9 @@ use url::Url;
 const ANSWER_CHARS_MAX: usize = 200;
 /// The header that is the same for every attempt at one event.
 pub(crate) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// How the names of headers end that prove who sends: with one of them and the body beside it, anybody could
+/// send the same again.
+const SIGNATURE_END: &str = "signature";
 /// Headers that are secrets, also if nobody marked them so.
 const SECRET: [HeaderName; 4] = [
     AUTHORIZATION,
@@ -49,7 +52,9 @@ pub(crate) async fn call_hiding(
     hide: &(dyn Fn(&mut Exchange) + Sync),
 ) -> Result<Option<Answer>, ReactorError> {
     match send_hiding(client, outgoing, attempt, hide).await {
-        Ok(Some(answer)) => judged(answer, clock.now_us()).map(Some),
+        Ok(Some(answer)) if answer.is_success() => Ok(Some(answer)),
+        // What people are told of a refusal may repeat what was sent.
+        Ok(Some(answer)) => judged(hidden(answer, hide), clock.now_us()).map(Some),
         Ok(None) => Ok(None),
         Err(error) => Err(failed(&error)),
     }
@@ -98,6 +103,19 @@ async fn send_hiding(
     answer.map(Some)
 }
 
+/// An answer with a body that people may see.
+fn hidden(answer: Answer, hide: &(dyn Fn(&mut Exchange) + Sync)) -> Answer {
+    let mut exchange = Exchange {
+        answer: answer.body,
+        ..Exchange::default()
+    };
+    hide(&mut exchange);
+    Answer {
+        body: exchange.answer,
+        ..answer
+    }
+}
+
 /// The key as a header can carry it: what it cannot is percent-encoded, so that two keys stay two.
 pub(crate) fn idempotency_key(attempt: &Attempt) -> Result<HeaderValue, ReactorError> {
     let mut text = String::with_capacity(attempt.idempotency_key.len());
@@ -115,7 +133,8 @@ pub(crate) fn idempotency_key(attempt: &Attempt) -> Result<HeaderValue, ReactorE
 /// What is kept of a call, without what may be secret.
 fn asked(outgoing: &Outgoing) -> Exchange {
     let headers = outgoing.headers.iter().map(|(name, value)| {
-        let is_secret = value.is_sensitive() || SECRET.contains(name);
+        let is_secret =
+            value.is_sensitive() || SECRET.contains(name) || name.as_str().ends_with(SIGNATURE_END);
         let value = if is_secret { "***".into() } else { text(value) };
         (name.as_str().to_owned(), value)
     });
@@ -288,6 +307,9 @@ mod tests {
         let mut call = Outgoing::new(Method::POST, url.parse().unwrap(), Trust::Foreign);
         call.body = Bytes::from_static(b"{}");
         for name in SECRET {
+            call.headers.insert(name, "hunter2".parse().unwrap());
+        }
+        for name in ["x-nexus-signature", "webhook-signature"] {
             call.headers.insert(name, "hunter2".parse().unwrap());
         }
         let mut marked: HeaderValue = "hunter2".parse().unwrap();

@@ -14,12 +14,20 @@ const HIDDEN: &str = "***";
 pub(super) struct Secrets(Vec<String>);
 
 impl Secrets {
-    /// Adds values that headers and bodies hold.
+    /// Adds values that headers and bodies hold, also as JSON writes them.
     pub(super) fn add(&mut self, values: Vec<String>) {
-        let long = values
-            .into_iter()
-            .filter(|value| value.len() >= SECRET_BYTES_MIN);
-        self.0.extend(long);
+        let is_secret = |value: &String| value.len() >= SECRET_BYTES_MIN;
+        for value in values.into_iter().filter(is_secret) {
+            // A string always serialises.
+            let printed = serde_json::to_string(&value).unwrap_or_default();
+            let inner = printed
+                .strip_prefix('"')
+                .and_then(|rest| rest.strip_suffix('"'));
+            if let Some(inner) = inner.filter(|inner| **inner != value) {
+                self.0.push(inner.to_owned());
+            }
+            self.0.push(value);
+        }
     }
 
     /// Adds values that an address holds. Where it leads is no secret, and its query is never shown; a

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use nexus_core::{Attempt, Catalogue, NameForm, ReactorError};
+use nexus_core::{Attempt, Catalogue, Exchange, NameForm, ReactorError};
 use nexus_expr::{JsonTemplate, Scope};
 
 use super::{
@@ -10,6 +10,7 @@ use super::{
     config::{NamesConfig, WebhookConfig, WhenUnset},
     context::{Env, RuleContext, before},
     problem::Problems,
+    secrets::Secrets,
 };
 use crate::notify::{Notifier, Told};
 
@@ -18,6 +19,7 @@ pub(super) struct WebhookAction {
     notifier: Notifier,
     payload: Option<JsonTemplate>,
     when_unset: WhenUnset,
+    secrets: Secrets,
 }
 
 impl WebhookAction {
@@ -41,6 +43,7 @@ impl WebhookAction {
         if path.contains(['?', '#', '\\']) || path.split('/').any(|part| part == "..") {
             problems.add("webhook.path", "this is no path below the node's address");
         }
+        env.take_values();
         let payload = match &config.payload {
             None => Some(None),
             Some(shape) => {
@@ -75,10 +78,13 @@ impl WebhookAction {
             catalogue: context.catalogue.clone(),
             clock: context.clock.clone(),
         };
+        let mut secrets = Secrets::default();
+        secrets.add(env.take_values());
         Some(Self {
             notifier,
             payload: payload?,
             when_unset: config.when_unset,
+            secrets,
         })
     }
 
@@ -99,7 +105,9 @@ impl WebhookAction {
             None => None,
         };
         let receiver = &self.notifier.receiver;
-        match self.notifier.tell(attempt, payload.as_deref()).await? {
+        let hide = |exchange: &mut Exchange| self.secrets.hide_in(exchange);
+        let telling = self.notifier.tell(attempt, payload.as_deref(), &hide);
+        match telling.await? {
             Told::Answered { body, answer } => {
                 let url = self.shown().unwrap_or_default();
                 Ok(Done::answered(

@@ -126,6 +126,37 @@ async fn the_token_in_the_address_of_a_chat_is_not_shown() {
 }
 
 #[tokio::test]
+async fn what_is_kept_of_a_call_has_no_value_of_a_variable() {
+    let key = r#"k"ey\of-the-shop"#;
+    let receiver = Stub::new(|_, received| {
+        let answer = format!("what is {}", received.text());
+        ("400 Bad Request", "", answer)
+    })
+    .await;
+    let ground = Ground {
+        nodes: nodes(&[("neobot", receiver.url())]),
+        ..Ground::new()
+    };
+    let ground = ground.with("SHOP", receiver.url()).with("KEY", key);
+    for action in [
+        r#"http = { url = "{{ env.SHOP }}", body = { key = "{{ env.KEY }}", id = "{{ id }}" } }"#,
+        r#"webhook = { node = "neobot", payload = { key = "{{ env.KEY }}", id = "{{ id }}" } }"#,
+    ] {
+        let rule = ground.rule(&format!(
+            "name = \"keyed\"\non = \"payment.failed\"\n{action}"
+        ));
+        let event = event("payment.failed", r#"{"orderId":"o-1"}"#);
+        let attempt = attempt(&rule, &event, Mode::Live);
+        let refused = rule.react(attempt.clone()).await.unwrap_err();
+        let sent = receiver.received().pop().unwrap();
+        assert!(sent.text().contains("of-the-shop"), "{action}");
+        let shown = format!("{:?} {refused:?}", attempt.take_exchange());
+        assert!(shown.contains("answered 400: what is "), "{shown}");
+        assert!(!shown.contains("of-the-shop"), "{shown}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_filled_in_is_final_and_says_where() {
     let receiver = Stub::new(|_, _| ("200 OK", "", String::new())).await;
     let url = receiver.url();
