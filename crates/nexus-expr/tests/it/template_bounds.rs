@@ -48,6 +48,27 @@ fn steps_are_bounded() {
 }
 
 #[test]
+fn what_is_bound_does_not_double_without_end() {
+    let doubled = |how: &str, times: usize| {
+        let sets = how.repeat(times);
+        format!("{{% set x = payload.t %}}{sets}{{{{ x | length }}}}")
+    };
+    for how in ["{% set x = x ~ x %}", "{% set x = x + x %}"] {
+        let payload = r#"{"t":"ab"}"#;
+        assert_eq!(text(&doubled(how, 4), payload).unwrap(), "32", "{how}");
+        for times in [5, 150] {
+            let error = Template::compile(&doubled(how, times), &context()).unwrap_err();
+            // At the fifth: 23 characters, four times 19, and the brackets.
+            assert_eq!(error.column, 23 + 4 * 19 + 4, "{error}");
+        }
+    }
+    let lists = doubled("{% set x = [x, x] %}", 5);
+    assert!(Template::compile(&lists, &context()).is_err());
+    let loops = "{% for k, v in payload | items %}{% set y = k ~ v %}{{ y ~ ',' }}{% endfor %}";
+    assert_eq!(text(loops, r#"{"a":1,"b":2}"#).unwrap(), "a1,b2,");
+}
+
+#[test]
 fn what_is_rendered_is_bounded() {
     let long = "x".repeat(200 * 1024);
     let payload = format!(

@@ -9,11 +9,18 @@ const STATEMENTS: [&str; 9] = [
     "if", "elif", "else", "endif", "for", "endfor", "set", "with", "endwith",
 ];
 
+/// Statements that give a name to what they compute.
+const BINDING: [&str; 3] = ["set", "with", "for"];
+/// What a template binds, one from the other, may be joined of so many parts in all: steps do not bound how
+/// large a value is that is joined with itself again and again.
+const PARTS_MAX: usize = 16;
+
 /// Checks the statements and expressions of a text.
 ///
 /// # Errors
 /// The byte at which a name stands that is not known, and what to tell.
 pub(crate) fn check_blocks(blocks: &[Block<'_>]) -> Result<(), (usize, String)> {
+    let mut parts = 1_usize;
     for block in blocks {
         // `{%- if` and its like only say what becomes of white space.
         let inner = block.text.trim_start_matches(['-', '+']).trim_start();
@@ -27,6 +34,13 @@ pub(crate) fn check_blocks(blocks: &[Block<'_>]) -> Result<(), (usize, String)> 
                     return Err(moved((0, format!("there is no statement {name:?} here"))));
                 }
                 check(inner).map_err(moved)?;
+                if BINDING.contains(&name) {
+                    parts = parts.saturating_mul(1 + joints(inner));
+                }
+                if parts > PARTS_MAX {
+                    let message = format!("what is bound may have {PARTS_MAX} parts in all");
+                    return Err(moved((0, message)));
+                }
             }
             Kind::Expression => check(inner).map_err(moved)?,
             Kind::Text | Kind::Comment => {}
@@ -69,6 +83,12 @@ pub(super) fn check(expression: &str) -> Result<(), (usize, String)> {
         }
     }
     Ok(())
+}
+
+/// How often something is joined with something.
+fn joints(text: &str) -> usize {
+    let joins = |token: &&Token<'_>| matches!(token, Token::Sign('~' | '+' | ','));
+    tokens(text).iter().filter(joins).count()
 }
 
 /// Where a name stands by itself, not as a member of another.
