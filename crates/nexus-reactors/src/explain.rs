@@ -311,6 +311,9 @@ impl Handle {
                 if outcome.seq == event.seq {
                     return Ok(Some(outcome));
                 }
+                if outcome.time_us < event.time_us {
+                    return Ok(None);
+                }
             }
             if page.next.is_none() {
                 return Ok(None);

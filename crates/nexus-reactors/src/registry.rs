@@ -31,8 +31,8 @@ const COMMANDS_MAX: usize = 64;
 pub(crate) struct Registry {
     pub(crate) common: Common,
     targets: RwLock<Targets>,
-    /// One change of which targets there are at a time.
-    pub(crate) changing: tokio::sync::Mutex<()>,
+    /// One change of which targets there are at a time; whoever reads it keeps them as they are.
+    pub(crate) changing: tokio::sync::RwLock<()>,
     /// What was asked for goes on when whoever asked goes away, and ends with the engine.
     operations: Mutex<JoinSet<()>>,
 }
@@ -60,7 +60,7 @@ impl Registry {
         Arc::new(Self {
             common,
             targets: RwLock::default(),
-            changing: tokio::sync::Mutex::default(),
+            changing: tokio::sync::RwLock::default(),
             operations: Mutex::default(),
         })
     }
@@ -183,7 +183,7 @@ impl Registry {
     /// on.
     pub(crate) async fn add(self: &Arc<Self>, reactor: SharedReactor) -> Result<(), Error> {
         let name = check_name(&reactor)?;
-        let _changing = self.changing.lock().await;
+        let _changing = self.changing.write().await;
         let before = self.reactor(&name);
         // Those that end stay among the names until others take their place: what they have not settled
         // must not be removed from the log meanwhile.
@@ -204,7 +204,7 @@ impl Registry {
 
     /// Stops following the log for a reactor. What is kept of it goes if it is to be forgotten.
     pub(crate) async fn remove(self: &Arc<Self>, name: &str, forget: bool) -> Result<(), Error> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.changing.write().await;
         let was_there = self.reactor(name).is_some();
         let halted = self.halt(name).await;
         self.take_out(&halted);

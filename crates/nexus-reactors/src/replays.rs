@@ -33,7 +33,7 @@ impl Registry {
         request.through = request.through.min(log.head().seq);
         request.after = request.after.max(log.pruned_through().await?);
         check(&request)?;
-        let _changing = self.changing.lock().await;
+        let _changing = self.changing.write().await;
         let name = &request.target;
         let reactor = self.reactor(name).ok_or_else(|| not_found(name))?;
         if !request.outbound && !reactor.rehearses() {
@@ -61,7 +61,7 @@ impl Registry {
 
     /// Ends a replay where it is.
     pub(crate) async fn cancel_replay(self: &Arc<Self>, id: &ReplayId) -> Result<(), Error> {
-        let _changing = self.changing.lock().await;
+        let _changing = self.changing.write().await;
         let log = &self.common.log;
         let key = replay::key(id);
         let found = log.record(&key).await?.ok_or_else(|| Error::NotFound {
