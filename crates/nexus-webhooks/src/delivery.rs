@@ -1,6 +1,6 @@
 //! The reactor of an endpoint: one signed request for each event, and what its answer means.
 
-use std::{error::Error as _, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     EndpointsOptions,
+    error::chain,
     keys::Keys,
     message,
     settings::{Selection, Settings},
@@ -29,7 +30,7 @@ const ANSWER_CHARS_MAX: usize = 200;
 /// In the place of what is secret, or of no use to people.
 const LEFT_OUT: &str = "…";
 
-/// The condition of an endpoint that states none, as people read it.
+/// The condition that comes with an owner who may not read everything, as people read it.
 const OWNER_MAY_READ: &str = "its owner may read it";
 
 /// Sends events to one endpoint.
@@ -80,7 +81,7 @@ fn within(reads: &PatternSet, filter: Option<Filter>) -> Option<Filter> {
     }
     let reads = reads.clone();
     let text: Arc<str> = match &filter {
-        Some(filter) => filter.text().into(),
+        Some(filter) => format!("{}, and {OWNER_MAY_READ}", filter.text()).into(),
         None => OWNER_MAY_READ.into(),
     };
     Some(Filter::new(text, move |event: &Event| {
@@ -104,8 +105,9 @@ impl Reactor for Delivery {
     async fn react(&self, attempt: Attempt) -> Result<Reaction, ReactorError> {
         let call = self.message(&attempt)?;
         let shown = self.shown(&call);
+        // What an attempt that runs out of time leaves behind.
+        attempt.exchange(shown.clone());
         if !attempt.mode.calls_out() {
-            attempt.exchange(shown);
             return Ok(Reaction::nothing());
         }
         let (exchange, result) = self.send(call, shown).await;
@@ -217,17 +219,6 @@ fn judge(status: u16, headers: &HeaderMap, answer: &[u8], now_us: i64) -> Result
     }
 }
 
-/// An error with everything that it came from.
-fn chain(error: &nexus_outbound::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use http::header::RETRY_AFTER;
@@ -287,6 +278,6 @@ mod tests {
         let never = Filter::new("false", |_| false);
         let both = within(&reads, Some(never)).unwrap();
         assert!(!both.matches(&event("payment.received")));
-        assert_eq!(both.text(), "false");
+        assert_eq!(both.text(), "false, and its owner may read it");
     }
 }

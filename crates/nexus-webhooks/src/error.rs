@@ -79,6 +79,17 @@ pub enum Error {
     Log(#[from] nexus_core::Error),
 }
 
+/// An error with everything that it came from.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
 fn first(faults: &[Fault]) -> String {
     match faults {
         [] => String::new(),

@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use super::{Endpoints, Live, Origin, Parts, Shared};
 use crate::{
     EndpointsOptions, Error,
+    error::chain,
     keys::Keys,
     record::{self, ENDPOINT, Kept},
 };
@@ -75,7 +76,7 @@ impl Endpoints {
             Err(error @ (Error::Log(_) | Error::Vault(nexus_auth::Error::Log { .. }))) => {
                 return Err(error);
             }
-            Err(error) => (Keys::default(), HeaderMap::new(), Some(told(&error))),
+            Err(error) => (Keys::default(), HeaderMap::new(), Some(chain(&error))),
         };
         let mut live = Live {
             id,
@@ -105,15 +106,4 @@ impl Endpoints {
         let headers = self.load_headers(id, kept.headers.as_ref()).await?;
         Ok((keys, headers))
     }
-}
-
-/// An error with everything that it came from.
-fn told(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }
