@@ -158,7 +158,7 @@ async fn create(nodes: &Nodes, call: &Call) -> Answered {
         secret: secrets::Shown::new(&secret),
     };
     let reply = Reply::enveloped(StatusCode::CREATED, &nodes.clock, &body, NO_META);
-    let reply = reply.etag(&version(&node));
+    let reply = secrets::not_stored(reply).etag(&version(&node));
     let path = format!("/api/v1/nodes/{}", node.id);
     Ok(match HeaderValue::from_str(&path) {
         Ok(path) => reply.header(header::LOCATION, path),

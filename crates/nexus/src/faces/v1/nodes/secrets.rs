@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::StatusCode;
+use http::{HeaderValue, StatusCode, header};
 use nexus_auth::{NewSecret, NodeSecret, Retired};
 use nexus_core::{Scope, iso8601_ms};
 use nexus_http::{Call, Problem, Reply};
@@ -83,12 +83,13 @@ pub(super) async fn add(nodes: &Nodes, call: &Call) -> Answered {
     let number = made.number;
     tracing::info!(node = id, number, by = %by.source(), "a secret was added to a node");
     let shown = Shown::new(&made);
-    Ok(Reply::enveloped(
-        StatusCode::CREATED,
-        &nodes.clock,
-        &shown,
-        NO_META,
-    ))
+    let reply = Reply::enveloped(StatusCode::CREATED, &nodes.clock, &shown, NO_META);
+    Ok(not_stored(reply))
+}
+
+/// An answer with a secret in it, which nobody on its way may keep.
+pub(super) fn not_stored(reply: Reply) -> Reply {
+    reply.header(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))
 }
 
 #[derive(serde::Deserialize, Default)]
