@@ -23,7 +23,7 @@ use std::{
     time::Duration,
 };
 
-use nexus_core::{Cursor, CursorPage, Error, Event, Key};
+use nexus_core::{CursorPage, Error, Event, Key};
 use tokio::{
     sync::{broadcast, mpsc, watch},
     task::JoinSet,
@@ -51,6 +51,7 @@ use crate::{
 use control::Chore;
 pub(crate) use control::{Command, Done, discard};
 pub(crate) use open::{Common, cursor_key};
+use read::Reader;
 use settle::{Settle, Writing};
 
 /// At most about this many events wait in memory to be run.
@@ -99,7 +100,7 @@ pub(crate) struct Target {
     /// Whether the cursor record is still ours: once it is not, nothing more is written.
     is_ours: bool,
 
-    cursor: Cursor,
+    reader: Reader,
     scanned: u64,
     read_again_at: Option<Instant>,
     /// Matching events that were read and not begun.
@@ -192,6 +193,7 @@ impl Target {
             }
             self.tell();
             if self.is_through() {
+                self.reader.end();
                 self.end_replay(&mut stop).await;
                 break;
             }
@@ -217,6 +219,7 @@ impl Target {
                 Wake::Chore(chore) => self.take_chore(chore),
                 Wake::Time => {}
                 Wake::Stop => {
+                    self.reader.end();
                     self.drain().await;
                     break;
                 }
@@ -246,7 +249,7 @@ impl Target {
                 chore.map_or(Wake::Time, Wake::Chore)
             }
             Some(command) = self.commands.recv() => Wake::Command(command),
-            page = self.cursor.next(), if wants_events => Wake::Page(page),
+            page = self.reader.next(wants_events) => Wake::Page(page),
             () = sleep_until(timer) => Wake::Time,
         }
     }

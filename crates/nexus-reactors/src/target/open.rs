@@ -15,7 +15,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Command, Target, settle::Writing};
+use super::{Command, Target, read::Reader, settle::Writing};
 use crate::{
     EngineOptions, Error,
     alert::Alerts,
@@ -139,7 +139,7 @@ impl Target {
             emitters_max: usize::MAX,
             written_at: Instant::now(),
             is_ours: true,
-            cursor,
+            reader: Reader::new(cursor),
             scanned,
             read_again_at: None,
             ready: VecDeque::new(),

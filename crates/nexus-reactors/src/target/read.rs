@@ -1,11 +1,57 @@
 //! Reading: what becomes of the events that the cursor gives.
 
-use std::sync::Arc;
+use std::{
+    future::{Future, pending},
+    mem,
+    pin::Pin,
+    sync::Arc,
+};
 
-use nexus_core::{CursorPage, Event, Ordering};
+use nexus_core::{Cursor, CursorPage, Error, Event, Ordering};
 use tokio::time::Instant;
 
 use super::{READY_MAX, Target};
+
+/// The cursor, or the read that has it until it is done. Begun anew with each turn of the loop, a read from
+/// the disk would hardly ever come to its end while attempts do.
+pub(super) enum Reader {
+    Idle(Cursor),
+    Reading(Reading),
+    Ended,
+}
+
+type Reading = Pin<Box<dyn Future<Output = (Cursor, Result<CursorPage, Error>)> + Send>>;
+
+impl Reader {
+    pub(super) fn new(cursor: Cursor) -> Self {
+        Self::Idle(cursor)
+    }
+
+    /// Waits for the page that is being read; begins with the next if it is wanted. May be dropped at any
+    /// time.
+    pub(super) async fn next(&mut self, is_wanted: bool) -> Result<CursorPage, Error> {
+        let reading = match mem::replace(self, Self::Ended) {
+            Self::Idle(mut cursor) if is_wanted => Self::Reading(Box::pin(async move {
+                let page = cursor.next().await;
+                (cursor, page)
+            })),
+            other => other,
+        };
+        *self = reading;
+        let Self::Reading(reading) = self else {
+            return pending().await;
+        };
+        let (cursor, page) = reading.await;
+        *self = Self::Idle(cursor);
+        page
+    }
+
+    /// Reads no more. A read that nobody waits for would keep its place among the readers of the store, and
+    /// could stand in the way of what is written meanwhile.
+    pub(super) fn end(&mut self) {
+        *self = Self::Ended;
+    }
+}
 
 impl Target {
     /// Whether there is room for more events.

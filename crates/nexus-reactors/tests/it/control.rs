@@ -507,6 +507,38 @@ async fn a_dead_letter_of_a_target_that_does_not_run_can_be_discarded_and_not_re
     assert!(world.deliveries().await.is_empty());
 }
 
+/// Whoever discards lets no target come or go meanwhile, and waits for the storage as long as it takes.
+#[tokio::test]
+async fn an_engine_ends_in_time_although_somebody_waits_for_a_full_disk() {
+    let world = World::new().await;
+    let reactor = Scripted::new("mint", |_| async { Err(ReactorError::final_("no")) });
+    let mut options = crate::support::options();
+    options.drain_timeout = Duration::from_millis(10);
+    let engine = world.engine_with(vec![reactor.shared()], options).await;
+    let handle = engine.handle();
+    world.pay("tx-1").await;
+    until("it is given up", || async {
+        handle.stats().dead_letters == 1
+    })
+    .await;
+    let id = handle.dead_letters(1).await.unwrap()[0].id.clone();
+    world.is_full.store(true, Atomic::SeqCst);
+    let discarding = tokio::spawn({
+        let (handle, id) = (handle.clone(), id.clone());
+        async move { handle.discard(&id).await }
+    });
+    until("the log is found to be full", || async {
+        world.log.health() == nexus_core::Health::Full
+    })
+    .await;
+    let drained = tokio::time::timeout(Duration::from_secs(60), engine.drain()).await;
+    assert!(drained.is_ok(), "it waits for the storage");
+    assert!(!discarding.is_finished(), "nobody was told that it is done");
+    discarding.abort();
+    world.is_full.store(false, Atomic::SeqCst);
+    assert_eq!(world.deliveries().await.len(), 1, "it is still there");
+}
+
 #[tokio::test]
 async fn outcomes_are_kept_for_people_within_their_bounds() {
     let world = World::new().await;
