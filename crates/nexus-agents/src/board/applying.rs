@@ -54,7 +54,7 @@ impl State {
         };
         let token = payload.fencing_token;
         let held = self.work.get(&payload.work_id);
-        if !held.is_some_and(|held| Some(held.claim.token.get()) == token) {
+        if held.is_none_or(|held| Some(held.claim.token.get()) != token) {
             return;
         }
         self.work.remove(&payload.work_id);

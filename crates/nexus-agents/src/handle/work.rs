@@ -80,7 +80,7 @@ impl Handle {
         let mut found = None;
         for _ in 0..TRIES_MAX {
             // Whether it was completed is a condition of the command: it need not be read before.
-            let seen = self.seen(work_id, found.take());
+            let seen = self.seen(work_id, found.take().as_deref());
             match self.ruling(&seen, &wish)? {
                 Ruling::Grant => {}
                 Ruling::Same | Ruling::Extend | Ruling::End(..) | Ruling::Done => match seen {
@@ -251,8 +251,8 @@ impl Handle {
     }
 
     /// How work stands by what was found when a condition did not hold, else by the board.
-    fn seen(&self, work_id: &WorkId, found: Option<Box<Record>>) -> Seen {
-        if let Some(standing) = found.as_deref().and_then(kept::standing) {
+    fn seen(&self, work_id: &WorkId, found: Option<&Record>) -> Seen {
+        if let Some(standing) = found.and_then(kept::standing) {
             return Seen::Standing(standing);
         }
         match self.board().lock().work.get(work_id) {
@@ -268,7 +268,7 @@ impl Handle {
         work_id: &WorkId,
         found: Option<Box<Record>>,
     ) -> Result<Seen, Error> {
-        let seen = self.seen(work_id, found);
+        let seen = self.seen(work_id, found.as_deref());
         if !matches!(seen, Seen::Standing(Standing::Unclaimed)) {
             return Ok(seen);
         }
