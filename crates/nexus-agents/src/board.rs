@@ -227,8 +227,36 @@ impl State {
                 session.heard_until = session.heard_until.max(until + silence);
                 self.deadlines.add(until, Due::Session(id.clone()));
             }
-            Presence::Registered | Presence::Offline => {}
+            // What it holds for a time of its own was held longer as long as it was there.
+            Presence::Registered | Presence::Offline => self.look_again(id),
         }
+    }
+
+    /// Puts the claims of a session back into the queue, each by its own term.
+    fn look_again(&mut self, id: &SessionId) {
+        let work = self.claims.get(id).into_iter().flatten();
+        for held in work.filter_map(|work_id| self.work.get(work_id)) {
+            let due = Due::Claim(held.claim.work_id.clone(), held.claim.token);
+            self.deadlines.add(held.until, due);
+        }
+    }
+
+    /// The sessions that nobody registered, that are not there, hold nothing and were last heard of before a
+    /// time, in microseconds since 1970.
+    pub(crate) fn strangers(&self, before_us: i64) -> Vec<SessionId> {
+        let is_stranger = |id: &SessionId, session: &Session| {
+            let last_us = session.last_event_us.or(session.kept.connected_us);
+            session.is_kept
+                && session.kept.token().is_none()
+                && !session.presence.is_connected()
+                && last_us.unwrap_or(session.kept.registered_us) < before_us
+                && self.claims_of(id) == 0
+        };
+        let sessions = self.sessions.iter();
+        sessions
+            .filter(|(id, session)| is_stranger(id, session))
+            .map(|(id, _)| id.clone())
+            .collect()
     }
 
     /// How many claims a session holds.
@@ -239,19 +267,18 @@ impl State {
     /// A session as others see it.
     pub(crate) fn view(&self, id: &SessionId) -> Option<SessionView> {
         let session = self.sessions.get(id).filter(|session| session.is_kept)?;
-        let activity = if session.presence.is_connected() {
-            session.activity.clone()
-        } else {
-            Activity::gone()
-        };
         Some(SessionView {
             id: id.clone(),
             role: session.kept.role.clone(),
             goal: session.kept.goal.clone(),
             capabilities: session.kept.capabilities.clone(),
             presence: session.presence,
-            status: activity.status,
-            current_work: activity.current_work.map(|work| work.to_string()),
+            status: session.activity.status,
+            current_work: session
+                .activity
+                .current_work
+                .as_ref()
+                .map(|work| work.to_string()),
             claims: self.claims_of(id),
             registered_us: session.kept.registered_us,
             connected_us: session.kept.connected_us,
@@ -276,5 +303,112 @@ impl State {
         let session = session.or_insert_with(|| Session::new(kept.clone()));
         session.kept = kept;
         session.is_kept = true;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn claim(id: &SessionId, term: Term, token: u64) -> Claim {
+        Claim {
+            work_id: WorkId::parse("w").unwrap(),
+            claimed_by: id.clone(),
+            description: String::new(),
+            claimed_us: 1,
+            token: Seq::new(token),
+            term,
+        }
+    }
+
+    fn state(id: &SessionId) -> State {
+        let mut state = Board::new(AgentsOptions::default()).state.into_inner();
+        state.set_kept(id, Kept::new(1));
+        state
+    }
+
+    fn until(state: &State) -> Instant {
+        state.held_until(&state.work[&WorkId::parse("w").unwrap()])
+    }
+
+    proptest! {
+        /// Whatever happens to a session while it holds work, its lease is only made longer, and there is
+        /// always somebody who looks at it no later than it ends, or sees then that it goes on.
+        #[test]
+        fn a_lease_only_grows_while_its_session_is_there(
+            steps in prop::collection::vec((0..4_usize, 0..40_u64), 1..100), is_bound: bool,
+        ) {
+            let id = SessionId::parse("me").unwrap();
+            let mut state = state(&id);
+            let mut now = Instant::now();
+            state.set_presence(&id, Presence::Online(1), now);
+            let term = if is_bound { Term::Connection } else { Term::Seconds(60) };
+            state.hold(claim(&id, term, 1), now);
+            for (step, seconds) in steps {
+                let before = until(&state);
+                now += Duration::from_secs(seconds);
+                match step {
+                    0 => state.heard(&id, now),
+                    1 => {
+                        let renewed = state.renew(&WorkId::parse("w").unwrap(), now);
+                        prop_assert_eq!(renewed, Some(until(&state)));
+                        prop_assert!(until(&state) >= now + state.lasting(term));
+                    }
+                    2 => state.set_presence(&id, Presence::Online(1), now),
+                    _ => {
+                        let back = now + state.options.grace;
+                        state.set_presence(&id, Presence::Grace(back), now);
+                        prop_assert!(until(&state) > back, "it may come back until then");
+                    }
+                }
+                prop_assert!(until(&state) >= before);
+                let first = state.deadlines.first();
+                prop_assert!(first.is_some_and(|first| first <= until(&state)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_claim_that_is_told_again_is_not_younger() {
+        let id = SessionId::parse("me").unwrap();
+        let (mut state, now) = (state(&id), Instant::now());
+        state.hold(claim(&id, Term::Seconds(60), 7), now);
+        assert_eq!(until(&state), now + Duration::from_secs(60));
+        assert_eq!(state.claims_of(&id), 1);
+        state.keep_only(&HashSet::from([Seq::new(7)]));
+        assert_eq!(state.claims_of(&id), 1);
+        state.keep_only(&HashSet::new());
+        assert_eq!((state.claims_of(&id), state.work.len()), (0, 0));
+    }
+
+    #[test]
+    fn deadlines_of_what_ended_early_are_dropped() {
+        let id = SessionId::parse("me").unwrap();
+        let (mut state, now) = (state(&id), Instant::now());
+        for token in 1..10_000 {
+            state.hold(claim(&id, Term::Seconds(60), token), now);
+            assert!(state.deadlines.len() < 1_100, "{token}");
+        }
+        let last = state.deadlines.pop(now + Duration::from_secs(61));
+        assert!(last.is_some());
+    }
+
+    #[test]
+    fn a_token_counts_until_it_is_replaced() {
+        let id = SessionId::parse("me").unwrap();
+        let mut state = state(&id);
+        for hash in [[1; 32], [2; 32]] {
+            let mut kept = Kept::new(1);
+            kept.set_token(&hash);
+            state.set_kept(&id, kept);
+            assert_eq!(state.tokens.len(), 1);
+            assert_eq!(state.tokens.get(&hash), Some(&id));
+        }
+        state.set_kept(&id, Kept::new(1));
+        assert!(state.tokens.is_empty());
     }
 }

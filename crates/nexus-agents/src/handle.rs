@@ -7,13 +7,13 @@ mod work;
 
 use std::{sync::Arc, time::Duration};
 
-use nexus_core::{Log, Seq};
+use nexus_core::{Log, Principal, Publish, Scopes, Seq};
 use tokio::{
     sync::watch,
     time::{Instant, timeout},
 };
 
-use crate::board::Board;
+use crate::{SessionId, board::Board};
 
 pub use publishing::Published;
 pub use sessions::Connection;
@@ -48,7 +48,7 @@ impl Handle {
         &self.0.board
     }
 
-    fn log(&self) -> &Log {
+    pub(crate) fn log(&self) -> &Log {
         &self.0.log
     }
 
@@ -65,12 +65,24 @@ impl Handle {
         }
     }
 
+    /// Waits until the board shows everything that anybody can have seen by now: who heard that work is free
+    /// is not told that it is held.
+    async fn up_to_date(&self) {
+        self.caught_up(self.log().stored().seq).await;
+    }
+
     /// Waits until the board may have changed, and no longer than a moment.
     async fn changed(&self) {
         const MOMENT: Duration = Duration::from_millis(100);
         let mut applied = self.0.applied.clone();
         applied.borrow_and_update();
         let _ = timeout(MOMENT, applied.changed()).await;
+    }
+
+    /// Nexus, telling what came of something that a session did: the event is of the session, its topic is one
+    /// that no session may publish by itself.
+    fn telling_of(id: &SessionId) -> Principal {
+        Principal::new(id.source(), Publish::Anything, Scopes::NONE)
     }
 
     /// A moment of the monotonic time as wall-clock time, for people: in microseconds since 1970, by the

@@ -32,6 +32,8 @@ pub struct AgentsOptions {
     pub lease: Duration,
     /// How long it is remembered that work was completed.
     pub completed: Duration,
+    /// A session that nobody registered is forgotten when nothing was heard of it for so long.
+    pub stranger: Duration,
     /// At most this many sessions are known.
     pub sessions_max: usize,
     /// A session holds at most this many claims. All of them are released in one commit.
@@ -47,6 +49,7 @@ impl Default for AgentsOptions {
             silence: Duration::from_secs(30),
             lease: Duration::from_secs(3_600),
             completed: Duration::from_secs(30 * 86_400),
+            stranger: Duration::from_secs(30 * 86_400),
             sessions_max: 10_000,
             claims_per_session_max: CLAIMS_PER_SESSION_MAX,
             claims_max: 100_000,

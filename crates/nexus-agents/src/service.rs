@@ -22,7 +22,7 @@ use crate::{
 
 /// How soon what could not be written or read is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often completed work is looked through for what may be forgotten.
+/// How often it is looked for what may be forgotten: work that was completed, sessions that never came back.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3_600);
 /// So many claims that ran out are told at once.
 const EXPIRED_AT_ONCE: usize = 64;
@@ -80,11 +80,10 @@ impl Service {
             through,
             handle,
         } = self;
-        let forgetting = log.clone();
         tokio::select! {
             () = follow(&log, &board, cursor, &through) => {}
             () = watch_deadlines(&log, &board, &handle) => {}
-            () = forget_again_and_again(&forgetting) => {}
+            () = forget_again_and_again(&log, &handle) => {}
         }
     }
 }
@@ -274,14 +273,16 @@ async fn records(log: &Log, family: nexus_core::Family) -> Result<Vec<nexus_core
     }
 }
 
-async fn forget_again_and_again(log: &Log) {
+async fn forget_again_and_again(log: &Log, handle: &Handle) {
     loop {
         tokio::time::sleep(FORGET_INTERVAL).await;
-        if let Err(error) = forget(log).await {
-            tracing::warn!(
-                error = &error as &dyn std::error::Error,
-                "completed work could not be forgotten; it is tried again"
-            );
+        for forgotten in [forget(log).await, handle.forget_strangers().await] {
+            if let Err(error) = forgotten {
+                tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    "what was long ago could not be forgotten; it is tried again"
+                );
+            }
         }
     }
 }
@@ -308,5 +309,72 @@ async fn forget(log: &Log) -> Result<usize, Error> {
             command.changes.push(Change::Delete(record.key));
         }
         log.submit(&Principal::nexus(), command).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_core::{Catalogue, Clock, LogOptions, Memory, Random};
+
+    use super::*;
+    use crate::Profile;
+
+    const MONTH_US: i64 = 30 * 86_400 * 1_000_000;
+
+    #[tokio::test]
+    async fn what_was_long_ago_is_forgotten_and_nothing_else() {
+        let (clock, random) = (Clock::manual(MONTH_US), Random::seeded(7));
+        let memory = Memory::new(&random);
+        let (log, writer) = Log::open(
+            memory.clone(),
+            memory,
+            Catalogue::known(),
+            LogOptions::default(),
+            clock.clone(),
+            random,
+        )
+        .await
+        .unwrap();
+        tokio::spawn(writer.run());
+        let options = AgentsOptions {
+            grace: Duration::ZERO,
+            ..AgentsOptions::default()
+        };
+        let (agents, service) = Service::open(log.clone(), options).await.unwrap();
+        tokio::spawn(service.run());
+        let id = |name| SessionId::parse(name).unwrap();
+        let (stranger, known, there) = (id("stranger"), id("known"), id("there"));
+        drop(agents.connect(&stranger, Profile::default()).await.unwrap());
+        agents.register(&known, Profile::default()).await.unwrap();
+        let _connection = agents.connect(&there, Profile::default()).await.unwrap();
+        let work = WorkId::parse("w").unwrap();
+        agents.claim(&known, &work, "d", None).await.unwrap();
+        agents.complete(&known, &work, None).await.unwrap();
+        let is_gone = || !agents.session(&stranger).unwrap().presence.is_connected();
+        let gone = async {
+            while !is_gone() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gone)
+            .await
+            .unwrap();
+
+        assert_eq!(forget(&log).await.unwrap(), 0);
+        assert_eq!(agents.forget_strangers().await.unwrap(), 0);
+        clock.advance_us(MONTH_US + 1_000_000);
+        assert_eq!(forget(&log).await.unwrap(), 1);
+        assert_eq!(agents.forget_strangers().await.unwrap(), 1);
+        assert!(
+            log.record(&kept::completed_key(&work))
+                .await
+                .unwrap()
+                .is_none()
+        );
+        assert!(matches!(
+            agents.session(&stranger),
+            Err(Error::UnknownSession { .. })
+        ));
+        assert_eq!(agents.sessions().len(), 2);
     }
 }

@@ -9,6 +9,8 @@
 mod contenders;
 #[path = "it/leases.rs"]
 mod leases;
+#[path = "it/random.rs"]
+mod random;
 #[path = "it/sessions.rs"]
 mod sessions;
 #[path = "it/support.rs"]

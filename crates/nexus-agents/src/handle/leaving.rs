@@ -29,6 +29,8 @@ pub(crate) enum Leaving {
     Elapsed,
     /// Somebody signed it off.
     SignedOff,
+    /// Nobody registered it, and nothing was heard of it for long.
+    Forgotten,
 }
 
 #[derive(Serialize)]
@@ -46,11 +48,17 @@ impl Handle {
         self.session(id)?;
         let _gate = self.enter(id).await?;
         let input = match leaving {
-            Leaving::Elapsed => Input::Elapsed,
+            Leaving::Elapsed | Leaving::Forgotten => Input::Elapsed,
             Leaving::SignedOff => Input::SignOff,
         };
         let told = self.step(id, input)?;
-        if told == Told::Nothing && leaving == Leaving::Elapsed {
+        let is_due = match leaving {
+            Leaving::Elapsed => told == Told::Disconnected,
+            Leaving::SignedOff => true,
+            // It may have come back since.
+            Leaving::Forgotten => !self.session(id)?.presence.is_connected(),
+        };
+        if !is_due {
             return Ok(());
         }
         let mut gone = HashSet::new();
@@ -73,7 +81,7 @@ impl Handle {
                     command.changes.push(Activity::gone().put(id));
                     command.changes.push(kept.put(id));
                 }
-                Leaving::SignedOff => {
+                Leaving::SignedOff | Leaving::Forgotten => {
                     let activity = Key::new(ACTIVITY, id.shared());
                     command.changes.push(Change::Delete(activity));
                     command.changes.push(Change::Delete(key(id)));
@@ -98,6 +106,24 @@ impl Handle {
         Err(Error::Contended {
             what: id.to_string(),
         })
+    }
+
+    /// Forgets the sessions that nobody registered and of which nothing was heard for long; how many.
+    pub(crate) async fn forget_strangers(&self) -> Result<usize, Error> {
+        let strangers = {
+            let state = self.board().lock();
+            let stranger = state.options.stranger.as_micros();
+            let stranger_us = i64::try_from(stranger).unwrap_or(i64::MAX);
+            let now_us = self.log().clock().now_us();
+            state.strangers(now_us.saturating_sub(stranger_us))
+        };
+        for id in &strangers {
+            match self.leave(id, Leaving::Forgotten).await {
+                Ok(()) | Err(Error::UnknownSession { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(strangers.len())
     }
 
     /// The claims that end with the session, as many as fit into a commit: of more, which only claims at one
@@ -127,7 +153,7 @@ impl Handle {
                 state.set_kept(id, kept);
                 state.set_presence(id, Presence::Offline, Instant::now());
             }
-            Leaving::SignedOff => {
+            Leaving::SignedOff | Leaving::Forgotten => {
                 // Without its token.
                 state.set_kept(id, Kept::new(kept.registered_us));
                 state.sessions.remove(id);
@@ -149,7 +175,7 @@ fn disconnected(
         capabilities: &kept.capabilities,
         reason: match leaving {
             Leaving::Elapsed => "connection-lost",
-            Leaving::SignedOff => "signed-off",
+            Leaving::SignedOff | Leaving::Forgotten => "signed-off",
         },
         released_work: claims.iter().map(|claim| &claim.work_id).collect(),
     };

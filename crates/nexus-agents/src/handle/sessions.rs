@@ -117,7 +117,8 @@ impl Handle {
                 changes: vec![Activity::free().put(&id)],
                 ..Command::default()
             };
-            self.keep(&Principal::nexus(), &id, kept, command).await?;
+            self.keep(&Self::telling_of(&id), &id, kept, command)
+                .await?;
         } else if kept != before {
             self.keep(&Principal::nexus(), &id, kept, Command::default())
                 .await?;

@@ -1,7 +1,7 @@
 //! Claiming work, and what follows: decided by the table on the board, and by the log's conditions when it
 //! is written.
 
-use nexus_core::{Command, Error as LogError, Principal, Record, Seq};
+use nexus_core::{Command, Error as LogError, Record, Seq};
 use tokio::time::Instant;
 
 use super::{Handle, TRIES_MAX};
@@ -33,6 +33,8 @@ pub struct Ended {
     pub work_id: WorkId,
     /// The claim that it was held by.
     pub token: Seq,
+    /// The event that tells it; nothing if it was told before.
+    pub told: Option<Seq>,
 }
 
 /// What somebody wants of one work item.
@@ -77,6 +79,7 @@ impl Handle {
             work_id,
             token: None,
         };
+        self.up_to_date().await;
         let mut found = None;
         for _ in 0..TRIES_MAX {
             // Whether it was completed is a condition of the command: it need not be read before.
@@ -96,7 +99,7 @@ impl Handle {
             }
             let (mut claim, lease_expires_us) = self.new_claim(&wish, description, lease_s)?;
             let command = writing::grant(&self.log().catalogue(), &claim, lease_expires_us);
-            match self.log().submit(&Principal::nexus(), command).await {
+            match self.log().submit(&Self::telling_of(by), command).await {
                 Ok(receipt) => {
                     claim.token = receipt.first;
                     self.caught_up(receipt.last).await;
@@ -129,6 +132,7 @@ impl Handle {
             work_id,
             token,
         };
+        self.up_to_date().await;
         for _ in 0..TRIES_MAX {
             let seen = self.seen_whole(work_id, None).await?;
             self.ruling(&seen, &wish)?;
@@ -198,6 +202,7 @@ impl Handle {
     }
 
     async fn end(&self, wish: &Wish<'_>) -> Result<Ended, Error> {
+        self.up_to_date().await;
         let mut found = None;
         for _ in 0..TRIES_MAX {
             let (Seen::Standing(standing) | Seen::Ending(standing)) =
@@ -209,13 +214,13 @@ impl Handle {
             };
             let (ending, claim) = match (ruling, standing) {
                 (Ruling::End(_, ending), Standing::Held(claim)) => (ending, claim),
-                (_, Standing::Completed { token, .. }) => return Ok(ended(wish, token)),
+                (_, Standing::Completed { token, .. }) => return Ok(ended(wish, token, None)),
                 _ => return Err(contended(wish.work_id)),
             };
             match self.submit_end(&claim, ending).await {
                 Ok(through) => {
                     self.caught_up(through).await;
-                    return Ok(ended(wish, claim.token));
+                    return Ok(ended(wish, claim.token, Some(through)));
                 }
                 // It ended some other way, and the board hears of it in a moment.
                 Err(LogError::Refused { found: record, .. }) => {
@@ -240,7 +245,8 @@ impl Handle {
             ending,
             until_us,
         );
-        let receipt = self.log().submit(&Principal::nexus(), command).await?;
+        let principal = Self::telling_of(&claim.claimed_by);
+        let receipt = self.log().submit(&principal, command).await?;
         Ok(receipt.last)
     }
 
@@ -365,10 +371,11 @@ impl Handle {
     }
 }
 
-fn ended(wish: &Wish<'_>, token: Seq) -> Ended {
+fn ended(wish: &Wish<'_>, token: Seq, told: Option<Seq>) -> Ended {
     Ended {
         work_id: wish.work_id.clone(),
         token,
+        told,
     }
 }
 

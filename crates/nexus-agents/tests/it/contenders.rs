@@ -9,7 +9,7 @@ use nexus_store::{Sqlite, SqliteOptions};
 use crate::support::{World, options, session, work};
 
 const CONTENDERS: usize = 64;
-const ITEMS: usize = 200;
+const ITEMS: usize = 1_000;
 
 async fn sqlite_log(folder: &std::path::Path) -> Log {
     let (clock, random) = (Clock::System, Random::system());
@@ -35,9 +35,7 @@ async fn sqlite_log(folder: &std::path::Path) -> Log {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_many_contenders_one_wins_each_item() {
     let folder = tempfile::tempdir().unwrap();
-    let mut options = options();
-    options.claims_per_session_max = ITEMS;
-    let world = World::over(sqlite_log(folder.path()).await, options).await;
+    let world = World::over(sqlite_log(folder.path()).await, options()).await;
     let mut contenders = tokio::task::JoinSet::new();
     for n in 0..CONTENDERS {
         let agents = world.agents.clone();
@@ -47,8 +45,13 @@ async fn of_many_contenders_one_wins_each_item() {
             for item in 0..ITEMS {
                 let item = work(&format!("item-{item}"));
                 match agents.claim(&me, &item, "d", None).await {
-                    Ok(granted) => won.push((item, granted.claim.token)),
+                    Ok(granted) => {
+                        let token = granted.claim.token;
+                        agents.complete(&me, &item, Some(token)).await.unwrap();
+                        won.push((item, token));
+                    }
                     Err(Error::WorkHeld { claimed_by, .. }) => assert_ne!(claimed_by, me),
+                    Err(Error::WorkCompleted { completed_by, .. }) => assert_ne!(completed_by, me),
                     Err(error) => panic!("{error}"),
                 }
             }
@@ -64,11 +67,14 @@ async fn of_many_contenders_one_wins_each_item() {
         );
     }
     assert_eq!(winners.len(), ITEMS);
-    let events = world.events(&["work.*"]).await;
-    assert_eq!(events.len(), ITEMS, "only the winners are in the log");
-    assert!(events.iter().all(|event| {
-        let item = work(event.key.as_deref().unwrap());
-        winners[&item] == event.seq
-    }));
+    for (topic, of_claim) in [("work.claimed", true), ("work.completed", false)] {
+        let events = world.events(&[topic]).await;
+        assert_eq!(events.len(), ITEMS, "only the winners are in the log");
+        assert!(events.iter().all(|event| {
+            let item = work(event.key.as_deref().unwrap());
+            !of_claim || winners[&item] == event.seq
+        }));
+    }
+    assert!(world.agents.claims(None).is_empty());
     world.log.close();
 }

@@ -171,3 +171,24 @@ async fn completed_work_is_remembered_for_a_time() {
     );
     world.agents.claim(&me, &item, "d", None).await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_that_work_is_free_gets_it() {
+    let world = World::new().await;
+    let (me, next, item) = (session("me"), session("next"), work("w"));
+    for _ in 0..200 {
+        let patterns = nexus_core::PatternSet::parse(["work.released"]).unwrap();
+        let mut heard = world.log.live_cursor(patterns);
+        let held = world.agents.claim(&me, &item, "d", None).await.unwrap();
+        let agents = world.agents.clone();
+        let (releasing, released) = (me.clone(), item.clone());
+        let release = tokio::spawn(async move {
+            let token = Some(held.claim.token);
+            agents.release(&releasing, &released, token).await.unwrap();
+        });
+        while heard.next().await.unwrap().events.is_empty() {}
+        world.agents.claim(&next, &item, "d", None).await.unwrap();
+        release.await.unwrap();
+        world.agents.release(&next, &item, None).await.unwrap();
+    }
+}

@@ -74,10 +74,16 @@ impl World {
     /// Every event of the patterns, the oldest first.
     pub(crate) async fn events(&self, patterns: &[&str]) -> Vec<Arc<Event>> {
         let patterns = PatternSet::parse(patterns.iter().copied()).unwrap();
-        let query = EventQuery::page(Seq::ZERO, self.log.stored().seq, patterns);
-        let page = self.log.events(&query).await.unwrap();
-        assert!(page.done);
-        page.events
+        let mut query = EventQuery::page(Seq::ZERO, self.log.stored().seq, patterns);
+        let mut events = Vec::new();
+        loop {
+            let page = self.log.events(&query).await.unwrap();
+            events.extend(page.events);
+            if page.done {
+                return events;
+            }
+            query.after = page.reached;
+        }
     }
 
     /// The topics of the events of the patterns, the oldest first.

@@ -130,7 +130,7 @@ async fn the_token_is_the_number_of_the_event_that_granted_it() {
         .unwrap();
     let event = world.log.event(granted.claim.token).await.unwrap().unwrap();
     assert_eq!(event.topic.as_str(), "work.claimed");
-    assert_eq!(event.source.as_str(), "nexus");
+    assert_eq!(event.source.as_str(), "session:me");
     assert_eq!(event.key.as_deref(), Some("w"));
     let payload: serde_json::Value = serde_json::from_slice(&event.payload).unwrap();
     assert_eq!(payload["work_description"], "Deploy it");
