@@ -31,13 +31,14 @@
 //!
 //! In reading order: names, the table of work ([`rule`]) and what is written for it (`work`), sessions and
 //! their presence (`session`), what is in memory (`board`), what others hold ([`Handle`]), and the loop
-//! ([`Service`]).
+//! ([`Service`]), and its face ([`http`]).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod board;
 mod error;
 mod handle;
+pub mod http;
 mod name;
 mod options;
 mod service;

@@ -7,6 +7,8 @@
 
 #[path = "it/contenders.rs"]
 mod contenders;
+#[path = "it/face.rs"]
+mod face;
 #[path = "it/leases.rs"]
 mod leases;
 #[path = "it/random.rs"]

@@ -1,0 +1,100 @@
+//! Who asks, and as whom they may act.
+
+use ::http::{HeaderMap, header};
+use data_encoding::BASE64;
+use nexus_core::{Kind, Principal, Publish, Scope, Source};
+use nexus_http::{Call, Problem};
+
+use super::{Face, Trust};
+use crate::SessionId;
+
+/// Who asks.
+#[derive(Debug, Clone)]
+pub(super) enum Caller {
+    /// Somebody, where everybody is who they say.
+    Anybody,
+    /// A session, by its token.
+    Session(SessionId),
+    /// Whoever else has a token.
+    Principal(Principal),
+}
+
+impl Face {
+    /// Who asks. In open mode nobody has to prove it.
+    pub(super) fn caller(&self, call: &Call) -> Result<Caller, Problem> {
+        match self.trust {
+            Trust::Open => Ok(Caller::Anybody),
+            Trust::Token => call.identify(|headers| self.verify(headers)),
+        }
+    }
+
+    fn verify(&self, headers: &HeaderMap) -> Result<Caller, nexus_auth::Error> {
+        let authorization = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.split_once(' '));
+        match authorization {
+            Some((scheme, credentials)) if scheme.eq_ignore_ascii_case("basic") => {
+                let session = self.by_password(credentials.trim());
+                session
+                    .map(Caller::Session)
+                    .ok_or(nexus_auth::Error::Unauthorized)
+            }
+            Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+                match self.agents.session_of_token(token.trim()) {
+                    Some(session) => Ok(Caller::Session(session)),
+                    None => self.auth.bearer(headers).map(Caller::Principal),
+                }
+            }
+            _ => Err(nexus_auth::Error::Unauthorized),
+        }
+    }
+
+    /// A session by its name and token, the only form that a client which is given just a URL can send.
+    fn by_password(&self, credentials: &str) -> Option<SessionId> {
+        let decoded = BASE64.decode(credentials.as_bytes()).ok()?;
+        let (id, token) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+        let session = self.agents.session_of_token(token)?;
+        (session.as_str() == id).then_some(session)
+    }
+}
+
+impl Caller {
+    /// Whether they may act as a session: they are it, or they operate.
+    pub(super) fn act_as(&self, id: &SessionId) -> Result<(), Problem> {
+        match self {
+            Self::Session(session) if session == id => Ok(()),
+            Self::Session(session) => Err(forbidden(format!("{session} may not act as {id}"))),
+            Self::Anybody | Self::Principal(_) => self.operate(),
+        }
+    }
+
+    /// Whether they may change who is a session.
+    pub(super) fn operate(&self) -> Result<(), Problem> {
+        match self {
+            Self::Anybody => Ok(()),
+            Self::Principal(principal) if principal.scopes().has(Scope::Operate) => Ok(()),
+            Self::Session(_) | Self::Principal(_) => {
+                Err(forbidden("this needs the scope `operate`".to_owned()))
+            }
+        }
+    }
+
+    /// Who reads. Whom nobody knows reads what is for everybody; in open mode they may say who they are.
+    pub(super) fn reader(&self, says: Option<&SessionId>) -> Principal {
+        let reader = |source| {
+            let scopes = [Scope::Read].into_iter().collect();
+            Principal::new(source, Publish::Nothing, scopes)
+        };
+        match (self, says) {
+            (Self::Principal(principal), _) => principal.clone(),
+            (Self::Session(session), _) => reader(session.source()),
+            (Self::Anybody, Some(session)) => reader(session.source()),
+            (Self::Anybody, None) => reader(Source::user("anybody")),
+        }
+    }
+}
+
+fn forbidden(detail: String) -> Problem {
+    Problem::new(Kind::Forbidden, "not-permitted", detail)
+}

@@ -1,0 +1,80 @@
+//! How often a session may publish: one bucket each, filled evenly.
+
+use std::{collections::HashMap, time::Duration};
+
+use nexus_core::Kind;
+use nexus_http::Problem;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::SessionId;
+
+/// A session publishes at most so many events a minute, unless the options say.
+pub const EVENTS_PER_MINUTE: u32 = 100;
+
+/// So many buckets are kept before those that are full again are forgotten.
+const BUCKETS_KEPT: usize = 10_000;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// The buckets. A bucket is the moment at which it is full again: what is taken moves that moment on.
+pub(super) struct Pace {
+    per_minute: u32,
+    full_at: Mutex<HashMap<SessionId, Instant>>,
+}
+
+impl Pace {
+    pub(super) fn new(per_minute: u32) -> Self {
+        Self {
+            per_minute,
+            full_at: Mutex::default(),
+        }
+    }
+
+    /// Takes what one event costs.
+    pub(super) fn take(&self, id: &SessionId, now: Instant) -> Result<(), Problem> {
+        let Some(cost) = MINUTE.checked_div(self.per_minute) else {
+            return Ok(());
+        };
+        let mut buckets = self.full_at.lock();
+        if buckets.len() >= BUCKETS_KEPT {
+            buckets.retain(|_, full_at| *full_at > now);
+        }
+        let full_at = buckets.get(id).copied().unwrap_or(now).max(now) + cost;
+        let missing = full_at.saturating_duration_since(now + MINUTE);
+        if missing.is_zero() {
+            buckets.insert(id.clone(), full_at);
+            return Ok(());
+        }
+        let seconds = u32::try_from(missing.as_secs()).unwrap_or(u32::MAX);
+        let detail = format!("{id} may publish {} events a minute", self.per_minute);
+        Err(Problem::new(Kind::Limited, "rate-limited", detail)
+            .retry_after_s(seconds.saturating_add(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_minute_has_so_many_and_then_they_come_evenly() {
+        let pace = Pace::new(60);
+        let (me, now) = (SessionId::parse("me").unwrap(), Instant::now());
+        for n in 0..60 {
+            assert!(pace.take(&me, now).is_ok(), "{n}");
+        }
+        let refused = pace.take(&me, now).unwrap_err();
+        assert_eq!(refused.retry_after_s, Some(2));
+        assert!(pace.take(&SessionId::parse("other").unwrap(), now).is_ok());
+        assert!(pace.take(&me, now + Duration::from_secs(1)).is_ok());
+        assert!(pace.take(&me, now + Duration::from_secs(1)).is_err());
+    }
+
+    #[test]
+    fn zero_is_no_limit() {
+        let (pace, me) = (Pace::new(0), SessionId::parse("me").unwrap());
+        let now = Instant::now();
+        assert!((0..1_000).all(|_| pace.take(&me, now).is_ok()));
+    }
+}
