@@ -1,4 +1,4 @@
-//! Agents over a log in memory and in SQLite.
+//! Agents over a log in memory and in SQLite, and a model of how they claim work.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,6 +11,8 @@ mod contenders;
 mod face;
 #[path = "it/leases.rs"]
 mod leases;
+#[path = "it/model.rs"]
+mod model;
 #[path = "it/random.rs"]
 mod random;
 #[path = "it/sessions.rs"]
