@@ -8,36 +8,39 @@ use serde_json::{Value, json};
 use super::{Answered, Face, members::Members, problem};
 use crate::{Granted, SessionId};
 
+/// What the routes of work begin with.
+const WORK: &str = "/work";
+
 pub(super) fn routes(face: &Face) -> Vec<Route> {
     let post = Method::POST;
     vec![
         face.route(
             post.clone(),
-            "/work/claim",
+            &format!("{WORK}/claim"),
             Access::Publish,
             |face, call| async move { face.claim(&call).await },
         ),
         face.route(
             post.clone(),
-            "/work/renew",
+            &format!("{WORK}/renew"),
             Access::Publish,
             |face, call| async move { face.renew(&call).await },
         ),
         face.route(
             post.clone(),
-            "/work/release",
+            &format!("{WORK}/release"),
             Access::Publish,
             |face, call| async move { face.release(&call).await },
         ),
         face.route(
             post,
-            "/work/complete",
+            &format!("{WORK}/complete"),
             Access::Publish,
             |face, call| async move { face.complete(&call).await },
         ),
         face.route(
             Method::GET,
-            "/work/claimed",
+            &format!("{WORK}/claimed"),
             Access::Read,
             |face, call| async move { face.claimed(&call) },
         ),

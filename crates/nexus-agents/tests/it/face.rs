@@ -65,7 +65,7 @@ impl Face {
     }
 
     async fn ask(&self, method: Method, path: &str, authorization: &str, body: &str) -> Answer {
-        let url = format!("{}{path}", self.root).parse().unwrap();
+        let url = format!("{}/{path}", self.root).parse().unwrap();
         let mut call = Outgoing::new(method, url, AddressTrust::Configured);
         if !authorization.is_empty() {
             let value = authorization.parse().unwrap();
@@ -125,14 +125,14 @@ async fn every_cell_of_the_table_over_http_open_and_with_tokens() {
                     _ => ("me", &mine),
                 };
                 if column > 0 {
-                    let claimed = face.post("/work/claim", as_owner, &body(owner)).await;
+                    let claimed = face.post("work/claim", as_owner, &body(owner)).await;
                     assert_eq!(claimed.0, 200, "{claimed:?}");
                 }
                 if column > 2 {
-                    let completed = face.post("/work/complete", as_owner, &body(owner)).await;
+                    let completed = face.post("work/complete", as_owner, &body(owner)).await;
                     assert_eq!(completed.0, 200, "{completed:?}");
                 }
-                let path = format!("/work/{action}");
+                let path = format!("work/{action}");
                 let (status, told) = face.post(&path, &mine, &body("me")).await;
                 let expected = match code {
                     "" => 200,
@@ -163,7 +163,7 @@ async fn answers_have_the_members_that_clients_read() {
         "work_id": "deploy-nexus",
         "work_description": "Deploy NEXUS event bus",
     });
-    let (status, claimed) = face.post("/work/claim", "", &claim).await;
+    let (status, claimed) = face.post("work/claim", "", &claim).await;
     assert_eq!(status, 200);
     assert_eq!(
         members(&claimed),
@@ -176,12 +176,12 @@ async fn answers_have_the_members_that_clients_read() {
             "work_id"
         ]
     );
-    let (_, listed) = face.get("/work/claimed?session_id=session-5").await;
+    let (_, listed) = face.get("work/claimed?session_id=session-5").await;
     assert_eq!(listed["count"], 1);
     assert_eq!(listed["claims"][0]["description"], "Deploy NEXUS event bus");
     assert_eq!(listed["claims"][0]["status"], "claimed");
 
-    let (_, active) = face.get("/sessions/active").await;
+    let (_, active) = face.get("sessions/active").await;
     assert_eq!(
         (&active["count"], &active["sessions"][0]["status"]),
         (&json!(1), &json!("working"))
@@ -190,7 +190,7 @@ async fn answers_have_the_members_that_clients_read() {
         active["sessions"][0]["current_work"],
         "Deploy NEXUS event bus"
     );
-    let (status, one) = face.get("/sessions/session-5").await;
+    let (status, one) = face.get("sessions/session-5").await;
     assert_eq!((status, &one), (200, &active["sessions"][0]));
     assert_eq!(
         members(&one),
@@ -205,17 +205,17 @@ async fn answers_have_the_members_that_clients_read() {
         ]
     );
     let (_, found) = face
-        .get("/sessions/capabilities?skill=python&available=true")
+        .get("sessions/capabilities?skill=python&available=true")
         .await;
     assert_eq!(found, json!({ "matches": [] }), "it is busy");
-    let (_, found) = face.get("/sessions/capabilities?skill=python").await;
+    let (_, found) = face.get("sessions/capabilities?skill=python").await;
     assert_eq!(found["matches"][0]["availability"], "busy");
     assert_eq!(
         members(&found["matches"][0]),
         ["availability", "capabilities", "role", "session_id"]
     );
 
-    let (_, health) = face.get("/health").await;
+    let (_, health) = face.get("health").await;
     assert_eq!(
         members(&health),
         ["service", "status", "timestamp", "version"]
@@ -234,7 +234,7 @@ async fn what_is_said_is_kept_and_read_as_history() {
         "session_id": "session-5",
         "payload": { "task": "t", "capabilities_needed": ["python"] },
     });
-    let (status, published) = face.post("/events", "", &said).await;
+    let (status, published) = face.post("events", "", &said).await;
     assert_eq!(status, 200, "{published}");
     assert_eq!(published["status"], "published");
     assert_eq!(
@@ -242,7 +242,7 @@ async fn what_is_said_is_kept_and_read_as_history() {
         ["event_id", "matches", "seq", "status", "timestamp"]
     );
     // The older form: the body is the payload.
-    let path = "/events?event_type=status.update&session_id=session-5";
+    let path = "events?event_type=status.update&session_id=session-5";
     let (status, _) = face.post(path, "", &json!({ "status": "idle" })).await;
     assert_eq!(status, 200);
     // To say that work is claimed is to claim it.
@@ -251,16 +251,16 @@ async fn what_is_said_is_kept_and_read_as_history() {
         "session_id": "session-5",
         "payload": { "work_item": "Deploy NEXUS" },
     });
-    assert_eq!(face.post("/events", "", &claimed).await.0, 200);
+    assert_eq!(face.post("events", "", &claimed).await.0, 200);
     let other = json!({
         "event_type": "work.claimed",
         "session_id": "session-6",
         "payload": { "work_item": "Deploy NEXUS" },
     });
-    let (status, refused) = face.post("/events", "", &other).await;
+    let (status, refused) = face.post("events", "", &other).await;
     assert_eq!((status, &refused["claimed_by"]), (409, &json!("session-5")));
 
-    let (_, history) = face.get("/events/history").await;
+    let (_, history) = face.get("events/history").await;
     assert_eq!(history["count"], 3, "{history}");
     let events = history["events"].as_array().unwrap();
     let types: Vec<_> = events.iter().map(|event| &event["event_type"]).collect();
@@ -282,18 +282,18 @@ async fn what_is_said_is_kept_and_read_as_history() {
             "timestamp"
         ]
     );
-    let (_, last) = face.get("/events/history?limit=1").await;
+    let (_, last) = face.get("events/history?limit=1").await;
     assert_eq!(last["events"][0]["event_type"], "work.claimed");
-    let (_, work) = face.get("/events/history?event_type=work.*").await;
+    let (_, work) = face.get("events/history?event_type=work.*").await;
     assert_eq!(work["count"], 1);
     let first = events[0]["position"].as_str().unwrap();
     let (_, next) = face
-        .get(&format!("/events/history?after={first}&limit=1"))
+        .get(&format!("events/history?after={first}&limit=1"))
         .await;
     assert_eq!(next["events"][0]["event_type"], "status.update");
     assert_eq!(next["next"], events[1]["position"]);
     let since = events[0]["timestamp"].as_str().unwrap();
-    let (_, since) = face.get(&format!("/events/history?since={since}")).await;
+    let (_, since) = face.get(&format!("events/history?since={since}")).await;
     assert_eq!(since["count"], 3);
 }
 
@@ -316,19 +316,15 @@ async fn a_session_does_nothing_as_another() {
     let event = |id: &str| json!({ "event_type": "status.update", "session_id": id, "payload": { "status": "idle" } });
     let act = |id: &str| json!({ "session_id": id, "work_id": "w" });
     let paths = [
-        "/work/claim",
-        "/work/renew",
-        "/work/release",
-        "/work/complete",
-        "/events",
+        "work/claim",
+        "work/renew",
+        "work/release",
+        "work/complete",
+        "events",
     ];
     for path in paths {
         let body = |id: &str| {
-            if path == "/events" {
-                event(id)
-            } else {
-                act(id)
-            }
+            if path == "events" { event(id) } else { act(id) }
         };
         for authorization in [bearer(mine.expose()), basic("me")] {
             let (status, told) = face.post(path, &authorization, &body("other")).await;
@@ -352,20 +348,20 @@ async fn a_session_does_nothing_as_another() {
     }
     let register = json!({ "session_id": "new" });
     assert_eq!(
-        face.post("/sessions", &bearer(mine.expose()), &register)
+        face.post("sessions", &bearer(mine.expose()), &register)
             .await
             .0,
         403
     );
-    let (status, made) = face.post("/sessions", &bearer(OPERATOR), &register).await;
+    let (status, made) = face.post("sessions", &bearer(OPERATOR), &register).await;
     assert_eq!(status, 201);
     let new = bearer(made["token"].as_str().unwrap());
-    assert_eq!(face.post("/events", &new, &event("new")).await.0, 200);
+    assert_eq!(face.post("events", &new, &event("new")).await.0, 200);
     let gone = face
-        .ask(Method::DELETE, "/sessions/new", &bearer(OPERATOR), "")
+        .ask(Method::DELETE, "sessions/new", &bearer(OPERATOR), "")
         .await;
     assert_eq!(gone.0, 204);
-    assert_eq!(face.post("/events", &new, &event("new")).await.0, 401);
+    assert_eq!(face.post("events", &new, &event("new")).await.0, 401);
 }
 
 #[tokio::test]
@@ -386,7 +382,7 @@ async fn a_direct_message_is_read_by_its_two_ends_and_operators() {
         "session_id": "from",
         "payload": { "to": "to", "message": "m" },
     });
-    assert_eq!(face.post("/events", &tokens[0], &message).await.0, 200);
+    assert_eq!(face.post("events", &tokens[0], &message).await.0, 200);
     let operator = bearer(OPERATOR);
     for (authorization, count) in [
         (&tokens[0], 1),
@@ -395,7 +391,7 @@ async fn a_direct_message_is_read_by_its_two_ends_and_operators() {
         (&operator, 1),
     ] {
         let (_, history) = face
-            .ask(Method::GET, "/events/history", authorization, "")
+            .ask(Method::GET, "events/history", authorization, "")
             .await;
         assert_eq!(history["count"], count, "{history}");
     }
@@ -405,46 +401,43 @@ async fn a_direct_message_is_read_by_its_two_ends_and_operators() {
 async fn bad_input_is_refused() {
     let face = Face::new(Trust::Open, 0).await;
     for (path, body) in [
-        ("/work/claim", json!({ "work_id": "w" })),
+        ("work/claim", json!({ "work_id": "w" })),
+        ("work/claim", json!({ "session_id": "a b", "work_id": "w" })),
+        ("work/claim", json!({ "session_id": "a" })),
         (
-            "/work/claim",
-            json!({ "session_id": "a b", "work_id": "w" }),
-        ),
-        ("/work/claim", json!({ "session_id": "a" })),
-        (
-            "/work/claim",
+            "work/claim",
             json!({ "session_id": "a", "work_id": "w", "lease_seconds": 4 }),
         ),
         (
-            "/work/claim",
+            "work/claim",
             json!({ "session_id": "a", "work_id": "w", "lease_seconds": "x" }),
         ),
         (
-            "/work/release",
+            "work/release",
             json!({ "session_id": "a", "work_id": "w", "fencing_token": -1 }),
         ),
-        ("/events", json!({ "session_id": "a", "payload": {} })),
+        ("events", json!({ "session_id": "a", "payload": {} })),
         (
-            "/events",
+            "events",
             json!({ "event_type": "no.such", "session_id": "a", "payload": {} }),
         ),
         (
-            "/events",
+            "events",
             json!({ "event_type": "status.update", "session_id": "a", "payload": [] }),
         ),
         (
-            "/sessions",
+            "sessions",
             json!({ "session_id": "a", "capabilities": "rust" }),
         ),
-        ("/work/claim", json!([])),
+        ("work/claim", json!([])),
     ] {
         let (status, told) = face.post(path, "", &body).await;
         assert_eq!(status, 400, "{path} {body}: {told}");
         assert!(told["detail"].is_string());
     }
     let connected = json!({ "event_type": "session.connected", "session_id": "a", "payload": {} });
-    assert_eq!(face.post("/events", "", &connected).await.0, 403);
-    assert_eq!(face.get("/sessions/nobody").await.0, 404);
+    assert_eq!(face.post("events", "", &connected).await.0, 403);
+    assert_eq!(face.get("sessions/nobody").await.0, 404);
 }
 
 #[tokio::test]
@@ -452,9 +445,9 @@ async fn who_publishes_too_often_is_told_when_to_go_on() {
     let face = Face::new(Trust::Open, 2).await;
     let event = json!({ "event_type": "status.update", "session_id": "a", "payload": { "status": "idle" } });
     for expected in [200, 200, 429] {
-        let (status, told) = face.post("/events", "", &event).await;
+        let (status, told) = face.post("events", "", &event).await;
         assert_eq!(status, expected, "{told}");
     }
-    let (_, history) = face.get("/events/history").await;
+    let (_, history) = face.get("events/history").await;
     assert_eq!(history["count"], 2);
 }
