@@ -27,7 +27,7 @@ use super::{
 /// assert_eq!(url.base(), "https://factory.example/api/mint/");
 ///
 /// let refused = UrlTemplate::compile("https://{{ payload.host }}/api", &context).unwrap_err();
-/// assert_eq!(refused.column, 11);
+/// assert_eq!(refused.column, 12);
 /// # Ok::<(), nexus_expr::TemplateError>(())
 /// ```
 pub struct UrlTemplate {
