@@ -10,39 +10,31 @@
 //! Names are only compared: worlds that differ only in who is called what, and which item comes first, are
 //! looked at once.
 
-use std::{
-    collections::BTreeMap,
-    hash::{Hash, Hasher},
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
+#[path = "model/event.rs"]
+mod event;
+#[path = "model/world.rs"]
+mod world;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use nexus_agents::{
-    Action, Claim, Ending, Ruling, SessionId, Standing, Term, WorkId, end, grant, rule, standing,
+    Claim, Ending, Ruling, SessionId, Standing, Term, WorkId, end, grant, rule, standing,
 };
 use nexus_core::{
-    Append, Backend, Catalogue, Clock, Command, Epoch, Head, Key, Loaded, Log, LogOptions, Memory,
-    Plan, Principal, Pruned, Random, Record, RecordWrite, Seq, Validated, Verdict, Wanted,
-    WriteError, decide,
+    Append, Catalogue, Command, Epoch, Head, Loaded, Record, RecordWrite, Seq, Validated, Verdict,
+    decide,
 };
-use parking_lot::Mutex;
 use stateright::{Checker, Model, Property};
 
+use self::{
+    event::event_of,
+    world::{Agent, Asked, Held, ITEMS, Request, Stands, Want, World},
+};
 use crate::support::{session, work};
 
-const AGENTS: usize = 3;
-const ITEMS: usize = 2;
-/// Every order of the agents.
-const ORDERS: [[usize; AGENTS]; 6] = [
-    [0, 1, 2],
-    [0, 2, 1],
-    [1, 0, 2],
-    [1, 2, 0],
-    [2, 0, 1],
-    [2, 1, 0],
-];
 /// The time stands still: nothing of what is checked may hang on it.
 const NOW_US: i64 = 1_763_704_800_000_000;
 const REMEMBERED_UNTIL_US: i64 = NOW_US + 1_000_000;
@@ -58,195 +50,8 @@ struct Protocol {
     mishaps_max: u8,
     /// Whether a completion ever came too late, and was refused.
     was_late: AtomicBool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct World {
-    last: u64,
-    /// What the records say.
-    standings: [Stands; ITEMS],
-    board: [Stands; ITEMS],
-    /// Claims that the loop has found to be over, and is telling the log of.
-    expiring: [Option<Held>; ITEMS],
-    agents: [Agent; AGENTS],
-    account: [Account; ITEMS],
-    mishaps: u8,
-    /// What must never happen, and did.
-    wrong: Option<&'static str>,
-    records: Records,
-}
-
-/// The records as they are stored. What they say is `standings`, which tells worlds apart.
-#[derive(Debug, Clone, Default)]
-struct Records(Arc<BTreeMap<Key, Record>>);
-
-impl PartialEq for Records {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl Eq for Records {}
-
-impl PartialOrd for Records {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Records {
-    fn cmp(&self, _: &Self) -> std::cmp::Ordering {
-        std::cmp::Ordering::Equal
-    }
-}
-
-impl Hash for Records {
-    fn hash<H: Hasher>(&self, _: &mut H) {}
-}
-
-/// A claim, by its holder and its token: everything else of it is the same for all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Held {
-    agent: usize,
-    token: u64,
-}
-
-/// How an item stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Stands {
-    Free,
-    Held(Held),
-    Done(Held),
-}
-
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Agent {
-    /// The tokens that it believes to hold.
-    tokens: [Option<u64>; ITEMS],
-    request: Option<Request>,
-}
-
-/// What an agent wants of an item.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Want {
-    Claim,
-    Complete,
-    Release,
-}
-
-/// What an agent asks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Asked {
-    item: usize,
-    want: Want,
-    token: Option<u64>,
-    /// Who asked is no longer there to hear the answer.
-    is_orphan: bool,
-}
-
-/// What an agent asked, on its way to the log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-struct Request {
-    asked: Asked,
-    /// The claim that it would end; nothing if it would be granted one.
-    ends: Option<Held>,
-}
-
-/// Who holds what, told naively.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-enum Account {
-    Free { newest: u64 },
-    Held(Held),
-    Done(Held),
-}
-
-impl Want {
-    fn action(self) -> Action {
-        match self {
-            Self::Claim => Action::Claim,
-            Self::Complete => Action::Complete,
-            Self::Release => Action::Release,
-        }
-    }
-
-    /// How a claim ends by it.
-    fn ending(self) -> Option<Ending> {
-        match self {
-            Self::Claim => None,
-            Self::Complete => Some(Ending::Completed),
-            Self::Release => Some(Ending::Released),
-        }
-    }
-}
-
-impl Held {
-    fn renamed(self, names: &[usize; AGENTS]) -> Self {
-        Self {
-            agent: names[self.agent],
-            ..self
-        }
-    }
-}
-
-impl Stands {
-    fn renamed(self, names: &[usize; AGENTS]) -> Self {
-        match self {
-            Self::Free => Self::Free,
-            Self::Held(held) => Self::Held(held.renamed(names)),
-            Self::Done(held) => Self::Done(held.renamed(names)),
-        }
-    }
-}
-
-impl Account {
-    fn renamed(self, names: &[usize; AGENTS]) -> Self {
-        match self {
-            Self::Free { newest } => Self::Free { newest },
-            Self::Held(held) => Self::Held(held.renamed(names)),
-            Self::Done(held) => Self::Done(held.renamed(names)),
-        }
-    }
-}
-
-impl World {
-    /// The same world with other names for its agents, and with its items the other way round or not.
-    fn renamed(&self, names: &[usize; AGENTS], is_turned: bool) -> Self {
-        let mut world = self.clone();
-        for item in 0..ITEMS {
-            world.standings[item] = self.standings[item].renamed(names);
-            world.board[item] = self.board[item].renamed(names);
-            world.expiring[item] = self.expiring[item].map(|held| held.renamed(names));
-            world.account[item] = self.account[item].renamed(names);
-        }
-        for (agent, name) in self.agents.iter().zip(names) {
-            let renamed = &mut world.agents[*name];
-            *renamed = *agent;
-            if let Some(request) = &mut renamed.request {
-                request.ends = request.ends.map(|held| held.renamed(names));
-            }
-        }
-        if is_turned {
-            world.standings.reverse();
-            world.board.reverse();
-            world.expiring.reverse();
-            world.account.reverse();
-            for agent in &mut world.agents {
-                agent.tokens.reverse();
-                if let Some(request) = &mut agent.request {
-                    request.asked.item = ITEMS - 1 - request.asked.item;
-                }
-            }
-        }
-        world
-    }
-
-    /// The least of all worlds that differ from this one in names alone.
-    fn representative(&self) -> Self {
-        let all = ORDERS
-            .iter()
-            .flat_map(|names| [false, true].map(|is_turned| self.renamed(names, is_turned)));
-        all.min().unwrap_or_else(|| self.clone())
-    }
+    /// Whether who had completed work, and never heard of it, ever asked again.
+    was_told_again: AtomicBool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -261,6 +66,8 @@ enum Step {
     TellRunOut(usize),
     /// A session is gone, and its claims are ended in one commit.
     Leave(usize),
+    /// The answer to what an agent asked never arrives.
+    CutOff(usize),
     /// It forgets what it holds and whom it asked, and comes back under its name.
     Crash(usize),
     /// Nexus stops in the middle of everything and begins again from its records.
@@ -372,22 +179,23 @@ impl Protocol {
                 world.agents[agent].request = Some(Request { asked, ends: None });
                 return;
             }
-            (Ok(Ruling::End(_, ending)), Stands::Held(held)) if want.ending() == Some(ending) => {
-                let ends = Some(held);
+            (Ok(Ruling::End(ends, ending)), Stands::Held(held))
+                if held.agent == agent && want.ending() == Some(ending) =>
+            {
+                let ends = Some(ends.get());
                 world.agents[agent].request = Some(Request { asked, ends });
                 return;
             }
             (Ok(Ruling::Same), Stands::Held(held)) if held.agent == agent => Some(held.token),
             (Ok(Ruling::Done), _) => {
-                if !matches!(world.account[item], Account::Done(held) if held.agent == agent) {
+                self.was_told_again.store(true, Ordering::Relaxed);
+                if !matches!(world.account[item], Stands::Done(held) if held.agent == agent) {
                     world.wrong = Some("somebody was told that they had done what they had not");
                 }
                 None
             }
             (Err(_), _) => {
-                let mine = asked
-                    .token
-                    .map(|token| Account::Held(Held { agent, token }));
+                let mine = asked.token.map(|token| Stands::Held(Held { agent, token }));
                 if want == Want::Complete && mine != Some(world.account[item]) {
                     self.was_late.store(true, Ordering::Relaxed);
                 }
@@ -406,13 +214,14 @@ impl Protocol {
     fn decide_request(&self, world: &mut World, agent: usize) -> Option<()> {
         let Request { asked, ends } = world.agents[agent].request.take()?;
         let item = asked.item;
-        let held = ends.unwrap_or(Held { agent, token: 0 });
+        let token = ends.unwrap_or_default();
+        let held = Held { agent, token };
         let ending = asked.want.ending();
         match self.commit(world, self.command(item, held, ending)) {
             Ok(token) => {
                 match ending {
-                    None => check_granted(world, item, Held { agent, token }),
-                    Some(ending) => check_ended(world, item, held, ending),
+                    None => world.granted(item, Held { agent, token }),
+                    Some(ending) => world.ended(item, held, ending),
                 }
                 if !asked.is_orphan {
                     world.agents[agent].tokens[item] = ending.is_none().then_some(token);
@@ -445,7 +254,7 @@ impl Protocol {
         let held = world.expiring[item].take()?;
         let command = self.command(item, held, Some(Ending::Expired));
         if self.commit(world, command).is_ok() {
-            check_ended(world, item, held, Ending::Expired);
+            world.ended(item, held, Ending::Expired);
         }
         Some(())
     }
@@ -469,7 +278,7 @@ impl Protocol {
         // Refused, it is tried again without what ended by itself: that is leaving once more.
         if self.commit(world, command).is_ok() {
             for (item, held) in claims {
-                check_ended(world, item, held, Ending::Abandoned);
+                world.ended(item, held, Ending::Abandoned);
             }
         } else {
             world.board = world.standings;
@@ -478,72 +287,25 @@ impl Protocol {
     }
 }
 
-fn check_granted(world: &mut World, item: usize, held: Held) {
-    match world.account[item] {
-        Account::Free { newest } if newest < held.token => {}
-        Account::Free { .. } => world.wrong = Some("a token is not above the one before"),
-        Account::Held(_) => world.wrong = Some("work that is held was granted"),
-        Account::Done(_) => world.wrong = Some("work that is done was granted"),
-    }
-    world.account[item] = Account::Held(held);
-}
-
-fn check_ended(world: &mut World, item: usize, held: Held, ending: Ending) {
-    if world.account[item] != Account::Held(held) {
-        world.wrong = Some("a claim was ended that its holder did not have");
-    }
-    world.account[item] = match ending {
-        Ending::Completed => Account::Done(held),
-        Ending::Released | Ending::Expired | Ending::Abandoned => {
-            Account::Free { newest: held.token }
-        }
-    };
-}
-
-/// Nexus stops, and begins again from its records: nobody is answered any more.
-fn restart(world: &mut World) {
-    world.board = world.standings;
-    world.expiring = [None; ITEMS];
-    for agent in &mut world.agents {
-        agent.request = None;
-    }
-}
-
-/// What is stored is what the naive account says.
-fn agrees(world: &World) -> bool {
-    let pairs = world.account.iter().zip(&world.standings);
-    pairs.into_iter().all(|pair| match pair {
-        (Account::Free { .. }, Stands::Free) => true,
-        (Account::Held(naive), Stands::Held(held)) | (Account::Done(naive), Stands::Done(held)) => {
-            naive == held
-        }
-        _ => false,
-    })
-}
-
 impl Model for Protocol {
     type State = World;
     type Action = Step;
 
     fn init_states(&self) -> Vec<World> {
-        vec![World {
-            last: 0,
-            standings: [Stands::Free; ITEMS],
-            board: [Stands::Free; ITEMS],
-            expiring: [None; ITEMS],
-            agents: [Agent::default(); AGENTS],
-            account: [Account::Free { newest: 0 }; ITEMS],
-            mishaps: 0,
-            wrong: None,
-            records: Records::default(),
-        }]
+        vec![World::default()]
     }
 
     fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+        if world.wrong.is_some() {
+            return;
+        }
         let is_calm = world.mishaps == self.mishaps_max;
         for (n, agent) in world.agents.iter().enumerate() {
-            if agent.request.is_some() {
+            if let Some(request) = agent.request {
                 steps.push(Step::Commit(n));
+                if !is_calm && !request.asked.is_orphan {
+                    steps.push(Step::CutOff(n));
+                }
             } else {
                 for (item, token) in agent.tokens.iter().enumerate() {
                     let wants: &[Want] = match token {
@@ -553,8 +315,12 @@ impl Model for Protocol {
                     steps.extend(wants.iter().map(|want| Step::Ask(n, item, *want)));
                 }
             }
+            // Nothing becomes of those who did nothing yet.
+            if !is_calm && *agent != Agent::default() {
+                steps.push(Step::Crash(n));
+            }
             if !is_calm {
-                steps.extend([Step::Crash(n), Step::Leave(n)]);
+                steps.push(Step::Leave(n));
             }
         }
         for item in 0..ITEMS {
@@ -605,6 +371,10 @@ impl Model for Protocol {
                 self.leave(&mut world, n)?;
                 world.mishaps += 1;
             }
+            Step::CutOff(n) => {
+                world.agents[n].request.as_mut()?.asked.is_orphan = true;
+                world.mishaps += 1;
+            }
             Step::Crash(n) => {
                 let agent = &mut world.agents[n];
                 agent.tokens = [None; ITEMS];
@@ -614,7 +384,7 @@ impl Model for Protocol {
                 world.mishaps += 1;
             }
             Step::Restart => {
-                restart(&mut world);
+                world.restart();
                 world.mishaps += 1;
             }
         }
@@ -626,27 +396,33 @@ impl Model for Protocol {
             Property::always("nothing goes wrong", |_, world: &World| {
                 world.wrong.is_none()
             }),
-            Property::always("the records are the account", |_, world| agrees(world)),
+            Property::always("the records are the account", |_, world: &World| {
+                world.standings == world.account
+            }),
             Property::sometimes("both items are done", |_, world: &World| {
-                let is_done = |account: &Account| matches!(account, Account::Done(_));
+                let is_done = |stands: &Stands| matches!(stands, Stands::Done(_));
                 world.account.iter().all(is_done)
             }),
             Property::sometimes("a completion is too late", |protocol: &Self, _| {
                 protocol.was_late.load(Ordering::Relaxed)
             }),
             Property::sometimes(
+                "who asks again is told that it is done",
+                |protocol: &Self, _| protocol.was_told_again.load(Ordering::Relaxed),
+            ),
+            Property::sometimes(
                 "work is done by the second who held it",
                 |_, world: &World| {
-                    let is_second = |account: &Account| matches!(account, Account::Done(held) if held.token > 2);
-                    world.account.contains(&Account::Free { newest: 0 })
-                        && world.account.iter().any(is_second)
+                    let is_second =
+                        |stands: &Stands| matches!(stands, Stands::Done(held) if held.token > 2);
+                    world.newest.contains(&0) && world.account.iter().any(is_second)
                 },
             ),
             Property::sometimes(
                 "an agent is granted what it never hears of",
                 |_, world: &World| {
                     let is_known = |agent: &Agent| agent.tokens.iter().any(Option::is_some);
-                    let is_held = |account: &Account| matches!(account, Account::Held(_));
+                    let is_held = |stands: &Stands| matches!(stands, Stands::Held(_));
                     world.account.iter().any(is_held) && !world.agents.iter().any(is_known)
                 },
             ),
@@ -656,49 +432,6 @@ impl Model for Protocol {
     fn within_boundary(&self, world: &World) -> bool {
         world.last <= self.events_max
     }
-}
-
-/// Only a log makes events that can be numbered: one is taken from its backend.
-#[derive(Clone)]
-struct Tapped(Memory, Arc<Mutex<Vec<Validated>>>);
-
-impl Backend for Tapped {
-    async fn begin(&mut self, wanted: &Wanted) -> Result<(Head, Loaded), WriteError> {
-        self.0.begin(wanted).await
-    }
-
-    async fn commit(&mut self, plan: &Plan) -> Result<(), WriteError> {
-        self.1.lock().extend(plan.events.iter().cloned());
-        self.0.commit(plan).await
-    }
-
-    async fn reopen(&mut self) -> Result<Head, WriteError> {
-        self.0.reopen().await
-    }
-
-    async fn prune(&mut self, through: Seq) -> Result<Pruned, WriteError> {
-        self.0.prune(through).await
-    }
-}
-
-async fn any_event(claim: &Claim) -> Validated {
-    let random = Random::seeded(7);
-    let tapped = Tapped(Memory::new(&random), Arc::default());
-    let (log, service) = Log::open(
-        tapped.clone(),
-        tapped.0.clone(),
-        Catalogue::known(),
-        LogOptions::default(),
-        Clock::manual(NOW_US),
-        random,
-    )
-    .await
-    .unwrap();
-    tokio::spawn(service.run());
-    let command = grant(&log.catalogue(), claim, NOW_US);
-    log.submit(&Principal::nexus(), command).await.unwrap();
-    let event = tapped.1.lock().pop();
-    event.unwrap()
 }
 
 async fn protocol(events_max: u64, mishaps_max: u8) -> Protocol {
@@ -712,12 +445,13 @@ async fn protocol(events_max: u64, mishaps_max: u8) -> Protocol {
     };
     Protocol {
         catalogue: Catalogue::known(),
-        event: any_event(&claim).await,
+        event: event_of(|catalogue| grant(catalogue, &claim, NOW_US)).await,
         sessions: ["x", "y", "z"].map(session).into(),
         items: ["a", "b"].map(work).into(),
         events_max,
         mishaps_max,
         was_late: AtomicBool::new(false),
+        was_told_again: AtomicBool::new(false),
     }
 }
 
