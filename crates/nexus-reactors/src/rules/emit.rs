@@ -31,37 +31,9 @@ impl Emit {
             has_request: follows_call,
             has_response: follows_call,
         };
-        let topic_place = format!("{place}.topic");
-        let event_type = match catalogue.resolve(&config.topic) {
-            Ok(named) if named.event_type.reserved => {
-                let what = format!("{} is reserved: only Nexus itself emits it", config.topic);
-                problems.add(topic_place, what);
-                None
-            }
-            Ok(named) => Some(named.event_type),
-            Err(_) => {
-                problems.add(topic_place, format!("{:?} is no known event", config.topic));
-                None
-            }
-        };
-        let payload = match &config.payload {
-            None => Some(None),
-            Some(shape) => {
-                let place = format!("{place}.payload");
-                match JsonTemplate::compile(shape, &place, &context) {
-                    Ok(payload) => {
-                        problems.unset(&place, payload.unset());
-                        Some(Some(payload))
-                    }
-                    Err(errors) => {
-                        for error in errors {
-                            problems.template(&place, error);
-                        }
-                        None
-                    }
-                }
-            }
-        };
+        let event_type = problems.event(&format!("{place}.topic"), &config.topic, catalogue);
+        let payload = format!("{place}.payload");
+        let payload = problems.json(&payload, config.payload.as_ref(), &context);
         let key = match &config.key {
             None => Some(None),
             Some(text) => {

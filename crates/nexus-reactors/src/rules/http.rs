@@ -304,21 +304,6 @@ fn body(
     env: &Env<'_>,
     problems: &mut Problems,
 ) -> Option<Option<JsonTemplate>> {
-    const PLACE: &str = "http.body";
-    let Some(shape) = &config.body else {
-        return Some(None);
-    };
     let look_up = |name: &str| env.get(name);
-    match JsonTemplate::compile(shape, PLACE, &before(&look_up)) {
-        Ok(body) => {
-            problems.unset(PLACE, body.unset());
-            Some(Some(body))
-        }
-        Err(errors) => {
-            for error in errors {
-                problems.template(PLACE, error);
-            }
-            None
-        }
-    }
+    problems.json("http.body", config.body.as_ref(), &before(&look_up))
 }

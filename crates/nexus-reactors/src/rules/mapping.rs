@@ -257,39 +257,9 @@ fn meaning(
 ) -> Option<Meaning> {
     let look_up = |name: &str| env.get(name);
     let context = before(&look_up);
-    let event_type = match catalogue.resolve(event) {
-        Ok(named) if named.event_type.reserved => {
-            let what = format!("{event} is reserved: only Nexus itself emits it");
-            problems.add(format!("{place}.event"), what);
-            None
-        }
-        Ok(named) => Some(named.event_type),
-        Err(_) => {
-            problems.add(
-                format!("{place}.event"),
-                format!("{event:?} is no known event"),
-            );
-            None
-        }
-    };
-    let payload = match &config.payload {
-        None => Some(None),
-        Some(shape) => {
-            let place = format!("{place}.payload");
-            match JsonTemplate::compile(shape, &place, &context) {
-                Ok(payload) => {
-                    problems.unset(&place, payload.unset());
-                    Some(Some(payload))
-                }
-                Err(errors) => {
-                    for error in errors {
-                        problems.template(&place, error);
-                    }
-                    None
-                }
-            }
-        }
-    };
+    let event_type = problems.event(&format!("{place}.event"), event, catalogue);
+    let payload = format!("{place}.payload");
+    let payload = problems.json(&payload, config.payload.as_ref(), &context);
     let mut text = |member: &str, text: &Option<String>| match text {
         None => Some(None),
         Some(text) => {

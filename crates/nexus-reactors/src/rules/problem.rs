@@ -1,8 +1,9 @@
 //! What is wrong with a rule, and where.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use nexus_expr::TemplateError;
+use nexus_core::{Catalogue, EventType};
+use nexus_expr::{JsonTemplate, Shape, TemplateContext, TemplateError};
 
 /// One thing that is wrong with a rule or a mapping.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -79,6 +80,53 @@ impl Problems {
             place.clone_into(&mut error.place);
         }
         self.all.push(error.into());
+    }
+
+    /// Compiles a structure if there is one; nothing at all when something is wrong with it.
+    pub(super) fn json(
+        &mut self,
+        place: &str,
+        shape: Option<&Shape>,
+        context: &TemplateContext<'_>,
+    ) -> Option<Option<JsonTemplate>> {
+        let Some(shape) = shape else {
+            return Some(None);
+        };
+        match JsonTemplate::compile(shape, place, context) {
+            Ok(template) => {
+                self.unset(place, template.unset());
+                Some(Some(template))
+            }
+            Err(errors) => {
+                for error in errors {
+                    self.template(place, error);
+                }
+                None
+            }
+        }
+    }
+
+    /// Finds the event that is to be emitted.
+    pub(super) fn event(
+        &mut self,
+        place: &str,
+        name: &str,
+        catalogue: &Catalogue,
+    ) -> Option<Arc<EventType>> {
+        match catalogue.resolve(name) {
+            Ok(named) if !named.event_type.reserved => Some(named.event_type),
+            Ok(_) => {
+                self.add(
+                    place,
+                    format!("{name} is reserved: only Nexus itself emits it"),
+                );
+                None
+            }
+            Err(_) => {
+                self.add(place, format!("{name:?} is no known event"));
+                None
+            }
+        }
     }
 
     /// What there is, if it fits what else was found.

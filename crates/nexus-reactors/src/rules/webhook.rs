@@ -44,25 +44,9 @@ impl WebhookAction {
             problems.add("webhook.path", "this is no path below the node's address");
         }
         env.take_values();
-        let payload = match &config.payload {
-            None => Some(None),
-            Some(shape) => {
-                let look_up = |name: &str| env.get(name);
-                let place = "webhook.payload";
-                match JsonTemplate::compile(shape, place, &before(&look_up)) {
-                    Ok(payload) => {
-                        problems.unset(place, payload.unset());
-                        Some(Some(payload))
-                    }
-                    Err(errors) => {
-                        for error in errors {
-                            problems.template(place, error);
-                        }
-                        None
-                    }
-                }
-            }
-        };
+        let look_up = |name: &str| env.get(name);
+        let payload = config.payload.as_ref();
+        let payload = problems.json("webhook.payload", payload, &before(&look_up));
         let notifier = Notifier {
             receiver: config.node.as_str().into(),
             path: path.to_owned(),
