@@ -99,6 +99,6 @@ pub use request_key::REQUEST_KEY_BYTES_MAX;
 pub use topic::{TOPIC_BYTES_MAX, TOPIC_SEGMENTS_MAX, Topic};
 pub use wire::{
     EVENT_ID_BYTES_MAX, is_traceparent, read_cloud_event, read_cloud_event_attributes, read_event,
-    write_cloud_event, write_decimal, write_event, write_event_members, write_json_string,
-    write_position, write_time, write_uuid,
+    write_agent_event, write_cloud_event, write_decimal, write_event, write_event_members,
+    write_json_string, write_position, write_time, write_uuid,
 };

@@ -5,7 +5,7 @@ use nexus_core::{
     write_position, write_uuid,
 };
 
-use crate::socket::frame;
+use crate::{agents, socket::frame};
 
 /// How events are written for a group of readers. Part of what makes a group: readers with another format
 /// get other bytes.
@@ -27,6 +27,8 @@ pub(crate) enum Format {
     CloudEvents,
     /// Server-sent events.
     Sse,
+    /// Text frames for sessions of agents, one an event, and what follows from it.
+    Agents,
 }
 
 /// What an event is called, and where it is.
@@ -37,6 +39,8 @@ pub(crate) struct Naming<'a> {
     pub(crate) name: &'a str,
     /// The name that the client subscribed, as JSON; nothing = the topic.
     pub(crate) subscribed: Option<&'a str>,
+    /// Whether the event itself is wanted, and not only what follows from it.
+    pub(crate) is_asked: bool,
 }
 
 impl Format {
@@ -51,7 +55,13 @@ impl Format {
             }
             Self::CloudEvents => frame::text_with(out, |out| write_cloud_event(out, event)),
             Self::Sse => write_sse(out, event, naming),
+            Self::Agents => agents::write_event(out, event, naming),
         }
+    }
+
+    /// Whether readers of one group see different events of it, by whom these are addressed to.
+    pub(crate) const fn has_addresses(self) -> bool {
+        matches!(self, Self::Agents)
     }
 
     /// How many bytes a segment may have, of so many that are allowed: what is handed to the server to write
@@ -60,7 +70,11 @@ impl Format {
         const HANDED_BYTES_MAX: usize = 64 << 10;
         match self {
             Self::Sse => allowed.min(HANDED_BYTES_MAX),
-            Self::Neo | Self::V1 { .. } | Self::V1Batch { .. } | Self::CloudEvents => allowed,
+            Self::Neo
+            | Self::V1 { .. }
+            | Self::V1Batch { .. }
+            | Self::CloudEvents
+            | Self::Agents => allowed,
         }
     }
 
@@ -68,7 +82,7 @@ impl Format {
     pub(crate) const fn separator_bytes(self) -> usize {
         match self {
             Self::V1Batch { .. } => 1,
-            Self::Neo | Self::V1 { .. } | Self::CloudEvents | Self::Sse => 0,
+            Self::Neo | Self::V1 { .. } | Self::CloudEvents | Self::Sse | Self::Agents => 0,
         }
     }
 
@@ -161,6 +175,7 @@ mod tests {
             epoch: Epoch::new(0x7f3a_09c2),
             name: "PAYMENT_RECEIVED",
             subscribed: None,
+            is_asked: true,
         };
         let mut out = Vec::new();
         format.write(&mut out, event, naming);

@@ -31,6 +31,25 @@ pub(crate) enum Taken {
     Behind,
 }
 
+/// Whom a batch concerns, of the readers of a group.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Concerned<'a> {
+    All,
+    /// Connections of these sessions.
+    Sessions(&'a [Box<str>]),
+}
+
+impl Concerned<'_> {
+    fn is(self, reader: &Signal) -> bool {
+        match self {
+            Self::All => true,
+            Self::Sessions(sessions) => reader
+                .session()
+                .is_some_and(|session| sessions.iter().any(|party| **party == **session)),
+        }
+    }
+}
+
 /// Readers with equal selections.
 #[derive(Debug)]
 pub(crate) struct Group {
@@ -72,7 +91,14 @@ impl Group {
 
     /// Tells the readers of a batch that holds something for them; whatever was between the batch
     /// before and this one did not. Gives the range that was passed, so that it is counted.
-    pub(crate) fn announce(&self, first: Seq, last: Seq) -> Option<Arc<Segment>> {
+    ///
+    /// Who is not concerned sleeps on, and passes the batch when there is something else.
+    pub(crate) fn announce(
+        &self,
+        first: Seq,
+        last: Seq,
+        concerned: Concerned<'_>,
+    ) -> Option<Arc<Segment>> {
         let passed = {
             let mut segments = self.segments.lock();
             let tail = self.tail();
@@ -89,7 +115,9 @@ impl Group {
             passed
         };
         for reader in self.readers.lock().values() {
-            reader.events();
+            if concerned.is(reader) {
+                reader.events();
+            }
         }
         passed
     }
@@ -168,6 +196,50 @@ mod tests {
     use super::*;
     use crate::{format::Format, segment::TURN, selection::Rights};
 
+    /// Counts how often it was woken.
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl std::task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn only_the_sessions_that_are_concerned_are_woken() {
+        let everything = PatternSet::everything();
+        let selection =
+            Selection::of_patterns(Format::Agents, &everything, None, &Rights::with_view());
+        let group = Group::new(1, Arc::new(selection), Seq::ZERO);
+        let mut readers = Vec::new();
+        for (reader, session) in [(1, "a"), (2, "b"), (3, "b")] {
+            let (signal, wakes) = (
+                Signal::of_session(session.into()),
+                Arc::new(Wakes::default()),
+            );
+            signal.waker.register(&wakes.clone().into());
+            let signal = Arc::new(signal);
+            signal.wait();
+            group.enter(reader, signal.clone());
+            readers.push((signal, wakes));
+        }
+        let woken = || {
+            readers
+                .iter()
+                .map(|(_, wakes)| wakes.0.load(Ordering::SeqCst))
+        };
+        group.announce(Seq::new(1), Seq::new(1), Concerned::Sessions(&["b".into()]));
+        assert_eq!(woken().collect::<Vec<_>>(), [0, 1, 1]);
+        assert_eq!(group.tail(), Seq::new(1));
+        group.announce(Seq::new(2), Seq::new(2), Concerned::All);
+        assert_eq!(
+            woken().collect::<Vec<_>>(),
+            [1, 1, 1],
+            "the others do not wait"
+        );
+    }
+
     /// However many events wait, a filter that is slow keeps the group no longer than a turn and one event.
     #[tokio::test]
     async fn a_slow_filter_does_not_keep_the_group() {
@@ -197,7 +269,7 @@ mod tests {
         let rights = Rights::of(&principal);
         let selection = Selection::of_patterns(Format::Neo, &everything, Some(slow), &rights);
         let group = Group::new(1, Arc::new(selection), Seq::ZERO);
-        group.announce(receipt.first, receipt.last);
+        group.announce(receipt.first, receipt.last, Concerned::All);
         let mut position = Seq::ZERO;
         for taken in 1..=EVENTS {
             let Taken::Encoded { segment, .. } = group.take(position, nexus.log(), 1 << 20) else {

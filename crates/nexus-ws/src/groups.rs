@@ -12,7 +12,8 @@ use nexus_core::{Batch, Log, Seq, Topic};
 use parking_lot::Mutex;
 
 use crate::{
-    group::{Group, Taken},
+    address::{self, Audience},
+    group::{Concerned, Group, Taken},
     segment::Segment,
     selection::Selection,
     signal::Signal,
@@ -102,7 +103,13 @@ impl Groups {
             index.announcing = batch.last;
             index.concerned(batch)
         };
-        self.tell(concerned, batch.first, batch.last);
+        let is_for_some = concerned.iter().any(|(_, is_for_all)| !is_for_all);
+        let parties = if is_for_some {
+            address::parties(batch)
+        } else {
+            Vec::new()
+        };
+        self.tell(concerned, &parties, batch.first, batch.last);
     }
 
     /// Tells every group that there may be something for it up to here: what was in the batches is not
@@ -112,14 +119,20 @@ impl Groups {
             let mut index = self.index.lock();
             let first = index.announcing.next();
             index.announcing = index.announcing.max(through);
-            (first, index.groups.values().cloned().collect())
+            let groups = index.groups.values().cloned();
+            (first, groups.map(|group| (group, true)).collect())
         };
-        self.tell(groups, first, through);
+        self.tell(groups, &[], first, through);
     }
 
-    fn tell(&self, groups: Vec<Arc<Group>>, first: Seq, last: Seq) {
-        for group in groups {
-            if let Some(passed) = group.announce(first, last) {
+    fn tell(&self, groups: Vec<(Arc<Group>, bool)>, parties: &[Box<str>], first: Seq, last: Seq) {
+        for (group, is_for_all) in groups {
+            let concerned = if is_for_all {
+                Concerned::All
+            } else {
+                Concerned::Sessions(parties)
+            };
+            if let Some(passed) = group.announce(first, last, concerned) {
                 self.admit(&group, &passed);
             }
         }
@@ -194,7 +207,8 @@ impl Index {
         }
     }
 
-    fn concerned(&mut self, batch: &Batch) -> Vec<Arc<Group>> {
+    /// The groups that want something of a batch, each with whether that is for all of its readers.
+    fn concerned(&mut self, batch: &Batch) -> Vec<(Arc<Group>, bool)> {
         /// Topics that were asked for; with an open catalogue there is no end of them.
         const TOPICS_MAX: usize = 4_096;
         let mut topics: Vec<&Topic> = Vec::new();
@@ -204,7 +218,7 @@ impl Index {
                 topics.push(&event.topic);
             }
         }
-        let mut concerned: Vec<Arc<Group>> = Vec::new();
+        let mut concerned: Vec<(Arc<Group>, bool)> = Vec::new();
         for topic in &topics {
             if !self.by_topic.contains_key(*topic) {
                 if self.by_topic.len() >= TOPICS_MAX {
@@ -215,12 +229,19 @@ impl Index {
                 let wanting = wanting.map(|group| (group.number, group.clone())).collect();
                 self.by_topic.insert((*topic).clone(), wanting);
             }
+            let is_for_all = Audience::of(topic) == Audience::Everybody;
             let wanting = self.by_topic.get(*topic).into_iter();
-            concerned.extend(wanting.flat_map(HashMap::values).cloned());
+            concerned.extend(wanting.flat_map(HashMap::values).map(|group| {
+                let has_parties = group.selection.format().has_addresses();
+                (group.clone(), is_for_all || !has_parties)
+            }));
         }
         if topics.len() > 1 {
-            concerned.sort_unstable_by_key(|group| group.number);
-            concerned.dedup_by_key(|group| group.number);
+            concerned.sort_unstable_by_key(|(group, _)| group.number);
+            concerned.dedup_by(|(group, is_for_all), (kept, is_kept_for_all)| {
+                *is_kept_for_all |= group.number == kept.number && *is_for_all;
+                group.number == kept.number
+            });
         }
         concerned
     }

@@ -118,9 +118,18 @@ impl Edge {
 
     /// A seat for one more connection.
     pub(crate) fn seat(&self) -> Seat {
+        self.seat_with(Signal::default())
+    }
+
+    /// A seat for one more connection of a session.
+    pub(crate) fn seat_of_session(&self, name: &str) -> Seat {
+        self.seat_with(Signal::of_session(name.into()))
+    }
+
+    fn seat_with(&self, signal: Signal) -> Seat {
         let shared = &self.0.shared;
         let number = shared.metrics.seats.fetch_add(1, Ordering::Relaxed);
-        let signal = Arc::new(Signal::default());
+        let signal = Arc::new(signal);
         shared.seats.lock().insert(number, signal.clone());
         Seat {
             edge: self.clone(),
@@ -156,11 +165,21 @@ impl Shared {
         }
     }
 
+    /// Has every connection of a session ask again whether it may be there.
+    pub(crate) fn recheck_sessions(&self) {
+        let seats = self.seats.lock();
+        let of_sessions = seats.values().filter(|signal| signal.session().is_some());
+        of_sessions.for_each(|signal| signal.notify(Notice::Recheck));
+    }
+
     /// Has one part in so many of the connections tell their clients how far they are.
     pub(crate) fn tell_positions(&self, part: u64, parts: u64) {
         let seats = self.seats.lock();
         for (_, signal) in seats.iter().filter(|(number, _)| *number % parts == part) {
-            signal.notify(Notice::Positions);
+            // Sessions are told with each event.
+            if signal.session().is_none() {
+                signal.notify(Notice::Positions);
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The edge's routes, and who may open a socket at which of them.
 
 mod handshake;
+mod sessions;
 
 use std::sync::Arc;
 
@@ -90,6 +91,7 @@ impl Edge {
             let bounds = Bounds {
                 message_bytes_max: shared.options.message_bytes_max,
                 messages_per_second_max: shared.options.messages_per_second_max,
+                ping: shared.options.ping,
             };
             let socket = TokioIo::new(socket);
             socket::serve(socket, face, bounds, seat, Some(grant), draining)
@@ -147,6 +149,7 @@ impl Edge {
         let bounds = Bounds {
             message_bytes_max: shared.options.v1_message_bytes_max,
             messages_per_second_max: shared.options.v1_messages_per_second_max,
+            ping: shared.options.ping,
         };
         if chosen == Some(cloud_events::PROTOCOL) {
             let grant = grant.ok_or(nexus_auth::Error::Unauthorized)?;

@@ -11,9 +11,11 @@
 //!   again. So a slow client loses nothing. One whose socket takes nothing gives back what waits for it after
 //!   a second, so that it needs no memory, and is closed after ten, and told where to go on.
 //!
-//! Three faces speak over a WebSocket: the neo face (names and replays, one order), face v1 (many
-//! subscriptions, each a reader of its own; publishing; durable cursors; batches) and CloudEvents (each
-//! message is one event, both ways). Server-sent events are the fourth way out.
+//! Four faces speak over a WebSocket: the neo face (names and replays, one order), face v1 (many
+//! subscriptions, each a reader of its own; publishing; durable cursors; batches), CloudEvents (each
+//! message is one event, both ways), and sessions of agents (topics, messages to one of them, work that they
+//! claim: what they do is done by a [`Coordinator`], which others bring). Server-sent events are the fifth
+//! way out.
 //!
 //! ```
 //! use nexus_auth::{Auth, AuthOptions, Secret};
@@ -47,11 +49,14 @@
 //! ```
 //!
 //! In reading order: how the log is read (`selection`, `format`, `segment`, `group`, `groups`, `pages`,
-//! `reader`), who may open a stream (`http`), what every WebSocket does (`socket`), and what is said over it
-//! (`neo`, `v1`, `cloud_events`) and as server-sent events (`sse`).
+//! `reader`), whom an event is for among readers who share it (`address`), who may open a stream (`http`),
+//! what every WebSocket does (`socket`), and what is said over it (`neo`, `v1`, `cloud_events`, `agents`)
+//! and as server-sent events (`sse`).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod address;
+mod agents;
 mod cloud_events;
 mod error;
 mod format;
@@ -73,6 +78,9 @@ mod sse;
 mod tail;
 mod v1;
 
+pub use agents::{
+    ClaimNamed, Coordinator, Done, SessionAct, SessionConnection, SessionOptions, Standing,
+};
 pub use error::Error;
 pub use handle::Edge;
 pub use options::{PublishLimit, WsOptions};

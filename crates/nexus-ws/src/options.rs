@@ -50,8 +50,12 @@ pub struct WsOptions {
     pub unauthenticated_max: usize,
     /// How long such a socket has time for it.
     pub authentication: Duration,
+    /// A message from a session has at most this many bytes; a longer one is skipped and answered.
+    pub session_message_bytes_max: usize,
     /// How often a connection is pinged.
     pub ping: Duration,
+    /// How often a connection of a session is: its answers keep what it holds.
+    pub session_ping: Duration,
     /// How long after a ping the answer may come.
     pub pong: Duration,
     /// How long a socket may take nothing while something waits for it.
@@ -92,7 +96,9 @@ impl Default for WsOptions {
             publish_limit: None,
             unauthenticated_max: 256,
             authentication: Duration::from_secs(10),
+            session_message_bytes_max: 320 << 10,
             ping: Duration::from_secs(30),
+            session_ping: Duration::from_secs(10),
             pong: Duration::from_secs(10),
             write_stall: Duration::from_secs(10),
             give_back: Duration::from_secs(1),

@@ -8,14 +8,16 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, MaybeDone, maybe_done};
-use nexus_core::{Position, Recovery, Seq};
+use nexus_core::{Event, Position, Recovery, Seq};
 
 use crate::{
+    address,
+    agents::View,
     group::Taken,
     groups::Membership,
     handle::Shared,
     pages::{self, Page, Range},
-    segment::{Segment, Slice},
+    segment::{Seen, Segment, Slice},
     selection::{Rights, Selection},
     signal::Signal,
 };
@@ -70,6 +72,21 @@ impl Reader {
     /// The same, for a connection with more than one reader: it says whether this one may begin to read from
     /// the store. If not, it is pending until the one that does is done.
     pub(crate) fn poll_next_if(&mut self, context: &mut Context<'_>, may_read: bool) -> Poll<Next> {
+        self.poll(context, may_read, None)
+    }
+
+    /// As [`Reader::poll_next`], for a reader that sees part of what its group shares. Also pending while that
+    /// is not known of the next event; whoever lets the view know asks again.
+    pub(crate) fn poll_next_seen(&mut self, context: &mut Context<'_>, view: &View) -> Poll<Next> {
+        self.poll(context, true, Some(view))
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        may_read: bool,
+        view: Option<&View>,
+    ) -> Poll<Next> {
         let mut waiting = false;
         loop {
             if let Some(page) = &mut self.page {
@@ -85,11 +102,11 @@ impl Reader {
             }
             if let Some(held) = self.held.take() {
                 let through = held.through;
-                let next = self.advance(held.clone());
+                let next = self.advance(held.clone(), view);
                 if self.position < through {
                     self.held = Some(held);
                 }
-                return Poll::Ready(next);
+                return next;
             }
             match self.membership.take(self.position, &self.shared.log) {
                 // Also what a message of a batch has no room for: nobody else may keep it.
@@ -120,10 +137,18 @@ impl Reader {
         }
     }
 
-    fn advance(&mut self, segment: Arc<Segment>) -> Next {
+    fn advance(&mut self, segment: Arc<Segment>, view: Option<&View>) -> Poll<Next> {
         let through = segment.through;
         let format = self.membership.group.selection.format();
-        match segment.slice(self.position, format) {
+        let slice = match view {
+            None => segment.slice(self.position, format),
+            Some(view) => match segment.seen(self.position, view) {
+                Seen::Slice(slice) => Some(slice),
+                Seen::Nothing => None,
+                Seen::NotYet => return Poll::Pending,
+            },
+        };
+        Poll::Ready(match slice {
             Some(slice) => {
                 self.position = slice.through;
                 Next::Slice(slice)
@@ -132,7 +157,7 @@ impl Reader {
                 self.position = self.position.max(through);
                 Next::Passed
             }
-        }
+        })
     }
 
     fn read_page(&self) -> BoxFuture<'static, Page> {
@@ -141,9 +166,13 @@ impl Reader {
             after: self.position,
             through: group.tail(),
         };
-        pages::read(self.shared.clone(), group.selection.clone(), range, |_| {
-            true
-        })
+        let selection = group.selection.clone();
+        let session = self.signal.session().cloned();
+        let wanted = move |event: &Event| match &session {
+            Some(session) => address::concerns(event, session),
+            None => true,
+        };
+        pages::read(self.shared.clone(), selection, range, wanted)
     }
 
     /// How far it is: everything up to here was handed out or is not for it.
@@ -155,6 +184,11 @@ impl Reader {
         } else {
             self.position
         }
+    }
+
+    /// Everything up to here was handed out or passed.
+    pub(crate) fn position(&self) -> Seq {
+        self.position
     }
 
     /// As a position, for its client.

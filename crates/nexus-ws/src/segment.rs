@@ -1,11 +1,13 @@
 //! Segments: what a range of the log is for a group, encoded once for every reader of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{ops::Range, sync::Arc, time::Duration};
 
 use nexus_core::{Catalogue, Epoch, Event, Seq, Topic};
 use tokio::time::Instant;
 
 use crate::{
+    address::Address,
+    agents::{Sight, View},
     format::{Format, Naming},
     selection::{Entry, Selection},
 };
@@ -25,6 +27,19 @@ pub(crate) struct Segment {
     pub(crate) bytes: Vec<u8>,
     /// Where each event starts, by sequence.
     index: Vec<(Seq, u32)>,
+    /// For whom each event is, if not all readers of the group see the same.
+    addresses: Vec<Address>,
+}
+
+/// What one of several readers sees next of a segment that they share.
+#[derive(Debug)]
+pub(crate) enum Seen {
+    /// Events that stand together.
+    Slice(Slice),
+    /// Nothing that follows.
+    Nothing,
+    /// Whether the next event is for the reader is known in a moment.
+    NotYet,
 }
 
 impl Segment {
@@ -35,6 +50,7 @@ impl Segment {
             through,
             bytes: Vec::new(),
             index: Vec::new(),
+            addresses: Vec::new(),
         }
     }
 
@@ -50,18 +66,45 @@ impl Segment {
             let fitting = rest.partition_point(|(_, start)| *start as usize <= bytes_max);
             next = first + fitting.max(1);
         }
-        let through = match self.index.get(next) {
-            Some(_) => self.index[next - 1].0,
-            None => self.through,
+        let mut slice = self.part(first..next, after);
+        slice.end -= format.separator_bytes();
+        Some(slice)
+    }
+
+    /// What the segment has next for a reader who sees part of it.
+    pub(crate) fn seen(self: Arc<Self>, after: Seq, view: &View) -> Seen {
+        let sight = |place: usize| {
+            let ((seq, _), address) = (self.index.get(place)?, self.addresses.get(place)?);
+            Some(view.sight(*seq, address))
         };
-        Some(Slice {
-            start,
-            end: self.start_of(next) - format.separator_bytes(),
+        let mut first = self.index.partition_point(|(indexed, _)| *indexed <= after);
+        loop {
+            match sight(first) {
+                None => return Seen::Nothing,
+                Some(Sight::NotYet) => return Seen::NotYet,
+                Some(Sight::Hidden) => first += 1,
+                Some(Sight::Shown) => break,
+            }
+        }
+        let mut next = first + 1;
+        while sight(next) == Some(Sight::Shown) {
+            next += 1;
+        }
+        Seen::Slice(self.part(first..next, after))
+    }
+
+    /// Some of its events, at least one, for a reader that is before them.
+    fn part(self: Arc<Self>, places: Range<usize>, after: Seq) -> Slice {
+        let last = self.index[places.end - 1].0;
+        let is_end = places.end == self.index.len();
+        Slice {
+            start: self.start_of(places.start),
+            end: self.start_of(places.end),
             after,
-            through,
-            last: self.index[next - 1].0,
+            through: if is_end { self.through } else { last },
+            last,
             segment: self,
-        })
+        }
     }
 
     /// Where an event starts, by its place in the segment; behind the last one it ends.
@@ -73,7 +116,9 @@ impl Segment {
     /// How many bytes it weighs in memory.
     pub(crate) fn weight(&self) -> usize {
         const FIXED_BYTES: usize = 192;
-        FIXED_BYTES + self.bytes.capacity() + self.index.capacity() * size_of::<(Seq, u32)>()
+        let addresses: usize = self.addresses.iter().map(Address::weight).sum();
+        let index = self.index.capacity() * size_of::<(Seq, u32)>();
+        FIXED_BYTES + self.bytes.capacity() + index + addresses
     }
 
     #[cfg(test)]
@@ -113,6 +158,14 @@ impl Slice {
     /// How many bytes it keeps in memory: the whole segment.
     pub(crate) fn weight(&self) -> usize {
         self.segment.weight()
+    }
+
+    /// For whom its events are, if not all readers of the group see the same.
+    pub(crate) fn addresses(&self) -> &[Address] {
+        let index = &self.segment.index;
+        let place = |offset: usize| index.partition_point(|(_, start)| (*start as usize) < offset);
+        let events = place(self.start)..place(self.end);
+        self.segment.addresses.get(events).unwrap_or_default()
     }
 
     /// Where the event ends that an offset lies in; an offset between two is an end already.
@@ -228,6 +281,7 @@ impl<'a> Encoder<'a> {
                 epoch: self.epoch,
                 name,
                 subscribed: entry.name.as_deref(),
+                is_asked: entry.is_asked,
             };
             let out = &mut self.segment.bytes;
             let start = out.len();
@@ -241,6 +295,9 @@ impl<'a> Encoder<'a> {
                 return false;
             }
             self.segment.index.push((event.seq, indexed));
+            if self.selection.format().has_addresses() {
+                self.segment.addresses.push(Address::of(event));
+            }
         }
         self.segment.through = event.seq;
         true
@@ -258,6 +315,7 @@ impl<'a> Encoder<'a> {
         if segment.bytes.capacity() > segment.bytes.len() + segment.bytes.len() / 4 {
             segment.bytes.shrink_to_fit();
             segment.index.shrink_to_fit();
+            segment.addresses.shrink_to_fit();
         }
         segment
     }

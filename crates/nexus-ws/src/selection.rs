@@ -12,6 +12,8 @@ pub(crate) struct Entry {
     pub(crate) pattern: Pattern,
     /// The name that frames carry, as JSON; nothing = the event's topic.
     pub(crate) name: Option<Arc<str>>,
+    /// Whether the events themselves are wanted, and not only what follows from them.
+    pub(crate) is_asked: bool,
 }
 
 impl Entry {
@@ -21,7 +23,11 @@ impl Entry {
         let name = pattern
             .is_exact()
             .then(|| serde_json::Value::from(text).to_string().into());
-        Self { pattern, name }
+        Self {
+            pattern,
+            name,
+            is_asked: true,
+        }
     }
 
     /// A pattern alone, where the format names events by itself.
@@ -29,6 +35,15 @@ impl Entry {
         Self {
             pattern,
             name: None,
+            is_asked: true,
+        }
+    }
+
+    /// A pattern for the sake of what follows from its events.
+    pub(crate) fn implied(pattern: Pattern) -> Self {
+        Self {
+            is_asked: false,
+            ..Self::unnamed(pattern)
         }
     }
 }
@@ -50,6 +65,14 @@ pub(crate) struct Rights {
 }
 
 impl Rights {
+    /// The rights of readers each of whom has a view of their own: that hides from them what is not for them.
+    pub(crate) fn with_view() -> Self {
+        Self {
+            readable: PatternSet::everything(),
+            private: Private::All,
+        }
+    }
+
     pub(crate) fn of(principal: &Principal) -> Self {
         let private = if principal.scopes().has(Scope::Operate) {
             Private::All

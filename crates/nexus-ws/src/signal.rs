@@ -1,6 +1,9 @@
 //! How a connection is told that there is something to do.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8, Ordering},
+};
 
 use futures_util::task::AtomicWaker;
 
@@ -24,9 +27,24 @@ pub(crate) struct Signal {
     /// writing will look by itself.
     waiting: AtomicBool,
     notices: AtomicU8,
+    /// The session whose connection it is, if it is one's.
+    session: Option<Arc<str>>,
 }
 
 impl Signal {
+    /// Wakes a connection of a session.
+    pub(crate) fn of_session(name: Arc<str>) -> Self {
+        Self {
+            session: Some(name),
+            ..Self::default()
+        }
+    }
+
+    /// The session whose connection it wakes.
+    pub(crate) fn session(&self) -> Option<&Arc<str>> {
+        self.session.as_ref()
+    }
+
     /// Says that the connection waits for events; it must look once more after saying so.
     pub(crate) fn wait(&self) {
         self.waiting.store(true, Ordering::SeqCst);

@@ -74,7 +74,7 @@ pub(crate) async fn serve<S, F>(
         face,
         inbound: Inbound::new(bounds.message_bytes_max),
         rate: MessageRate::new(bounds.messages_per_second_max, now),
-        heartbeat: Heartbeat::new(options.ping, options.pong, now),
+        heartbeat: Heartbeat::new(bounds.ping, options.pong, now),
         link: Link::new(seat, grant),
         closing: None,
         client_done: false,
@@ -195,7 +195,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
         let is_closing = self.closing.is_some();
         match received {
             Received::Gone => return Err(Ended),
-            Received::Pong => self.heartbeat.pong(),
+            Received::Pong(said) => {
+                self.heartbeat.pong();
+                self.face.ponged(&said, &mut self.link);
+            }
             Received::Close => {
                 self.client_done = true;
                 if !is_closing {
@@ -234,21 +237,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
         if self.closing.is_some() {
             return;
         }
-        if self.link.seat.signal.take(Notice::Recheck)
-            && let Some(grant) = &self.link.grant
-        {
-            match self.link.shared().auth.renew(grant) {
-                Ok(grant) => {
-                    self.link.grant = Some(grant);
-                    self.face.granted(&mut self.link);
-                }
-                Err(_) => self.link.close(self.link.loss()),
-            }
+        if self.link.seat.signal.take(Notice::Recheck) {
+            self.recheck();
         }
         for notice in [Notice::TakenOver, Notice::Positions] {
             if self.link.seat.signal.take(notice) {
                 self.face.noticed(notice, &mut self.link);
             }
+        }
+    }
+
+    /// Looks whether the client may still be here.
+    fn recheck(&mut self) {
+        let Some(grant) = &self.link.grant else {
+            return self.face.noticed(Notice::Recheck, &mut self.link);
+        };
+        match self.link.shared().auth.renew(grant) {
+            Ok(grant) => {
+                self.link.grant = Some(grant);
+                self.face.granted(&mut self.link);
+            }
+            Err(_) => self.link.close(self.link.loss()),
         }
     }
 
@@ -346,7 +355,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
             self.face.on_time(now, &mut self.link);
             match self.heartbeat.beat(now, self.link.outbound.unblocked_at) {
                 Beat::Nothing => {}
-                Beat::Ping => self.link.outbound.ping(),
+                Beat::Ping => self.link.outbound.ping(b""),
                 Beat::Silent => self.link.close(Closing::Silent),
             }
         }

@@ -10,6 +10,8 @@ mod event_source;
 #[path = "it/harness.rs"]
 mod harness;
 
+#[path = "it/agents.rs"]
+mod agents;
 #[path = "it/auth.rs"]
 mod auth;
 #[path = "it/closing.rs"]

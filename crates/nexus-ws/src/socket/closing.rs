@@ -21,6 +21,8 @@ pub(crate) enum Closing {
     BadToken,
     /// Another connection reads with the same durable cursor now.
     TakenOver,
+    /// The session was signed off.
+    SignedOff,
 }
 
 impl Closing {
@@ -36,6 +38,7 @@ impl Closing {
             Self::BadToken => (4500, "bad token"),
             Self::Forbidden => (4503, "not permitted"),
             Self::TakenOver => (4509, "taken over"),
+            Self::SignedOff => (4510, "signed off"),
         }
     }
 }

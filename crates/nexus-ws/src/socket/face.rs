@@ -1,6 +1,6 @@
 //! What a socket asks of the face that speaks over it, and what the face has of its connection.
 
-use std::task::Context;
+use std::{task::Context, time::Duration};
 
 use nexus_auth::Grant;
 use nexus_core::{Position, Principal};
@@ -44,6 +44,11 @@ pub(crate) trait Face {
 
     /// The rules changed, and the client still may: with these rights now.
     fn granted(&mut self, link: &mut Link);
+
+    /// The client answered a ping, with what the ping said.
+    fn ponged(&mut self, said: &[u8], link: &mut Link) {
+        let _ = (said, link);
+    }
 
     /// Something else that concerns the face was told to the connection.
     fn noticed(&mut self, notice: Notice, link: &mut Link) {
@@ -129,4 +134,5 @@ impl Link {
 pub(crate) struct Bounds {
     pub(crate) message_bytes_max: usize,
     pub(crate) messages_per_second_max: u32,
+    pub(crate) ping: Duration,
 }

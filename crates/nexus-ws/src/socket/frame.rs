@@ -48,9 +48,15 @@ pub(crate) fn text_with(out: &mut Vec<u8>, write_body: impl FnOnce(&mut Vec<u8>)
     }
 }
 
-/// Appends an empty ping.
-pub(crate) fn ping(out: &mut Vec<u8>) {
-    out.extend_from_slice(&[PING, 0]);
+/// Appends a ping that says something; at most 125 bytes, or it says nothing.
+pub(crate) fn ping(out: &mut Vec<u8>, says: &[u8]) {
+    match u8::try_from(says.len()) {
+        Ok(length @ ..126) => {
+            out.extend_from_slice(&[PING, length]);
+            out.extend_from_slice(says);
+        }
+        _ => out.extend_from_slice(&[PING, 0]),
+    }
 }
 
 /// Appends a close frame; a reason that is too long is cut.

@@ -9,7 +9,7 @@ use std::{
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::inbound::{Inbound, Received};
-use crate::{neo, v1};
+use crate::{agents, neo, v1};
 
 /// Panics when something does not hold. The first byte chooses how long a message may be, the second in
 /// what pieces the others arrive.
@@ -35,6 +35,7 @@ pub fn check_frames(input: &[u8]) {
             assert!(text.len() <= message_bytes_max);
             neo::check_message(text);
             v1::check_message(text);
+            agents::check_message(text);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, ReadBuf};
 use tungstenite::{
     Error, Message, Utf8Bytes,
@@ -27,7 +28,8 @@ const CONTROL_BYTES_MAX: usize = 1 << 10;
 pub(crate) enum Received {
     Text(Utf8Bytes),
     Binary,
-    Pong,
+    /// The answer to a ping, with what that said.
+    Pong(Bytes),
     /// A message that was too long and was skipped.
     TooLarge,
     /// It takes leave; the answer is among the control frames.
@@ -120,7 +122,7 @@ impl Inbound {
             }
             match result {
                 Ok(Message::Ping(_) | Message::Frame(_)) => {}
-                Ok(Message::Pong(_)) => return Poll::Ready(Received::Pong),
+                Ok(Message::Pong(said)) => return Poll::Ready(Received::Pong(said)),
                 Ok(Message::Close(_)) => return Poll::Ready(Received::Close),
                 Ok(Message::Text(text)) => {
                     return Poll::Ready(self.complete(Received::Text(text)));

@@ -49,9 +49,10 @@ impl Outbound {
         }
     }
 
-    pub(crate) fn ping(&mut self) {
+    /// A ping that says something; its answer says the same.
+    pub(crate) fn ping(&mut self, says: &[u8]) {
         if !self.closed {
-            frame::ping(&mut self.answers);
+            frame::ping(&mut self.answers, says);
         }
     }
 
