@@ -41,6 +41,9 @@ pub struct Causes {
     /// The W3C trace context of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// After so many seconds its sender wants it left out of what is told of the past; the log keeps it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ttl_s: Option<u32>,
     /// How many reactions lie between this event and the one from outside.
     #[serde(skip_serializing_if = "is_zero")]
     pub hops: u32,

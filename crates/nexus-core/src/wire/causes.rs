@@ -153,6 +153,7 @@ mod tests {
         fn finds_what_serde_wrote(
             ids in any::<[Option<u128>; 2]>(),
             texts in any::<[Option<String>; 6]>(),
+            ttl_s: Option<u32>,
             hops in 0_u32..3,
         ) {
             let [origin_id, occurred_at, origin_source, request_id, remote, traceparent] = texts;
@@ -165,6 +166,7 @@ mod tests {
                 request_id,
                 remote,
                 traceparent,
+                ttl_s,
                 hops,
             };
             let text = serde_json::to_vec(&causes).unwrap();
