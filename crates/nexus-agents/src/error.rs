@@ -1,6 +1,8 @@
 //! The one error of this crate.
 
-use nexus_core::{Coded, Kind};
+use std::{io, path::PathBuf};
+
+use nexus_core::{Cause, Coded, Kind};
 
 use crate::{SessionId, WorkId};
 
@@ -60,6 +62,40 @@ pub enum Error {
         /// How many are allowed.
         limit: usize,
     },
+    /// The session publishes more often than it may.
+    #[error("{id} may publish {per_minute} events a minute")]
+    TooOften {
+        /// The session.
+        id: SessionId,
+        /// How many events a minute it may publish.
+        per_minute: u32,
+        /// After how many seconds it may publish again.
+        retry_after_s: u32,
+    },
+    /// A file of the agents cannot be read or written.
+    #[error("{} cannot be read or written", .path.display())]
+    File {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// Something outside of this process that is configured cannot be used now.
+    #[error("{what} cannot be reached")]
+    Outside {
+        /// What it is.
+        what: &'static str,
+        /// What happened.
+        source: Cause,
+    },
+    /// Something outside of this process refused.
+    #[error("{what} answered with status {status}")]
+    Answered {
+        /// What it is.
+        what: &'static str,
+        /// Its answer.
+        status: u16,
+    },
     /// Others changed the same thing again and again.
     #[error("{what} changes too often to be decided now")]
     Contended {
@@ -80,7 +116,11 @@ impl Coded for Error {
             | Self::WorkCompleted { .. }
             | Self::StaleClaim { .. }
             | Self::TooMany { .. } => Kind::Conflict,
-            Self::Contended { .. } => Kind::Unavailable,
+            Self::TooOften { .. } => Kind::Limited,
+            Self::Contended { .. }
+            | Self::File { .. }
+            | Self::Outside { .. }
+            | Self::Answered { .. } => Kind::Unavailable,
             Self::Log(error) => error.kind(),
         }
     }
@@ -93,13 +133,18 @@ impl Coded for Error {
             Self::WorkCompleted { .. } => "work-completed",
             Self::StaleClaim { .. } => "stale-claim",
             Self::TooMany { .. } => "too-many",
-            Self::Contended { .. } => "unavailable",
+            Self::TooOften { .. } => "rate-limited",
+            Self::Contended { .. }
+            | Self::File { .. }
+            | Self::Outside { .. }
+            | Self::Answered { .. } => "unavailable",
             Self::Log(error) => error.code(),
         }
     }
 
     fn retry_after_s(&self) -> Option<u32> {
         match self {
+            Self::TooOften { retry_after_s, .. } => Some(*retry_after_s),
             Self::Contended { .. } => Some(1),
             Self::Log(error) => error.retry_after_s(),
             _ => None,

@@ -1,7 +1,9 @@
 //! What others hold of the agents: cheap to clone, and every operation there is.
 
+mod inbox;
 pub(crate) mod leaving;
 mod publishing;
+mod saying;
 mod sessions;
 mod work;
 
@@ -13,9 +15,10 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use crate::{SessionId, board::Board};
+use crate::{Measured, SessionId, board::Board, figures::Figures, files::roster::Roster};
 
 pub use publishing::Published;
+pub use saying::{Told, ToldEvent};
 pub use sessions::Connection;
 pub use work::{Ended, Granted};
 
@@ -33,14 +36,17 @@ struct Shared {
     log: Log,
     board: Arc<Board>,
     applied: watch::Receiver<Seq>,
+    figures: Figures,
 }
 
 impl Handle {
     pub(crate) fn new(log: Log, board: Arc<Board>, applied: watch::Receiver<Seq>) -> Self {
+        let figures = Figures::new(Instant::now(), log.clock().now_us());
         Self(Arc::new(Shared {
             log,
             board,
             applied,
+            figures,
         }))
     }
 
@@ -50,6 +56,42 @@ impl Handle {
 
     pub(crate) fn log(&self) -> &Log {
         &self.0.log
+    }
+
+    pub(crate) fn figures(&self) -> &Figures {
+        &self.0.figures
+    }
+
+    /// What was measured until now.
+    #[must_use]
+    pub fn measured(&self) -> Measured {
+        let events_total = self.log().head().seq.get();
+        self.figures().measured(events_total, Instant::now())
+    }
+
+    /// Counts something that went wrong on this side, not what a client did wrong.
+    pub fn failed(&self) {
+        self.figures().failed(Instant::now());
+    }
+
+    /// As [`Handle::caught_up`], for what somebody began to publish at a moment: how long it took counts.
+    pub(crate) async fn delivered(&self, through: Seq, since: Instant) {
+        self.caught_up(through).await;
+        self.figures().delivered(since.elapsed(), Instant::now());
+    }
+
+    /// Takes over what the files say of sessions: their tokens count from now on, and no others of theirs.
+    pub(crate) fn set_roster(&self, roster: Roster) {
+        let mut state = self.board().lock();
+        if state.roster != roster {
+            state.roster = roster;
+            state.rights_changed();
+        }
+    }
+
+    /// Waits until a session is known otherwise than before.
+    pub(crate) async fn known_changed(&self) {
+        self.board().known.notified().await;
     }
 
     /// Waits until the board shows an event, so that who was told of it finds it in every answer that

@@ -2,24 +2,24 @@
 
 mod caller;
 mod events;
-mod frame;
+pub(crate) mod frame;
+mod guest;
 mod history;
 mod members;
-mod pace;
 mod sessions;
+mod udc;
 mod work;
 
 use std::{future::Future, sync::Arc};
 
-use ::http::{Method, StatusCode};
+use ::http::Method;
 use nexus_auth::Auth;
 use nexus_core::{Coded, Kind, iso8601};
 use nexus_http::{Access, Call, Problem, Reply, Route};
-use serde_json::json;
 
-use crate::{Error, Handle, http::pace::Pace};
+use crate::{Dependency, Error, Handle, Pace};
 
-pub use pace::EVENTS_PER_MINUTE;
+pub use guest::{Answer, Guest, Guests, Stay};
 
 /// What a handler gives back.
 type Answered = Result<Reply, Problem>;
@@ -37,19 +37,28 @@ pub enum Trust {
 }
 
 /// How the face behaves.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct FaceOptions {
     /// Who may act as whom.
     pub trust: Trust,
-    /// So many events a minute a session publishes; zero for no limit.
-    pub events_per_minute: u32,
+    /// How often a session publishes, over this face and all others.
+    pub pace: Pace,
+    /// How many connections there may be at once, as clients are told.
+    pub connections_max: usize,
+    /// How long events are kept, as clients are told.
+    pub event_retention: String,
+    /// What is used outside of this process.
+    pub dependencies: Vec<Dependency>,
 }
 
 impl Default for FaceOptions {
     fn default() -> Self {
         Self {
             trust: Trust::Token,
-            events_per_minute: EVENTS_PER_MINUTE,
+            pace: Pace::default(),
+            connections_max: nexus_http::CONNECTIONS_MAX,
+            event_retention: "unlimited".to_owned(),
+            dependencies: Vec::new(),
         }
     }
 }
@@ -59,8 +68,7 @@ impl Default for FaceOptions {
 struct Face {
     agents: Handle,
     auth: Auth,
-    trust: Trust,
-    pace: Arc<Pace>,
+    options: Arc<FaceOptions>,
 }
 
 /// The routes of the face.
@@ -69,19 +77,10 @@ pub fn routes(agents: &Handle, auth: &Auth, options: FaceOptions) -> Vec<Route> 
     let face = Face {
         agents: agents.clone(),
         auth: auth.clone(),
-        trust: options.trust,
-        pace: Arc::new(Pace::new(options.events_per_minute)),
-    };
-    let health = {
-        let face = face.clone();
-        Route::get("/health", Access::Open, move |_: Call| {
-            let face = face.clone();
-            async move { Ok(face.health()) }
-        })
-        .probe()
+        options: Arc::new(options),
     };
     let routes = [
-        vec![health],
+        udc::routes(&face),
         sessions::routes(&face),
         work::routes(&face),
         events::routes(&face),
@@ -97,22 +96,24 @@ impl Face {
     {
         let face = self.clone();
         Route::new(method, path, access, move |call| {
-            handler(face.clone(), call)
+            let agents = face.agents.clone();
+            let answering = handler(face.clone(), call);
+            async move {
+                let answered = answering.await;
+                if let Err(problem) = &answered
+                    && is_own_fault(problem.kind)
+                {
+                    agents.failed();
+                }
+                answered
+            }
         })
     }
+}
 
-    fn health(&self) -> Reply {
-        let now_us = self.agents.log().clock().now_us();
-        Reply::json(
-            StatusCode::OK,
-            &json!({
-                "status": "active",
-                "service": SERVICE,
-                "version": env!("CARGO_PKG_VERSION"),
-                "timestamp": iso8601(now_us),
-            }),
-        )
-    }
+/// Whether it went wrong on this side. What a client did wrong is not counted.
+fn is_own_fault(kind: Kind) -> bool {
+    matches!(kind, Kind::Internal | Kind::Unavailable | Kind::Unknown)
 }
 
 /// A refusal, with what its clients look at.

@@ -36,22 +36,32 @@
 #![forbid(unsafe_code)]
 
 mod board;
+pub mod chat;
+mod dependencies;
 mod error;
+mod figures;
+pub mod files;
 mod handle;
 pub mod http;
 mod name;
+mod number;
 mod options;
+mod pace;
+pub mod registry;
 mod service;
 mod session;
 mod work;
 
+pub use dependencies::{Availability, Dependency, Place};
 pub use error::Error;
-pub use handle::{Connection, Ended, Granted, Handle, Published};
+pub use figures::Measured;
+pub use handle::{Connection, Ended, Granted, Handle, Published, Told, ToldEvent};
 pub use name::{SessionId, WorkId};
 pub use options::{
     AgentsOptions, CAPABILITIES_MAX, CAPABILITY_CHARS_MAX, CONNECTIONS_PER_SESSION_MAX, GRACE_MAX,
     LEASE_S_MAX, LEASE_S_MIN, OFFERS_MAX, TEXT_CHARS_MAX, WORK_ID_CHARS_MAX,
 };
+pub use pace::{EVENTS_PER_MINUTE, Pace};
 pub use service::Service;
 pub use session::{Presence, Profile, SessionView, Status, matching::Match};
 pub use work::{

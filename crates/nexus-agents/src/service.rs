@@ -81,7 +81,7 @@ impl Service {
             handle,
         } = self;
         tokio::select! {
-            () = follow(&log, &board, cursor, &through) => {}
+            () = follow(&handle, cursor, &through) => {}
             () = watch_deadlines(&log, &board, &handle) => {}
             () = forget_again_and_again(&log, &handle) => {}
         }
@@ -89,10 +89,14 @@ impl Service {
 }
 
 /// Applies every event, in order, until nothing follows.
-async fn follow(log: &Log, board: &Board, mut cursor: Cursor, through: &watch::Sender<Seq>) {
+async fn follow(handle: &Handle, mut cursor: Cursor, through: &watch::Sender<Seq>) {
+    let (log, board) = (handle.log(), handle.board());
     loop {
+        let before = cursor.position().seq;
         match cursor.next().await {
             Ok(page) => {
+                let passed = page.through.get().saturating_sub(before.get());
+                handle.figures().events(passed, Instant::now());
                 {
                     let mut state = board.lock();
                     let now = Instant::now();
@@ -105,6 +109,7 @@ async fn follow(log: &Log, board: &Board, mut cursor: Cursor, through: &watch::S
             }
             Err(LogError::Closed) => return,
             Err(error) => {
+                handle.failed();
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "the events of agents could not be read; it is tried again"
@@ -186,6 +191,7 @@ async fn expire(log: Log, handle: Handle, work_id: WorkId, token: Seq, command: 
         // Its holder was faster: the board hears of it from the log.
         Err(LogError::Refused { .. }) => {}
         Err(error) => {
+            handle.failed();
             tracing::warn!(
                 error = &error as &dyn std::error::Error, %work_id,
                 "a claim that ran out could not be ended; it is tried again"
@@ -199,6 +205,7 @@ async fn expire(log: Log, handle: Handle, work_id: WorkId, token: Seq, command: 
 
 async fn leave(handle: Handle, id: SessionId) {
     if let Err(error) = handle.leave(&id, Leaving::Elapsed).await {
+        handle.failed();
         tracing::warn!(
             error = &error as &dyn std::error::Error, session = %id,
             "it could not be told that a session is gone; it is tried again"
@@ -278,6 +285,7 @@ async fn forget_again_and_again(log: &Log, handle: &Handle) {
         tokio::time::sleep(FORGET_INTERVAL).await;
         for forgotten in [forget(log).await, handle.forget_strangers().await] {
             if let Err(error) = forgotten {
+                handle.failed();
                 tracing::warn!(
                     error = &error as &dyn std::error::Error,
                     "what was long ago could not be forgotten; it is tried again"

@@ -5,6 +5,7 @@ use nexus_core::{
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
+use tokio::time::Instant;
 
 use super::{Handle, sessions::to_the_end};
 use crate::{
@@ -65,6 +66,7 @@ impl Handle {
     }
 
     async fn publish_now(&self, id: &SessionId, event: NewEvent) -> Result<Published, Error> {
+        let began = Instant::now();
         let principal = self.principal(id)?;
         // Nothing of what is not allowed is looked into.
         self.log().check(&principal, &event)?;
@@ -90,7 +92,7 @@ impl Handle {
             }
             _ => self.log().submit(&principal, command).await?,
         };
-        self.caught_up(receipt.last).await;
+        self.delivered(receipt.last, began).await;
         Ok(Published { receipt, matches })
     }
 

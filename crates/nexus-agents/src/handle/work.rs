@@ -79,6 +79,7 @@ impl Handle {
             work_id,
             token: None,
         };
+        let began = Instant::now();
         self.up_to_date().await;
         let mut found = None;
         for _ in 0..TRIES_MAX {
@@ -102,7 +103,7 @@ impl Handle {
             match self.log().submit(&Self::telling_of(by), command).await {
                 Ok(receipt) => {
                     claim.token = receipt.first;
-                    self.caught_up(receipt.last).await;
+                    self.delivered(receipt.last, began).await;
                     return Ok(Granted {
                         claim,
                         lease_expires_us,
@@ -202,6 +203,7 @@ impl Handle {
     }
 
     async fn end(&self, wish: &Wish<'_>) -> Result<Ended, Error> {
+        let began = Instant::now();
         self.up_to_date().await;
         let mut found = None;
         for _ in 0..TRIES_MAX {
@@ -219,7 +221,7 @@ impl Handle {
             };
             match self.submit_end(&claim, ending).await {
                 Ok(through) => {
-                    self.caught_up(through).await;
+                    self.delivered(through, began).await;
                     return Ok(ended(wish, claim.token, Some(through)));
                 }
                 // It ended some other way, and the board hears of it in a moment.

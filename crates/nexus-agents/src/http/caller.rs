@@ -22,7 +22,7 @@ pub(super) enum Caller {
 impl Face {
     /// Who asks. In open mode nobody has to prove it.
     pub(super) fn caller(&self, call: &Call) -> Result<Caller, Problem> {
-        match self.trust {
+        match self.options.trust {
             Trust::Open => Ok(Caller::Anybody),
             Trust::Token => call.identify(|headers| self.verify(headers)),
         }
@@ -52,11 +52,27 @@ impl Face {
 
     /// A session by its name and token, the only form that a client which is given just a URL can send.
     fn by_password(&self, credentials: &str) -> Option<SessionId> {
-        let decoded = BASE64.decode(credentials.as_bytes()).ok()?;
-        let (id, token) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
-        let session = self.agents.session_of_token(token)?;
+        let (id, token) = name_and_password(credentials)?;
+        let session = self.agents.session_of_token(&token)?;
         (session.as_str() == id).then_some(session)
     }
+}
+
+/// The token that somebody proves themselves by.
+pub(super) fn credential(headers: &HeaderMap) -> Option<String> {
+    let authorization = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credentials) = authorization.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("basic") {
+        Some(name_and_password(credentials.trim())?.1)
+    } else {
+        Some(credentials.trim().to_owned())
+    }
+}
+
+fn name_and_password(credentials: &str) -> Option<(String, String)> {
+    let decoded = BASE64.decode(credentials.as_bytes()).ok()?;
+    let (name, password) = std::str::from_utf8(&decoded).ok()?.split_once(':')?;
+    Some((name.to_owned(), password.to_owned()))
 }
 
 impl Caller {

@@ -1,16 +1,16 @@
-//! Publishing over HTTP, and what a session says that is really something it does.
+//! Publishing over HTTP.
 
 use ::http::{Method, StatusCode};
 use bytes::Bytes;
-use nexus_core::{Causes, Event, Json, NewEvent, Seq, iso8601};
+use nexus_core::{Causes, Json, iso8601};
 use nexus_http::{Access, Call, Problem, Reply, Route};
 use serde::Deserialize;
-use serde_json::{json, value::RawValue};
+use serde_json::{Value, json, value::RawValue};
 use std::borrow::Cow;
 use tokio::time::Instant;
 
 use super::{Answered, Face, history, members::required, problem, sessions::matches};
-use crate::{SessionId, WorkId};
+use crate::{SessionId, Told, number::whole};
 
 pub(super) fn routes(face: &Face) -> Vec<Route> {
     vec![
@@ -35,6 +35,8 @@ struct Said {
     session_id: SessionId,
     /// As it was written.
     payload: Bytes,
+    /// After so many seconds it is left out of the history.
+    ttl_s: Option<u32>,
 }
 
 #[derive(Deserialize)]
@@ -47,13 +49,6 @@ struct Body<'a> {
     payload: Option<&'a RawValue>,
 }
 
-/// Work that a session says something of.
-enum WorkAct {
-    Claim,
-    Complete,
-    Release,
-}
-
 impl Said {
     /// Reads the body; in the older form the body is the payload, and the query says the rest.
     fn read(call: &Call) -> Result<Self, Problem> {
@@ -61,6 +56,7 @@ impl Said {
         let text = call.body.trim_ascii();
         if let Some(event_type) = call.query("event_type") {
             let session_id = call.query("session_id").map(Cow::into_owned);
+            let ttl = call.query("ttl").map(|ttl| ttl.parse().ok());
             return Ok(Self {
                 event_type: event_type.into_owned(),
                 session_id: session(session_id.as_deref())?,
@@ -69,11 +65,17 @@ impl Said {
                 } else {
                     call.body.clone()
                 },
+                ttl_s: ttl.map(ttl_s).transpose()?,
             });
         }
-        let Json::Object(_) = Json::parse(text)? else {
+        let object = Json::parse(text)?;
+        let Json::Object(_) = object else {
             return Err(Problem::invalid_request("the body must be an object"));
         };
+        let ttl = object.get("ttl").map(|ttl| match ttl {
+            Json::Number(number) => whole(*number),
+            _ => None,
+        });
         let body: Body<'_> = serde_json::from_slice(text).map_err(|_| {
             Problem::invalid_request("`event_type` and `session_id` must be strings")
         })?;
@@ -82,18 +84,17 @@ impl Said {
             event_type: required("event_type", body.event_type)?.into_owned(),
             session_id: session(body.session_id.as_deref())?,
             payload: payload.unwrap_or_else(empty),
+            ttl_s: ttl.map(ttl_s).transpose()?,
         })
     }
+}
 
-    /// Whether it says something of work: that is decided, and told only if it is granted.
-    fn work(&self) -> Option<WorkAct> {
-        match self.event_type.as_str() {
-            "work.claim" | "work.claimed" => Some(WorkAct::Claim),
-            "work.completed" => Some(WorkAct::Complete),
-            "work.released" => Some(WorkAct::Release),
-            _ => None,
-        }
-    }
+/// How long an event is in the history, of what was written there.
+fn ttl_s(written: Option<u64>) -> Result<u32, Problem> {
+    let seconds = written.and_then(|seconds| u32::try_from(seconds).ok());
+    seconds.filter(|seconds| *seconds > 0).ok_or_else(|| {
+        Problem::invalid_request("`ttl` must be a whole number of seconds above zero")
+    })
 }
 
 fn session(id: Option<&str>) -> Result<SessionId, Problem> {
@@ -105,78 +106,34 @@ impl Face {
         let caller = self.caller(call)?;
         let said = Said::read(call)?;
         caller.act_as(&said.session_id)?;
-        self.pace.take(&said.session_id, Instant::now())?;
-        if let Some(act) = said.work() {
-            return self.act(&said, &act).await;
-        }
-        let named = self.agents.log().catalogue().resolve(&said.event_type)?;
-        let mut event = NewEvent::new(named.event_type, said.payload);
-        event.causes = Causes {
+        let pace = &self.options.pace;
+        pace.take(&said.session_id, Instant::now())
+            .map_err(problem)?;
+        let causes = Causes {
             request_id: Some(call.request_id.as_ref().to_owned()),
             remote: Some(call.remote.to_string()),
             traceparent: call.traceparent.as_deref().map(str::to_owned),
+            ttl_s: said.ttl_s,
             ..Causes::default()
         };
-        let is_help = event.event_type.topic.as_str() == "help.needed";
-        let published = self.agents.publish(&said.session_id, event).await;
-        let published = published.map_err(problem)?;
-        let receipt = published.receipt;
-        let mut body = json!({
-            "event_id": receipt.first_id,
-            "status": "published",
-            "timestamp": iso8601(receipt.time_us),
-            "seq": receipt.first.get(),
-        });
-        if is_help {
-            body["matches"] = matches(&published.matches).into();
-        }
-        Ok(Reply::json(StatusCode::OK, &body))
-    }
-
-    /// Does what a session says that it does.
-    async fn act(&self, said: &Said, act: &WorkAct) -> Answered {
-        let payload = Json::parse(&said.payload)?;
-        let text = |names: &[&str]| {
-            let found = names.iter().find_map(|name| payload.get(name)?.as_str());
-            found.map(str::to_owned)
-        };
-        let work_id = required("payload.work_id", text(&["work_id", "work_item"]))?;
-        let work_id = WorkId::parse(&work_id).map_err(problem)?;
-        let token = match payload.get("fencing_token") {
-            Some(Json::Number(number)) => super::members::whole(*number).map(Seq::new),
-            _ => None,
-        };
-        let by = &said.session_id;
-        let told = match act {
-            WorkAct::Claim => {
-                let description = text(&["work_description", "description", "work_item"]);
-                let description = description.unwrap_or_else(|| work_id.to_string());
-                let granted = self.agents.claim(by, &work_id, &description, None).await;
-                Some(granted.map_err(problem)?.claim.token)
-            }
-            WorkAct::Complete => {
-                let ended = self.agents.complete(by, &work_id, token).await;
-                ended.map_err(problem)?.told
-            }
-            WorkAct::Release => {
-                let ended = self.agents.release(by, &work_id, token).await;
-                ended.map_err(problem)?.told
-            }
-        };
-        let event = match told {
-            Some(seq) => self.agents.log().event(seq).await?,
-            None => None,
-        };
-        Ok(Reply::json(StatusCode::OK, &outcome(event.as_deref())))
+        let id = &said.session_id;
+        let told = self.agents.say(id, &said.event_type, said.payload, causes);
+        let told = told.await.map_err(problem)?;
+        Ok(Reply::json(StatusCode::OK, &published(&told)))
     }
 }
 
-/// The event that tells it; nothing of it when it was told before.
-fn outcome(event: Option<&Event>) -> serde_json::Value {
-    json!({
+/// What came of what a session said; nothing of the event that was told before.
+pub(super) fn published(told: &Told) -> Value {
+    let event = told.event;
+    let mut body = json!({
         "event_id": event.map(|event| event.id),
         "status": "published",
         "timestamp": event.map(|event| iso8601(event.time_us)),
         "seq": event.map(|event| event.seq.get()),
-    })
+    });
+    if let Some(found) = &told.matches {
+        body["matches"] = matches(found).into();
+    }
+    body
 }

@@ -70,6 +70,13 @@ pub(super) async fn list(face: &Face, call: &Call) -> Answered {
     Ok(Reply::bytes(StatusCode::OK, "application/json", body))
 }
 
+/// Whether its sender wanted it told for a time that is over.
+fn is_over(event: &Event, now_us: i64) -> bool {
+    const SECOND_US: i64 = 1_000_000;
+    let ttl_s = event.causes().ttl_s;
+    ttl_s.is_some_and(|ttl_s| now_us - event.time_us >= i64::from(ttl_s) * SECOND_US)
+}
+
 impl Question {
     async fn read(face: &Face, call: &Call) -> Result<Self, Problem> {
         let log = face.agents.log();
@@ -139,6 +146,7 @@ impl Question {
             order: self.order,
             ..EventQuery::page(self.after, self.through, self.patterns.clone())
         };
+        let now_us = face.agents.log().clock().now_us();
         let mut bytes = 0;
         for _ in 0..STORE_PAGES_MAX {
             let is_full = found.events.len() >= self.limit || bytes >= PAGE_BYTES_MAX;
@@ -149,7 +157,8 @@ impl Question {
             query.bytes_max = PAGE_BYTES_MAX - bytes;
             let page = face.agents.log().events(&query).await?;
             let readable = page.events.into_iter();
-            for event in readable.filter(|event| reader.may_read(event)) {
+            for event in readable.filter(|event| reader.may_read(event) && !is_over(event, now_us))
+            {
                 bytes += event.payload.len();
                 found.events.push(event);
             }

@@ -4,7 +4,7 @@ use nexus_core::{Json, Seq};
 use nexus_http::{Call, Problem};
 
 use super::problem;
-use crate::{SessionId, WorkId};
+use crate::{SessionId, WorkId, number::whole};
 
 /// The members of a request. What stands in the body goes before what stands in the query; what nobody knows
 /// is passed over, as the clients of this face expect.
@@ -33,6 +33,22 @@ impl<'a> Members<'a> {
                 "`{name}` must be a string"
             ))),
             None => Ok(self.call.query(name).map(|text| text.into_owned())),
+        }
+    }
+
+    /// A text in an object of the body; nothing if nobody said it.
+    pub(super) fn nested_text(&self, object: &str, name: &str) -> Result<Option<String>, Problem> {
+        let refuse =
+            |name: &str, what| Problem::invalid_request(format!("`{name}` must be {what}"));
+        let object = match self.body.as_ref().and_then(|body| body.get(object)) {
+            Some(found @ Json::Object(_)) => found,
+            Some(_) => return Err(refuse(object, "an object")),
+            None => return Ok(None),
+        };
+        match object.get(name) {
+            Some(Json::String(text)) => Ok(Some(text.to_string())),
+            Some(_) => Err(refuse(name, "a string")),
+            None => Ok(None),
         }
     }
 
@@ -80,30 +96,4 @@ impl<'a> Members<'a> {
 
 pub(super) fn required<T>(name: &str, found: Option<T>) -> Result<T, Problem> {
     found.ok_or_else(|| Problem::invalid_request(format!("`{name}` is required")))
-}
-
-/// A number as it is counted with; nothing of one that has a part, a sign, or more digits than it can say.
-pub(super) fn whole(number: f64) -> Option<u64> {
-    const EXACT_MAX: f64 = 9_007_199_254_740_992.0;
-    let is_whole = number.fract() == 0.0 && (0.0..=EXACT_MAX).contains(&number);
-    #[allow(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        reason = "it was checked to be a whole number within what a double counts exactly"
-    )]
-    is_whole.then_some(number as u64)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_what_can_be_counted_is_a_whole_number() {
-        assert_eq!(whole(0.0), Some(0));
-        assert_eq!(whole(1_042.0), Some(1_042));
-        for number in [-1.0, 0.5, 1e300, f64::NAN, f64::INFINITY] {
-            assert_eq!(whole(number), None, "{number}");
-        }
-    }
 }

@@ -108,7 +108,7 @@ fn id(call: &Call) -> Result<SessionId, Problem> {
     SessionId::parse(call.param("id").unwrap_or_default()).map_err(problem)
 }
 
-fn view(session: &SessionView) -> Value {
+pub(super) fn view(session: &SessionView) -> Value {
     json!({
         "session_id": session.id,
         "role": session.role,

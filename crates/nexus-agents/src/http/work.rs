@@ -108,24 +108,26 @@ impl Face {
             .map(|id| SessionId::parse(&id))
             .transpose();
         let claims = self.agents.claims(by.map_err(problem)?.as_ref());
-        let claims: Vec<Value> = claims
-            .iter()
-            .map(|granted| {
-                let mut listed = view("claimed", granted);
-                listed["description"] = granted.claim.description.as_str().into();
-                listed
-            })
-            .collect();
-        let body = json!({ "count": claims.len(), "claims": claims });
+        let body = json!({ "count": claims.len(), "claims": listed(&claims) });
         Ok(Reply::json(StatusCode::OK, &body))
     }
+}
+
+/// Claims as a list tells them.
+pub(super) fn listed(claims: &[Granted]) -> Vec<Value> {
+    let listed = claims.iter().map(|granted| {
+        let mut listed = view("claimed", granted);
+        listed["description"] = granted.claim.description.as_str().into();
+        listed
+    });
+    listed.collect()
 }
 
 fn told(status: &str, granted: &Granted) -> Reply {
     Reply::json(StatusCode::OK, &view(status, granted))
 }
 
-fn view(status: &str, granted: &Granted) -> Value {
+pub(super) fn view(status: &str, granted: &Granted) -> Value {
     let claim = &granted.claim;
     json!({
         "status": status,

@@ -2,7 +2,7 @@
 
 use http::Method;
 use nexus_agents::{
-    Profile,
+    Pace, Profile,
     http::{FaceOptions, Trust, routes},
 };
 use nexus_auth::{Auth, AuthOptions, Secret};
@@ -14,10 +14,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::support::{World, able, session};
 
-const OPERATOR: &str = "an-operators-token-of-32-characters";
+pub(crate) const OPERATOR: &str = "an-operators-token-of-32-characters";
 
-struct Face {
-    world: World,
+/// The face of a world, and a client of it.
+pub(crate) struct Face {
+    pub(crate) world: World,
     root: String,
     client: Client,
     shutdown: CancellationToken,
@@ -30,25 +31,29 @@ impl Drop for Face {
 }
 
 /// What was answered: the status and the body.
-type Answer = (u16, Value);
+pub(crate) type Answer = (u16, Value);
 
 impl Face {
     async fn new(trust: Trust, events_per_minute: u32) -> Self {
-        let world = World::new().await;
+        let options = FaceOptions {
+            trust,
+            pace: Pace::new(events_per_minute),
+            ..FaceOptions::default()
+        };
+        Self::of(World::new().await, options).await
+    }
+
+    pub(crate) async fn of(world: World, face: FaceOptions) -> Self {
         let options = AuthOptions {
             default_secrets: vec![Secret::new("a-secret-of-at-least-32-characters").into()],
             admin_token: Some(Secret::new(OPERATOR)),
             ..AuthOptions::default()
         };
         let auth = Auth::new(&options, &Catalogue::known(), Clock::System).unwrap();
-        let options = FaceOptions {
-            trust,
-            events_per_minute,
-        };
         let address = ([127, 0, 0, 1], 0).into();
         let server = Server::bind(
             address,
-            routes(&world.agents, &auth, options),
+            routes(&world.agents, &auth, face),
             ServerOptions::default(),
         )
         .await
@@ -64,7 +69,13 @@ impl Face {
         }
     }
 
-    async fn ask(&self, method: Method, path: &str, authorization: &str, body: &str) -> Answer {
+    pub(crate) async fn ask(
+        &self,
+        method: Method,
+        path: &str,
+        authorization: &str,
+        body: &str,
+    ) -> Answer {
         let url = format!("{}/{path}", self.root).parse().unwrap();
         let mut call = Outgoing::new(method, url, AddressTrust::Configured);
         if !authorization.is_empty() {
@@ -77,17 +88,17 @@ impl Face {
         (answer.status, body)
     }
 
-    async fn post(&self, path: &str, authorization: &str, body: &Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, authorization: &str, body: &Value) -> Answer {
         self.ask(Method::POST, path, authorization, &body.to_string())
             .await
     }
 
-    async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.ask(Method::GET, path, &bearer(OPERATOR), "").await
     }
 }
 
-fn bearer(token: &str) -> String {
+pub(crate) fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 

@@ -1,13 +1,11 @@
 //! How often a session may publish: one bucket each, filled evenly.
 
-use std::{collections::HashMap, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use nexus_core::Kind;
-use nexus_http::Problem;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use crate::SessionId;
+use crate::{Error, SessionId};
 
 /// A session publishes at most so many events a minute, unless the options say.
 pub const EVENTS_PER_MINUTE: u32 = 100;
@@ -17,22 +15,36 @@ const BUCKETS_KEPT: usize = 10_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// The buckets. A bucket is the moment at which it is full again: what is taken moves that moment on.
-pub(super) struct Pace {
+/// How often each session may publish, whichever way it does. Cheap to clone; every clone is the same.
+///
+/// A bucket is the moment at which it is full again: what is taken moves that moment on.
+#[derive(Debug, Clone)]
+pub struct Pace {
     per_minute: u32,
-    full_at: Mutex<HashMap<SessionId, Instant>>,
+    full_at: Arc<Mutex<HashMap<SessionId, Instant>>>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::new(EVENTS_PER_MINUTE)
+    }
 }
 
 impl Pace {
-    pub(super) fn new(per_minute: u32) -> Self {
+    /// So many events a minute for each session; zero for no limit.
+    #[must_use]
+    pub fn new(per_minute: u32) -> Self {
         Self {
             per_minute,
-            full_at: Mutex::default(),
+            full_at: Arc::default(),
         }
     }
 
     /// Takes what one event costs.
-    pub(super) fn take(&self, id: &SessionId, now: Instant) -> Result<(), Problem> {
+    ///
+    /// # Errors
+    /// [`Error::TooOften`], which says when to go on.
+    pub fn take(&self, id: &SessionId, now: Instant) -> Result<(), Error> {
         let Some(cost) = MINUTE.checked_div(self.per_minute) else {
             return Ok(());
         };
@@ -47,14 +59,18 @@ impl Pace {
             return Ok(());
         }
         let seconds = u32::try_from(missing.as_secs()).unwrap_or(u32::MAX);
-        let detail = format!("{id} may publish {} events a minute", self.per_minute);
-        Err(Problem::new(Kind::Limited, "rate-limited", detail)
-            .retry_after_s(seconds.saturating_add(1)))
+        Err(Error::TooOften {
+            id: id.clone(),
+            per_minute: self.per_minute,
+            retry_after_s: seconds.saturating_add(1),
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use nexus_core::Coded;
+
     use super::*;
 
     #[test]
@@ -62,10 +78,13 @@ mod tests {
         let pace = Pace::new(60);
         let (me, now) = (SessionId::parse("me").unwrap(), Instant::now());
         for n in 0..60 {
-            assert!(pace.take(&me, now).is_ok(), "{n}");
+            assert!(pace.clone().take(&me, now).is_ok(), "{n}");
         }
         let refused = pace.take(&me, now).unwrap_err();
-        assert_eq!(refused.retry_after_s, Some(2));
+        assert_eq!(
+            (refused.code(), refused.retry_after_s()),
+            ("rate-limited", Some(2))
+        );
         assert!(pace.take(&SessionId::parse("other").unwrap(), now).is_ok());
         assert!(pace.take(&me, now + Duration::from_secs(1)).is_ok());
         assert!(pace.take(&me, now + Duration::from_secs(1)).is_err());
