@@ -1,5 +1,6 @@
 //! `cargo xtask bench`: benchmarks as ratios to a peer that is measured in the same run.
 
+mod agents;
 mod batch;
 mod book;
 mod fanout;
@@ -8,6 +9,7 @@ mod ingest;
 mod latency;
 mod machine;
 mod memory;
+mod page;
 mod peers;
 mod reactors;
 mod report;
@@ -32,6 +34,8 @@ pub(crate) enum Bench {
     Memory(stage::Options),
     /// Rules that emit and rules that call: how many events a second, how soon, and beside what else.
     Reactors(stage::Options),
+    /// Sessions of agents: how soon they hear each other, and what that costs the server.
+    Agents(stage::Options),
     /// What a log of ten million events costs.
     Growth(stage::Options),
     /// All of them for seconds with what `--release` built: whether they work, as `test` asks.
@@ -49,6 +53,8 @@ benchmarks:
   memory   idle, for each of 10,000 sockets, and for each that is stalled
   reactors rules that emit and rules that call, against the same calls without an
            engine; beside poison; and ingress beside a backlog
+  agents   sessions of agents, against the stack of their specification: how soon they
+           hear each other, processor time and memory
   growth   appending to, reading and opening a log of 10,000,000 events
   smoke    all of them for seconds with what `--release` built";
 
@@ -61,6 +67,7 @@ pub(crate) fn run(workspace: &Workspace, bench: Option<Bench>) -> Result<()> {
         Some(Bench::Latency(options)) => latency::BENCHMARK.run(workspace, &options),
         Some(Bench::Memory(options)) => memory::BENCHMARK.run(workspace, &options),
         Some(Bench::Reactors(options)) => reactors::BENCHMARK.run(workspace, &options),
+        Some(Bench::Agents(options)) => agents::BENCHMARK.run(workspace, &options),
         Some(Bench::Growth(options)) => growth::BENCHMARK.run(workspace, &options),
         Some(Bench::Smoke) => smoke(workspace),
         None => {
@@ -74,6 +81,7 @@ pub(crate) fn run(workspace: &Workspace, bench: Option<Bench>) -> Result<()> {
 pub(crate) fn can_run(workspace: &Workspace) -> bool {
     let peers = ["redis-server", "nats-server"];
     setup::reference_node(&workspace.root).is_some()
+        && setup::reference_python(&workspace.tools()).is_some()
         && peers.iter().all(|peer| find(peer).is_some())
 }
 
@@ -86,6 +94,7 @@ pub(crate) fn smoke(workspace: &Workspace) -> Result<()> {
         latency::BENCHMARK,
         memory::BENCHMARK,
         reactors::BENCHMARK,
+        agents::BENCHMARK,
         growth::BENCHMARK,
     ];
     all.iter()

@@ -20,7 +20,7 @@ struct Tool {
 }
 
 /// Everything that tests and benches start.
-const TOOLS: [Tool; 13] = [
+const TOOLS: [Tool; 15] = [
     Tool::new("git", "git", "tidy and the machine's part of a benchmark"),
     Tool::new("cc", "gcc libc6-dev", "building SQLite"),
     Tool::new("node", "nodejs", "the clients written in Node.js"),
@@ -38,12 +38,25 @@ const TOOLS: [Tool; 13] = [
     Tool::new("strace", "strace", "the tests that make a sync fail"),
     Tool::new("mount", "mount", "the tests that fill a disk"),
     Tool::new("setpriv", "util-linux", "stopping what a benchmark started"),
+    Tool::new(
+        "ip",
+        "iproute2",
+        "the examples that run in a network of their own",
+    ),
+    Tool::new("faketime", "faketime", "the tests that set the clock"),
 ];
 
 /// Where the clients that the tests run are described.
 const CLIENTS: &str = "bins/nexusd/tests/clients";
+/// Where the official suite of MCP is, with the Node.js that it needs.
+const CONFORMANCE: &str = "crates/nexus-hub/tests/conformance";
 /// Where the stack is that the benchmarks compare with.
 const REFERENCE: &str = "bench/reference";
+/// The same of the agents, on the stack that their specification names.
+pub(crate) const REFERENCE_AGENTS: &str = "bench/reference-agents";
+/// The environments of Python, below the folder of the tools.
+const PYTHON_OF_CLIENTS: &str = "venv";
+const PYTHON_OF_REFERENCE: &str = "venv-reference-agents";
 /// The version whose options are used here.
 const NEXTEST_VERSION: &str = "0.9.143";
 
@@ -82,7 +95,7 @@ pub(crate) fn for_tests(root: &Path, tools: &Path) -> Result<Ready> {
     let mut ready = Ready::default();
     fs::create_dir_all(tools).map_err(|source| Error::write(tools, source))?;
     debian(&mut ready);
-    for folder in [CLIENTS, REFERENCE] {
+    for folder in [CLIENTS, CONFORMANCE, REFERENCE] {
         if let Err(error) = npm(&root.join(folder), tools) {
             ready.leave_out(format!("npm packages of {folder}"), &error);
         }
@@ -91,22 +104,45 @@ pub(crate) fn for_tests(root: &Path, tools: &Path) -> Result<Ready> {
     if modules.is_dir() {
         ready.variables.push(("NEXUS_TEST_NODE_MODULES", modules));
     }
-    match python(&root.join(CLIENTS).join("requirements.txt"), tools) {
+    let modules = root.join(CONFORMANCE).join("node_modules");
+    if modules.is_dir() {
+        ready.variables.push(("NEXUS_TEST_CONFORMANCE", modules));
+    }
+    match python(&root.join(CLIENTS), &tools.join(PYTHON_OF_CLIENTS)) {
         Ok(Some(python)) => ready.variables.push(("NEXUS_TEST_PYTHON", python)),
         Ok(None) => {}
         Err(error) => ready.leave_out(format!("Python packages of {CLIENTS}"), &error),
+    }
+    if let Err(error) = reference_agents(root, tools) {
+        ready.leave_out(format!("Python packages of {REFERENCE_AGENTS}"), &error);
     }
     ready.nextest = nextest();
     Ok(ready)
 }
 
-/// Sets up the reference stack alone.
+/// Sets up the reference stacks alone.
 pub(crate) fn for_benches(root: &Path, tools: &Path) -> Result<Ready> {
     let mut ready = Ready::default();
     fs::create_dir_all(tools).map_err(|source| Error::write(tools, source))?;
     debian(&mut ready);
     npm(&root.join(REFERENCE), tools)?;
+    reference_agents(root, tools)?;
     Ok(ready)
+}
+
+fn reference_agents(root: &Path, tools: &Path) -> Result<()> {
+    python(
+        &root.join(REFERENCE_AGENTS),
+        &tools.join(PYTHON_OF_REFERENCE),
+    )
+    .map(|_| ())
+}
+
+/// The Python of the agents' reference stack, once its packages are installed.
+pub(crate) fn reference_python(tools: &Path) -> Option<PathBuf> {
+    let environment = tools.join(PYTHON_OF_REFERENCE);
+    let is_whole = stamp_of(&environment).is_file();
+    is_whole.then(|| python_in(&environment))
 }
 
 /// The Node.js that the reference stack brings for this processor, once it is installed.
@@ -204,17 +240,24 @@ fn npm(folder: &Path, tools: &Path) -> Result<()> {
     stamp.write()
 }
 
-/// Installs the packages into an environment of their own; `None` when there are none to install.
-fn python(requirements: &Path, tools: &Path) -> Result<Option<PathBuf>> {
+fn python_in(environment: &Path) -> PathBuf {
+    environment.join("bin/python")
+}
+
+/// What says from what an environment was made.
+fn stamp_of(environment: &Path) -> PathBuf {
+    environment.with_extension("stamp")
+}
+
+/// Installs the packages that a folder asks for into an environment of their own; `None` when there are none to
+/// install.
+fn python(folder: &Path, environment: &Path) -> Result<Option<PathBuf>> {
+    let requirements = folder.join("requirements.txt");
     if !requirements.is_file() {
         return Ok(None);
     }
-    let environment = tools.join("venv");
-    let python = environment.join("bin/python");
-    let stamp = Stamp::of(
-        tools.join("venv.stamp"),
-        std::slice::from_ref(&requirements.to_path_buf()),
-    );
+    let python = python_in(environment);
+    let stamp = Stamp::of(stamp_of(environment), std::slice::from_ref(&requirements));
     if python.is_file() && stamp.is_current() {
         return Ok(Some(python));
     }
@@ -224,7 +267,7 @@ fn python(requirements: &Path, tools: &Path) -> Result<Option<PathBuf>> {
     }
     run(Command::new("python3")
         .args(["-m", "venv", "--clear"])
-        .arg(&environment))?;
+        .arg(environment))?;
     run(Command::new(&python)
         .args(["-m", "pip", "install", "--quiet", "--requirement"])
         .arg(requirements))?;

@@ -1,8 +1,10 @@
 //! The load generator of the benchmarks: on loopback, bounded in time, and it prints one JSON line.
 
+mod agents;
 mod calls;
 mod connection;
 mod fanout;
+mod frame;
 mod hold;
 mod http;
 mod ingest;
@@ -16,6 +18,7 @@ mod redis;
 mod server;
 mod single;
 mod tally;
+mod watch;
 
 use std::{future::Future, io, net::SocketAddr, process::ExitCode, time::Duration};
 
@@ -117,6 +120,27 @@ enum Load {
         #[arg(long, default_value_t = 32)]
         concurrency: usize,
         #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+    /// Sessions of agents that are connected, and now and then say something to all others.
+    Agents {
+        /// The face of the agents, on loopback.
+        #[arg(long)]
+        address: SocketAddr,
+        #[arg(long, default_value_t = 1_000)]
+        sessions: usize,
+        /// Of all sessions together.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+        events_per_minute: u32,
+        /// The server's process, whose memory and processor time are watched.
+        #[arg(long)]
+        process: u32,
+        /// Seconds in which nobody says anything, before the others.
+        #[arg(long, default_value_t = 10)]
+        idle_seconds: u64,
+        #[arg(long, default_value_t = 1)]
+        warmup_seconds: u64,
+        #[arg(long, default_value_t = 10)]
         seconds: u64,
     },
     /// Idle subscribers, held until standard input ends.
@@ -318,6 +342,27 @@ fn run(load: Load) -> io::Result<()> {
                 duration: Duration::from_secs(seconds),
             };
             print(&on_one_thread(calls::run(&options))?)
+        }
+        Load::Agents {
+            address,
+            sessions,
+            events_per_minute,
+            process,
+            idle_seconds,
+            warmup_seconds,
+            seconds,
+        } => {
+            check(address, sessions, idle_seconds + warmup_seconds + seconds)?;
+            let options = agents::Options {
+                address,
+                sessions,
+                events_per_minute,
+                process,
+                idle: Duration::from_secs(idle_seconds),
+                warmup: Duration::from_secs(warmup_seconds),
+                duration: Duration::from_secs(seconds),
+            };
+            print(&on_one_thread(agents::run(&options))?)
         }
         Load::Hold { target, sockets } => {
             target.check(sockets)?;

@@ -33,6 +33,16 @@ pub(crate) fn write_payload(out: &mut Vec<u8>, mark: Mark, padding: usize) {
     out.push(b'}');
 }
 
+/// Appends the payload of a message to all that carries the mark; all are of one length.
+pub(crate) fn write_message(out: &mut Vec<u8>, mark: Mark) {
+    let Mark { publisher, number } = mark;
+    // Writing to a vector cannot fail.
+    let _ = write!(
+        out,
+        r#"{{"message":"Said to everybody who listens","mark":"{publisher:0PUBLISHER_DIGITS$}-{number:0NUMBER_DIGITS$}"}}"#
+    );
+}
+
 /// The first mark in a text.
 pub(crate) fn find(text: &[u8]) -> Option<Mark> {
     let at = memchr::memmem::find(text, BEFORE)? + BEFORE.len();

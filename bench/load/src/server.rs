@@ -15,6 +15,7 @@ use tokio::{
 
 use crate::{
     connection::{Answer, Exchange},
+    frame::{TEXT, write_frame},
     http,
     marked::{self, Mark},
 };
@@ -85,8 +86,11 @@ impl Server {
         let topic = self.topic(topic);
         let rest = match self.kind {
             Kind::Nexus => {
-                let bearer = format!("Authorization: Bearer {}\r\n", self.secret);
-                upgrade(&mut stream, "/api/v1/stream", "nexus.v1.json", &bearer).await?;
+                let headers = format!(
+                    "Sec-WebSocket-Protocol: nexus.v1.json\r\nAuthorization: Bearer {}\r\n",
+                    self.secret
+                );
+                upgrade(&mut stream, "/api/v1/stream", &headers).await?;
                 let from = from.map_or_else(String::new, |from| format!(",\"from\":\"{from}\""));
                 let subscribe =
                     format!(r#"{{"type":"subscribe","id":"a","patterns":["{topic}"]{from}}}"#);
@@ -94,7 +98,7 @@ impl Server {
                 await_text(&mut stream, b"\"type\":\"subscribed\"").await?
             }
             Kind::Reference => {
-                upgrade(&mut stream, "/", "bench", "").await?;
+                upgrade(&mut stream, "/", "Sec-WebSocket-Protocol: bench\r\n").await?;
                 let subscribe = format!(r#"{{"action":"subscribe","events":["{topic}"]}}"#);
                 send_text(&mut stream, &subscribe).await?;
                 await_text(&mut stream, b"\"status\":\"subscribed\"").await?
@@ -266,16 +270,11 @@ fn nats_answer(received: &[u8]) -> Answer {
     }
 }
 
-async fn upgrade(
-    stream: &mut TcpStream,
-    path: &str,
-    protocol: &str,
-    headers: &str,
-) -> io::Result<()> {
+/// Makes a connection a WebSocket; `headers` are whole lines.
+pub(crate) async fn upgrade(stream: &mut TcpStream, path: &str, headers: &str) -> io::Result<()> {
     let request = format!(
         "GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {WEBSOCKET_KEY}\r\n\
-         Sec-WebSocket-Protocol: {protocol}\r\n{headers}\r\n"
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {WEBSOCKET_KEY}\r\n{headers}\r\n"
     );
     stream.write_all(request.as_bytes()).await?;
     let mut head = Vec::new();
@@ -292,19 +291,9 @@ async fn upgrade(
     }
 }
 
-/// A client's text frame; the mask of zeros leaves the text as it is.
 async fn send_text(stream: &mut TcpStream, text: &str) -> io::Result<()> {
-    let mut frame = vec![0x81];
-    match u8::try_from(text.len()) {
-        Ok(short @ 0..=125) => frame.push(0x80 | short),
-        _ => {
-            frame.push(0x80 | 126);
-            let length = u16::try_from(text.len()).map_err(io::Error::other)?;
-            frame.extend_from_slice(&length.to_be_bytes());
-        }
-    }
-    frame.extend_from_slice(&[0; 4]);
-    frame.extend_from_slice(text.as_bytes());
+    let mut frame = Vec::with_capacity(text.len() + 8);
+    write_frame(&mut frame, TEXT, text.as_bytes())?;
     stream.write_all(&frame).await
 }
 

@@ -151,6 +151,47 @@ impl Book {
         missed
     }
 
+    /// The table that is put into a page.
+    pub(crate) fn markdown(&self) -> String {
+        let rounds = self
+            .cases
+            .iter()
+            .flat_map(|case| case.series.iter().map(|series| series.rounds.len()));
+        let mut page = format!(
+            "Measured on {} at `{}`, {} rounds of {} s: {}.\n\n",
+            self.date,
+            self.revision,
+            rounds.max().unwrap_or(0),
+            self.seconds,
+            self.machine.line()
+        );
+        let mut servers: Vec<&str> = Vec::new();
+        for series in self.cases.iter().flat_map(|case| &case.series) {
+            if !servers.contains(&series.server) {
+                servers.push(series.server);
+            }
+        }
+        // Writing to a string cannot fail.
+        let _ = writeln!(page, "| what | {} | ratio | must |", servers.join(" | "));
+        let _ = writeln!(page, "|---|{}---|---|", "---|".repeat(servers.len()));
+        for case in &self.cases {
+            let of = |server: &str| case.series.iter().find(|series| series.server == server);
+            let medians = servers.iter().map(|server| {
+                of(server).map_or_else(String::new, |series| readable(series.median, case.unit))
+            });
+            let medians: Vec<String> = medians.collect();
+            let _ = writeln!(
+                page,
+                "| {} | {} | {} | {} |",
+                case.case,
+                medians.join(" | "),
+                case.ratios(),
+                case.musts()
+            );
+        }
+        page
+    }
+
     /// The table that is printed.
     pub(crate) fn table(&self) -> String {
         let mut table = format!("\n{}\n", self.machine.line());
@@ -169,6 +210,40 @@ impl Book {
             table.push_str("others kept the machine busy: these figures are no result\n");
         }
         table
+    }
+}
+
+impl Case {
+    /// How the first server compares with the others.
+    fn ratios(&self) -> String {
+        let compared = self.verdicts.iter().filter(|verdict| verdict.to.is_some());
+        let ratios = compared.map(|verdict| {
+            let (median, lowest, highest) = (verdict.median, verdict.lowest, verdict.highest);
+            format!("{median:.2} x ({lowest:.2} to {highest:.2})")
+        });
+        ratios.collect::<Vec<_>>().join(", ")
+    }
+
+    /// What it has to hold, and whether it does.
+    fn musts(&self) -> String {
+        let musts = self.verdicts.iter().filter_map(|verdict| {
+            let must = match verdict.to {
+                Some(_) => format!("{} x", verdict.must?),
+                None => readable(verdict.must?, self.unit),
+            };
+            let verdict = if verdict.met { "" } else { ", **not met**" };
+            Some(format!("{must}{verdict}"))
+        });
+        musts.collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// A value in the unit that is easiest to read.
+fn readable(value: f64, unit: &str) -> String {
+    match unit {
+        "us" => format!("{:.2} ms", value / 1e3),
+        "KiB" => format!("{:.1} MiB", value / 1024.0),
+        _ => format!("{value:.1} {unit}"),
     }
 }
 
@@ -311,6 +386,16 @@ mod tests {
         let verdicts = verdicts(&case, &BUDGETS);
         assert_eq!((verdicts[0].lowest, verdicts[0].median), (0.5, 1.0));
         assert!(verdicts.iter().all(|verdict| verdict.met));
+    }
+
+    #[test]
+    fn a_page_shows_every_server_its_ratio_and_what_it_must() {
+        let mut case = case(Better::Higher, &[40.0], &[80.0]);
+        case.verdicts = verdicts(&case, &BUDGETS);
+        assert_eq!(case.ratios(), "0.50 x (0.50 to 0.50)");
+        assert_eq!(case.musts(), "1 x, **not met**, 50.0 events/s, **not met**");
+        assert_eq!(readable(1_536.0, "KiB"), "1.5 MiB");
+        assert_eq!(readable(1_530.0, "us"), "1.53 ms");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::{
     error::{Error, Result},
     process::{find, line_of},
     setup,
+    workspace::Workspace,
 };
 
 /// How long a server may take until it accepts connections.
@@ -42,30 +43,40 @@ impl Peer {
                 .and_then(|()| fs::write(&file, config))
                 .map_err(|source| Error::write(&file, source))?;
         }
-        let mut nexusd = ends_with_us(binary);
-        nexusd
-            .arg("serve")
-            .env_clear()
-            .env("NEXUS_SECRET", secret)
-            .env("NEXUS_HOST", address.ip().to_string())
-            .env("PORT", address.port().to_string())
-            .env("DATA_DIR", folder.join("data"))
-            .env("LOG_LEVEL", "warn")
-            // The benchmarks name their own topics, and open more sockets than the default allows.
-            .env("NEXUS__EVENTS__OPEN", "true")
-            .env("NEXUS__LIMITS__CONNECTIONS", "12000");
-        for limit in [
-            "ANONYMOUS_REQUESTS_PER_SECOND",
-            "ADDRESS_REQUESTS_PER_SECOND",
-            "NODE_EVENTS_PER_SECOND",
-            "CONNECTIONS_PER_ADDRESS",
-        ] {
-            nexusd.env(format!("NEXUS__LIMITS__{limit}"), "0");
-        }
-        for reactor in ["PAYMENT_TO_MINT", "MINT_TO_NOTIFY"] {
-            nexusd.env(format!("NEXUS__REACTORS__{reactor}"), "false");
-        }
+        let mut nexusd = nexusd(binary, address, folder, secret);
+        // Several run at once, and who measures something else asks for no agents.
+        nexusd.env("AGENTS_PORT", "0");
         Self::start(nexusd, address, folder)
+    }
+
+    /// The same for agents, where nobody has to prove who they are: its address is that of their face.
+    pub(crate) fn agents(binary: &Path, folder: &Path, secret: &str) -> Result<Self> {
+        let address = free_address()?;
+        let mut nexusd = nexusd(binary, free_address()?, folder, secret);
+        nexusd
+            .env("AGENTS_PORT", address.port().to_string())
+            .env("NEXUS__AGENTS__AUTH", "open");
+        Self::start(nexusd, address, folder)
+    }
+
+    /// An event bus for agents on the stack that their specification names.
+    pub(crate) fn reference_agents(workspace: &Workspace, folder: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let python = setup::reference_python(&workspace.tools()).ok_or_else(|| Error::Missing {
+            what: String::from("the Python of the reference stack of the agents"),
+            why: String::from("`cargo xtask setup` says why it could not be installed"),
+        })?;
+        let stack = workspace.root.join(setup::REFERENCE_AGENTS);
+        let mut uvicorn = ends_with_us(&python);
+        uvicorn
+            .args(["-m", "uvicorn", "server:app", "--app-dir"])
+            .arg(stack)
+            .args(["--host", &address.ip().to_string()])
+            .args(["--port", &address.port().to_string()])
+            .args(["--loop", "uvloop", "--http", "httptools"])
+            .args(["--log-level", "warning", "--no-access-log"])
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        Self::start(uvicorn, address, folder)
     }
 
     /// The reference stack on the Node.js that it brings.
@@ -173,6 +184,34 @@ impl Drop for Peer {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Nexus as it is shipped, in its own environment.
+fn nexusd(binary: &Path, address: SocketAddr, folder: &Path, secret: &str) -> Command {
+    let mut nexusd = ends_with_us(binary);
+    nexusd
+        .arg("serve")
+        .env_clear()
+        .env("NEXUS_SECRET", secret)
+        .env("NEXUS_HOST", address.ip().to_string())
+        .env("PORT", address.port().to_string())
+        .env("DATA_DIR", folder.join("data"))
+        .env("LOG_LEVEL", "warn")
+        // The benchmarks name their own topics, and open more sockets than the default allows.
+        .env("NEXUS__EVENTS__OPEN", "true")
+        .env("NEXUS__LIMITS__CONNECTIONS", "12000");
+    for limit in [
+        "ANONYMOUS_REQUESTS_PER_SECOND",
+        "ADDRESS_REQUESTS_PER_SECOND",
+        "NODE_EVENTS_PER_SECOND",
+        "CONNECTIONS_PER_ADDRESS",
+    ] {
+        nexusd.env(format!("NEXUS__LIMITS__{limit}"), "0");
+    }
+    for reactor in ["PAYMENT_TO_MINT", "MINT_TO_NOTIFY"] {
+        nexusd.env(format!("NEXUS__REACTORS__{reactor}"), "false");
+    }
+    nexusd
 }
 
 /// A command that the system ends when this process ends, however that happens.

@@ -14,6 +14,7 @@ use crate::{
     bench::{
         book::Book,
         machine::{self, Machine, Ticks},
+        page,
         peers::Peer,
     },
     error::{Error, Result},
@@ -132,6 +133,7 @@ impl Benchmark {
         if options.only.is_none() && !book.is_disturbed() {
             let file = format!("bench/results/{}.json", self.name);
             write(&workspace.root.join(file), &book)?;
+            page::write(&workspace.root, self.name, &book.markdown())?;
         }
         let missed = book.missed();
         if options.enforce && !missed.is_empty() {
@@ -208,12 +210,17 @@ impl Stage<'_> {
                 load.arg(value);
             }
         }
-        let printed = stdout_of(&mut load)?;
-        serde_json::from_slice(&printed).map_err(|source| Error::Json {
-            what: String::from("the line of the load generator"),
-            source,
-        })
+        printed_line(&mut load)
     }
+}
+
+/// Runs the load generator to its end and reads its line.
+pub(crate) fn printed_line<T: DeserializeOwned>(load: &mut Command) -> Result<T> {
+    let printed = stdout_of(load)?;
+    serde_json::from_slice(&printed).map_err(|source| Error::Json {
+        what: String::from("the line of the load generator"),
+        source,
+    })
 }
 
 /// Builds what takes part, as it is shipped.
