@@ -18,12 +18,17 @@ use super::{
     statements::{ByRows, arguments, bind, run},
 };
 
-/// So many rows wait for their places. In memory that is 7 MiB, and twice that while they are written.
-const WAITING_MAX: usize = 128 << 10;
+/// So many rows wait for their places. In memory that is 7 MiB, and as much again while they are written.
+const WAITING_MIN: usize = 128 << 10;
+/// More wait where there are many keys, so that a page still takes several at once: one for so many keys …
+const KEYS_PER_WAITING: i64 = 32;
+/// … but not more than this.
+const WAITING_MAX: usize = 512 << 10;
 /// So many places are written in one transaction.
 const PLACES_PER_STEP: usize = 512;
-/// So many places are written for each new row, so that they are done long before as many wait again.
-const PLACES_PER_ROW: usize = 2;
+/// For so many new rows, one place more is written than there are rows, so that all are done before as many
+/// wait again. Hardly more: no commit shall be slower than the others for it.
+const ROWS_PER_MORE: usize = 4;
 
 /// The rows whose places are only in memory. Shared with readers.
 #[derive(Debug, Default)]
@@ -66,7 +71,7 @@ pub(crate) struct OnceKeys {
     placing: Option<Placing>,
     /// How many places may be written now.
     allowance: usize,
-    pub(crate) waiting_max: usize,
+    pub(crate) waiting_min: usize,
     by_row: ByRows,
     by_name: ByRows,
     place: Arc<str>,
@@ -91,7 +96,7 @@ impl OnceKeys {
             placed: 0,
             placing: None,
             allowance: 0,
-            waiting_max: WAITING_MAX,
+            waiting_min: WAITING_MIN,
             by_row: ByRows::select_once_by_row(),
             by_name: ByRows::select_once_by_name(),
             place: ByRows::place_once(PLACES_PER_STEP),
@@ -145,7 +150,8 @@ impl OnceKeys {
             self.last += 1;
             rows.new.insert(entry.key, self.last);
         }
-        self.allowance += plan.once.len() * PLACES_PER_ROW;
+        let rows = plan.once.len();
+        self.allowance += rows + rows.div_ceil(ROWS_PER_MORE);
     }
 
     /// Whether some rows are on their way to their places.
@@ -251,8 +257,10 @@ impl OnceKeys {
 
     /// Begins when many wait. They are sorted beside the writer, which would stand still for 10 ms.
     fn begin(&mut self) -> bool {
+        let for_many = usize::try_from(self.placed / KEYS_PER_WAITING).unwrap_or(WAITING_MAX);
+        let wanted = self.waiting_min.max(for_many.min(WAITING_MAX));
         let mut rows = self.waiting.0.write();
-        if rows.new.len() < self.waiting_max {
+        if rows.new.len() < wanted {
             return false;
         }
         rows.placing = std::mem::take(&mut rows.new);

@@ -436,7 +436,7 @@ mod tests {
         let options = SqliteOptions::new(path.clone());
         let opened = Sqlite::open(options, Clock::System, Random::system()).await;
         let (mut backend, pages) = opened.unwrap();
-        backend.once.waiting_max = 1_500;
+        backend.once.waiting_min = 1_500;
         let mut count = 0;
         let mut restarts_while_placing = 0;
         while !backend.once.has_placed() || count % 5_000 != 0 {
