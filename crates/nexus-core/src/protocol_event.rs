@@ -107,6 +107,20 @@ protocol_events! {
     EndpointDisabled "ENDPOINT_DISABLED" "ENDPOINT_DISABLED" "endpoint.disabled" Owner::Reserved, payload::object;
     /// An endpoint is gone.
     EndpointDeleted "ENDPOINT_DELETED" "ENDPOINT_DELETED" "endpoint.deleted" Owner::Reserved, payload::object;
+    /// A tool is new or says something else, and is hidden until somebody has looked at it.
+    ToolQuarantined "TOOL_QUARANTINED" "TOOL_QUARANTINED" "tool.quarantined" Owner::Reserved, payload::object;
+    /// Somebody has looked at a tool and approved it.
+    ToolApproved "TOOL_APPROVED" "TOOL_APPROVED" "tool.approved" Owner::Reserved, payload::object;
+    /// A call of a tool became a job.
+    JobCreated "JOB_CREATED" "JOB_CREATED" "job.created" Owner::Reserved, payload::object;
+    /// A job's server was asked.
+    JobStarted "JOB_STARTED" "JOB_STARTED" "job.started" Owner::Reserved, payload::object;
+    /// A job has a result.
+    JobCompleted "JOB_COMPLETED" "JOB_COMPLETED" "job.completed" Owner::Reserved, payload::object;
+    /// A job has none, and why.
+    JobFailed "JOB_FAILED" "JOB_FAILED" "job.failed" Owner::Reserved, payload::object;
+    /// Somebody did not want a job any more.
+    JobCancelled "JOB_CANCELLED" "JOB_CANCELLED" "job.cancelled" Owner::Reserved, payload::object;
 }
 
 /// The first segments that belong to Nexus: whatever follows them is reserved.

@@ -1,0 +1,210 @@
+//! What goes on with a server without its catalogue becoming another: how it is, and what it was asked last.
+
+use std::{fmt, sync::Arc};
+
+use nexus_auth::Secret;
+use nexus_core::{Coded, Kind, Random};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use crate::{
+    CallError, CatalogueOptions, Error, Isolation, Raw, Redactor, Request, Scope, Transport,
+    Upstream, UpstreamConfig, Upstreams,
+    breaker::{Circuit, CircuitLimits, CircuitState, Passage, Sign},
+};
+
+/// A server as it is reached now. Another configuration makes another one.
+pub(crate) struct Running {
+    pub(crate) config: UpstreamConfig,
+    /// Takes the server's secrets out of what it says.
+    pub(crate) redactor: Redactor,
+    pub(crate) circuit: Circuit,
+    /// Lists are read by one at a time.
+    pub(crate) syncing: tokio::sync::Mutex<()>,
+    health: Mutex<Health>,
+}
+
+/// How a server was when something was last asked of it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Health {
+    /// When it last did what was asked, in microseconds since 1970.
+    pub(crate) worked_us: Option<i64>,
+    /// When its lists were last read, in microseconds since 1970.
+    pub(crate) synced_us: Option<i64>,
+    /// How it failed since.
+    pub(crate) failure: Option<Failure>,
+    /// Whether it wants other credentials.
+    pub(crate) needs_auth: bool,
+    /// Lists, by their place, that came empty although they had been full before.
+    pub(crate) emptied: [bool; 4],
+}
+
+/// How a server failed.
+#[derive(Debug, Clone)]
+pub(crate) struct Failure {
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
+    pub(crate) at_us: i64,
+}
+
+impl Running {
+    pub(crate) fn new(config: UpstreamConfig, options: &CatalogueOptions, random: Random) -> Self {
+        let limits = CircuitLimits {
+            failures: options.circuit_failures,
+            open: options.circuit_open,
+            open_max: options.circuit_open_max,
+        };
+        Self {
+            redactor: Redactor::new(secrets(&config.transport)),
+            config,
+            circuit: Circuit::new(limits, random),
+            syncing: tokio::sync::Mutex::default(),
+            health: Mutex::default(),
+        }
+    }
+
+    /// Whose connection is asked for a user and a session; nothing when it is for all.
+    pub(crate) fn scope_of(&self, scope: &Scope) -> Option<Scope> {
+        match self.config.isolation {
+            Isolation::Shared => None,
+            Isolation::PerUser => Some(Scope {
+                user: scope.user.clone(),
+                session: None,
+            }),
+            Isolation::PerSession => Some(scope.clone()),
+        }
+    }
+
+    /// Lets a request through, unless the server is left alone now.
+    pub(crate) fn enter(&self, alias: &str) -> Result<Passage<'_>, Error> {
+        self.circuit.enter(Instant::now()).map_err(|wait| {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            Error::CircuitOpen {
+                server: alias.into(),
+                retry_after_s: u32::try_from(seconds).unwrap_or(u32::MAX).max(1),
+            }
+        })
+    }
+
+    /// A connection to the server.
+    pub(crate) async fn connect(
+        &self,
+        upstreams: &Upstreams,
+        scope: &Scope,
+    ) -> Result<Arc<dyn Upstream>, CallError> {
+        upstreams.get(&self.config, scope).await
+    }
+
+    /// Takes note of how a request ended, and gives what it says of the server.
+    pub(crate) fn note(&self, outcome: Result<(), &CallError>, now_us: i64) -> Sign {
+        let mut health = self.health.lock();
+        let sign = match outcome {
+            Ok(()) => Sign::Works,
+            // It refuses what somebody wants, and so it works.
+            Err(CallError::Rpc(_)) => Sign::Works,
+            // Whoever asks for much gets much: that is no failure.
+            Err(CallError::TooLarge { .. }) => Sign::Nothing,
+            Err(error) if error.is_failure() => Sign::Fails,
+            Err(_) => Sign::Nothing,
+        };
+        match outcome {
+            Ok(()) | Err(CallError::Rpc(_)) => {
+                health.worked_us = Some(now_us);
+                health.failure = None;
+                health.needs_auth = false;
+            }
+            Err(CallError::Cancelled) => {}
+            Err(error) => {
+                health.needs_auth |= matches!(error, CallError::Unauthorized { .. });
+                health.failure = Some(Failure {
+                    code: error.code(),
+                    message: self.redactor.text(told(error).as_bytes()),
+                    at_us: now_us,
+                });
+            }
+        }
+        sign
+    }
+
+    /// Its lists were read.
+    pub(crate) fn synced(&self, now_us: i64) {
+        self.health.lock().synced_us = Some(now_us);
+    }
+
+    pub(crate) fn health(&self) -> Health {
+        self.health.lock().clone()
+    }
+
+    pub(crate) fn circuit_state(&self) -> CircuitState {
+        self.circuit.state()
+    }
+
+    /// Takes note of a list that came empty; whether it is to be believed. A list that was full is believed to
+    /// be empty when it comes so again: some servers answer so when they have lost who is asking.
+    pub(crate) fn believe_empty(&self, place: usize, was_full: bool) -> bool {
+        let mut health = self.health.lock();
+        if !was_full || health.emptied[place] {
+            health.emptied[place] = false;
+            return true;
+        }
+        health.emptied[place] = true;
+        false
+    }
+
+    /// Takes note of a list that came full.
+    pub(crate) fn came_full(&self, place: usize) {
+        self.health.lock().emptied[place] = false;
+    }
+
+    /// Asks for something that belongs to no call of anybody.
+    pub(crate) async fn ask(
+        &self,
+        upstream: &dyn Upstream,
+        method: &'static str,
+        params: Option<Raw>,
+        deadline: Instant,
+        now_us: impl Fn() -> i64,
+    ) -> Result<Raw, CallError> {
+        let outcome = upstream
+            .request(Request::new(method, params, deadline))
+            .await;
+        self.note(outcome.as_ref().map(|_| ()), now_us());
+        outcome
+    }
+}
+
+/// What may not be told of a way to a server.
+fn secrets(transport: &Transport) -> Vec<&Secret> {
+    match transport {
+        Transport::Http { headers, .. } => headers.iter().map(|(_, secret)| secret).collect(),
+        Transport::Stdio { env, .. } => env.iter().map(|(_, secret)| secret).collect(),
+    }
+}
+
+/// An error with what it came from, in one line.
+fn told(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        source = error.source();
+    }
+    text
+}
+
+/// Whether asking again later may help at all.
+pub(crate) fn may_pass(error: &Error) -> bool {
+    !matches!(
+        error.kind(),
+        Kind::Malformed | Kind::NotFound | Kind::Forbidden
+    )
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("server", &self.config.id)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! Subscriptions of sessions to resources: made, ended, told of, and made again when a connection was lost.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    Error, HubChange, Raw, Request, Scope,
+    catalogue::ServerCatalogue,
+    handle::Shared,
+    router::{
+        Context, address,
+        asking::{Asked, ask},
+        params,
+        params::Params,
+        subscriptions::{Line, Watched},
+    },
+};
+
+const SUBSCRIBE: &str = "resources/subscribe";
+const UNSUBSCRIBE: &str = "resources/unsubscribe";
+/// How long a server may take to take note of a subscription that nobody waits for.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// How long it is waited before a lost connection is made again, at first and at most.
+const AGAIN: Duration = Duration::from_millis(500);
+const AGAIN_MAX: Duration = Duration::from_secs(60);
+
+impl Context<'_> {
+    /// The caller's session listens to a resource.
+    pub(super) async fn subscribe(&self, params: &Params<'_>) -> Result<Raw, Error> {
+        let (session, uri, server, watched) = self.subscription(params)?;
+        if !server.features.subscribe {
+            return Err(super::unknown_method(SUBSCRIBE));
+        }
+        self.take_rate(Some(server), "")?;
+        let subscriptions = &self.shared.subscriptions;
+        let max = self.shared.options.subscriptions_per_session_max;
+        // Before the server is asked: what it tells at once is heard.
+        let is_new = subscriptions.add(&session, &uri, &watched, max)?;
+        let params = super::renamed(params, "uri", &uri, &watched.uri);
+        let answer = ask(self, server, Asked::again(SUBSCRIBE, params)).await;
+        if answer.is_err() && is_new {
+            subscriptions.remove(&session, &uri);
+        }
+        answer
+    }
+
+    /// The caller's session listens no more. The server is told when nobody else does.
+    pub(super) async fn unsubscribe(&self, params: &Params<'_>) -> Result<Raw, Error> {
+        let (session, uri, server, _) = self.subscription(params)?;
+        let done = || params::empty().to_owned();
+        let Some(watched) = self.shared.subscriptions.remove(&session, &uri) else {
+            return Ok(done());
+        };
+        let params = super::renamed(params, "uri", &uri, &watched.uri);
+        ask(self, server, Asked::again(UNSUBSCRIBE, params)).await
+    }
+
+    fn subscription(
+        &self,
+        params: &Params<'_>,
+    ) -> Result<(Arc<str>, Arc<str>, &Arc<ServerCatalogue>, Watched), Error> {
+        let session = self.caller.session.clone().ok_or(Error::Invalid {
+            what: "session",
+            why: "is needed to subscribe",
+        })?;
+        let uri = params.text("uri")?;
+        let place = address::find(self.view, &uri)?;
+        let scope = Scope {
+            user: self.caller.user.clone(),
+            session: Some(session.clone()),
+        };
+        let watched = Watched {
+            line: Line {
+                server: place.server.server.id.clone(),
+                scope: place.server.running.scope_of(&scope),
+            },
+            uri: place.original.into(),
+        };
+        Ok((session, uri.into(), place.server, watched))
+    }
+}
+
+/// Tells those who listen that a resource has other content.
+pub(crate) fn tell(shared: &Shared, line: &Line, uri: &str) {
+    for (session, uri) in shared.subscriptions.listeners(line, uri) {
+        shared.tell(HubChange::Resource { session, uri });
+    }
+}
+
+/// Tells a server that nobody listens any more; who ended does not wait for it.
+pub(crate) fn leave(shared: &Arc<Shared>, watched: Watched) {
+    let shared = shared.clone();
+    tokio::spawn(async move {
+        let asked = request(&shared, &watched.line, &[watched.uri], UNSUBSCRIBE).await;
+        if let Err(error) = asked {
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "a server could not be told that nobody listens"
+            );
+        }
+    });
+}
+
+/// Listens again to what was listened to over a connection that was lost, until it works or nobody wants it.
+/// What may have changed meanwhile is told as changed.
+pub(crate) async fn restore(shared: Arc<Shared>, line: Line) {
+    let mut wait = AGAIN;
+    loop {
+        let jitter = 0.5 + shared.log.random().fraction();
+        sleep(wait.mul_f64(jitter)).await;
+        wait = (wait * 2).min(AGAIN_MAX);
+        let uris = shared.subscriptions.over(&line);
+        if uris.is_empty() {
+            return;
+        }
+        match request(&shared, &line, &uris, SUBSCRIBE).await {
+            Ok(()) => {
+                for uri in uris {
+                    tell(&shared, &line, &uri);
+                }
+                return;
+            }
+            // Nobody can listen to a server that is not there.
+            Err(Error::UnknownServer { server }) => {
+                return shared.subscriptions.forget_server(&server);
+            }
+            Err(error) => tracing::debug!(
+                error = &error as &dyn std::error::Error, server = %line.server,
+                "a lost subscription could not be made again; it is tried again"
+            ),
+        }
+    }
+}
+
+/// Asks a server the same of some resources, one after the other.
+async fn request(
+    shared: &Shared,
+    line: &Line,
+    uris: &[Arc<str>],
+    method: &'static str,
+) -> Result<(), Error> {
+    let server = shared.server(&line.server)?;
+    let running = &server.running;
+    let passage = running.enter(server.server.alias.as_str())?;
+    let everybody = Scope {
+        user: "".into(),
+        session: None,
+    };
+    let scope = line.scope.as_ref().unwrap_or(&everybody);
+    let upstream = running.connect(&shared.upstreams, scope).await?;
+    for uri in uris {
+        let mut params = Vec::new();
+        let mut members = params::Members::begin(&mut params);
+        members.put("uri", &params::json_text(uri));
+        members.end();
+        let request = Request::new(method, params::raw(params), Instant::now() + PATIENCE);
+        upstream.request(request).await?;
+    }
+    passage.ended(crate::breaker::Sign::Works, Instant::now());
+    Ok(())
+}
