@@ -14,11 +14,15 @@ use std::{
 
 use nexus_core::{Digest, Seq};
 use parking_lot::{Mutex, MutexGuard};
-use tokio::{sync::Notify, time::Instant};
+use tokio::{
+    sync::{Notify, watch},
+    time::Instant,
+};
 
 use crate::{
     AgentsOptions, SessionId, SessionView, WorkId,
     board::deadlines::{Deadlines, Due},
+    files::roster::Roster,
     session::{Presence, activity::Activity, kept::Kept},
     work::{Claim, Term},
 };
@@ -29,6 +33,8 @@ pub(crate) struct Board {
     state: Mutex<State>,
     /// Told when something may run out earlier than was known.
     pub(crate) sooner: Notify,
+    /// Told when a session is known otherwise than before, or no longer.
+    pub(crate) known: Notify,
 }
 
 /// What is on the board.
@@ -40,7 +46,11 @@ pub(crate) struct State {
     pub(crate) claims: HashMap<SessionId, BTreeSet<WorkId>>,
     pub(crate) sessions: HashMap<SessionId, Session>,
     pub(crate) tokens: HashMap<Digest, SessionId>,
+    /// What the files say of sessions.
+    pub(crate) roster: Roster,
     pub(crate) deadlines: Deadlines,
+    /// Told when it may have changed who may be which session, or that there is one.
+    rights: watch::Sender<u64>,
 }
 
 /// A claim that is held.
@@ -97,9 +107,12 @@ impl Board {
                 claims: HashMap::new(),
                 sessions: HashMap::new(),
                 tokens: HashMap::new(),
+                roster: Roster::default(),
                 deadlines: Deadlines::default(),
+                rights: watch::Sender::new(0),
             }),
             sooner: Notify::new(),
+            known: Notify::new(),
         }
     }
 
@@ -109,6 +122,16 @@ impl Board {
 }
 
 impl State {
+    /// Says that it may have changed who may be which session.
+    pub(crate) fn rights_changed(&self) {
+        self.rights.send_modify(|changes| *changes += 1);
+    }
+
+    /// Tells when that is so.
+    pub(crate) fn rights_changes(&self) -> watch::Receiver<u64> {
+        self.rights.subscribe()
+    }
+
     /// Until when a claim is held, as far as is known now.
     pub(crate) fn held_until(&self, held: &Held) -> Instant {
         let session = self.sessions.get(&held.claim.claimed_by);
@@ -298,6 +321,9 @@ impl State {
         }
         if let Some(token) = token {
             self.tokens.insert(token, id.clone());
+        }
+        if before != token {
+            self.rights_changed();
         }
         let session = self.sessions.entry(id.clone());
         let session = session.or_insert_with(|| Session::new(kept.clone()));

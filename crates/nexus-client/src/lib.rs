@@ -41,7 +41,8 @@
 //!
 //! In reading order: how it is set up ([`ClientBuilder`]), what is published ([`Publish`], [`Batch`],
 //! [`Publisher`]), what is followed ([`Subscribe`], [`Subscription`], [`State`]), what is read back
-//! ([`Query`]), and what can go wrong ([`Error`]).
+//! ([`Query`]), and what can go wrong ([`Error`]). A [`TextSocket`] is for servers that speak something else than face
+//! v1.
 //!
 //! Each subscription has a connection of its own: a reader that is slow makes its own connection slow and
 //! nobody else's, and what does not fit into its buffer waits at the server.
@@ -66,6 +67,7 @@ mod sse_parser;
 mod state;
 mod subscribe;
 mod subscription;
+mod text_socket;
 mod wire;
 
 pub use client::Client;
@@ -83,3 +85,4 @@ pub use retry::RetryPolicy;
 pub use state::State;
 pub use subscribe::{Subscribe, Transport};
 pub use subscription::Subscription;
+pub use text_socket::TextSocket;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use http::{HeaderValue, Request, header::SEC_WEBSOCKET_PROTOCOL};
-use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     net::TcpStream,
     time::{Instant, error::Elapsed, timeout, timeout_at},
@@ -39,9 +39,21 @@ const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// How long the closing handshake is waited for.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// A connection, encrypted or not.
+pub(crate) type Stream = Either<TcpStream, TlsStream<TcpStream>>;
+
+/// How long silence means nothing.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// After so much of it the other side is asked whether it is there.
+    pub(crate) ping_after: Duration,
+    /// And after so much more it is not.
+    pub(crate) silence_max: Duration,
+}
+
 /// A connection that was accepted.
 pub(crate) struct Socket {
-    stream: WebSocketStream<Either<TcpStream, TlsStream<TcpStream>>>,
+    stream: WebSocketStream<Stream>,
     /// When the other side was heard the last time.
     heard: Instant,
     /// It was asked since then whether it is there.
@@ -60,23 +72,13 @@ impl Socket {
 
     async fn connect(shared: &Shared) -> Result<Self, Lost> {
         let url = shared.url(PATH).map_err(Lost::Over)?;
-        let stream = dial(shared, &url).await?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(WRITE_BUFFER_BYTES)
-            .max_message_size(Some(MESSAGE_BYTES_MAX))
-            .max_frame_size(Some(MESSAGE_BYTES_MAX));
+        let stream = dial(shared.tls.as_ref(), &url).await?;
         let request = request(shared, url).map_err(Lost::Over)?;
-        let (stream, _) = client_async_with_config(request, stream, Some(config))
-            .await
-            .map_err(lost)?;
-        let mut socket = Self {
-            stream,
-            heard: Instant::now(),
-            asked: false,
+        let patience = Patience {
             ping_after: shared.options.ping_after,
             silence_max: shared.options.silence_max,
         };
+        let mut socket = Self::over(stream, request, MESSAGE_BYTES_MAX, patience).await?;
         if shared.options.token_in_frame
             && let Some(token) = shared.credentials.token()
         {
@@ -84,6 +86,30 @@ impl Socket {
             socket.send(Say::Auth { token }.to_text()).await?;
         }
         Ok(socket)
+    }
+
+    /// Asks for a WebSocket over a connection.
+    pub(crate) async fn over(
+        stream: Stream,
+        request: Request<()>,
+        message_bytes_max: usize,
+        patience: Patience,
+    ) -> Result<Self, Lost> {
+        let config = WebSocketConfig::default()
+            .read_buffer_size(READ_BUFFER_BYTES)
+            .write_buffer_size(WRITE_BUFFER_BYTES)
+            .max_message_size(Some(message_bytes_max))
+            .max_frame_size(Some(message_bytes_max));
+        let (stream, _) = client_async_with_config(request, stream, Some(config))
+            .await
+            .map_err(lost)?;
+        Ok(Self {
+            stream,
+            heard: Instant::now(),
+            asked: false,
+            ping_after: patience.ping_after,
+            silence_max: patience.silence_max,
+        })
     }
 
     /// Sends a frame.
@@ -179,7 +205,7 @@ impl Socket {
 }
 
 /// Connects, encrypted where the address says so.
-async fn dial(shared: &Shared, url: &Url) -> Result<Either<TcpStream, TlsStream<TcpStream>>, Lost> {
+pub(crate) async fn dial(tls: Option<&Arc<ClientConfig>>, url: &Url) -> Result<Stream, Lost> {
     let port = url.port_or_known_default().unwrap_or(80);
     let broken = |error: std::io::Error| Lost::back(Error::lost(error));
     let no_host = || {
@@ -205,7 +231,7 @@ async fn dial(shared: &Shared, url: &Url) -> Result<Either<TcpStream, TlsStream<
     let stream = stream.map_err(broken)?;
     // An acknowledgement of twenty bytes must not wait for more.
     stream.set_nodelay(true).map_err(broken)?;
-    let Some(tls) = &shared.tls else {
+    let Some(tls) = tls else {
         return Ok(Either::Left(stream));
     };
     let name = name.map_err(|error| {

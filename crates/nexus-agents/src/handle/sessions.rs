@@ -3,9 +3,12 @@
 use std::{fmt, sync::Arc};
 
 use nexus_auth::Secret;
-use nexus_core::{Command, NewEvent, Principal, ProtocolEvent, Receipt, sha256};
+use nexus_core::{Command, Digest, NewEvent, Principal, ProtocolEvent, Receipt, sha256};
 use serde::Serialize;
-use tokio::{sync::OwnedMutexGuard, time::Instant};
+use tokio::{
+    sync::{OwnedMutexGuard, watch},
+    time::Instant,
+};
 
 use super::{Handle, leaving::Leaving};
 use crate::{
@@ -78,11 +81,25 @@ impl Handle {
         .await
     }
 
-    /// The session that a token is of.
+    /// The session that a token is of: that of its registration, or of its entry in the files.
     #[must_use]
     pub fn session_of_token(&self, token: &str) -> Option<SessionId> {
-        let hash = sha256(token.as_bytes());
-        self.board().lock().tokens.get(&hash).cloned()
+        self.session_of_digest(&sha256(token.as_bytes()))
+    }
+
+    /// The same by the hash of the token, which is all that is kept of it.
+    pub(crate) fn session_of_digest(&self, digest: &Digest) -> Option<SessionId> {
+        let state = self.board().lock();
+        let registered = state.tokens.get(digest);
+        registered
+            .or_else(|| state.roster.session_of(digest))
+            .cloned()
+    }
+
+    /// Tells when it may have changed whose a token is, or that a session is known.
+    #[must_use]
+    pub fn rights_changes(&self) -> watch::Receiver<u64> {
+        self.board().lock().rights_changes()
     }
 
     /// Begins a connection of a session, which is made known if it is not.
@@ -100,6 +117,9 @@ impl Handle {
         let before = self.kept(&id);
         let mut kept = before.clone();
         kept.say(profile);
+        if let Some(listed) = self.board().lock().roster.profile(&id) {
+            kept.fill(listed);
+        }
         if self.step(&id, Input::Connect)? == Told::Connected {
             kept.is_connected = true;
             kept.connected_us = Some(self.log().clock().now_us());
@@ -256,6 +276,7 @@ impl Handle {
         match self.log().submit(principal, command).await {
             Ok(receipt) => {
                 self.board().lock().set_kept(id, kept);
+                self.board().known.notify_one();
                 self.caught_up(receipt.last).await;
                 Ok(receipt)
             }

@@ -15,7 +15,7 @@ fn session_id(event: &Event) -> &str {
 
 /// Writes an event as one JSON object:
 /// `{"event_id","event_type","session_id","timestamp","payload","seq","position"}`.
-pub(super) fn write_frame(out: &mut Vec<u8>, epoch: Epoch, event: &Event) {
+pub(crate) fn write_frame(out: &mut Vec<u8>, epoch: Epoch, event: &Event) {
     out.reserve(FIXED_BYTES + event.payload.len());
     out.extend_from_slice(b"{\"event_id\":\"");
     write_uuid(out, event.id);

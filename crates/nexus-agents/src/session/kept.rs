@@ -13,7 +13,7 @@ use crate::{
 pub(crate) const SESSION: Family = Family::new("session");
 
 /// What a session is called that never said what it is for.
-const ROLE_UNKNOWN: &str = "Unknown";
+pub(crate) const ROLE_UNKNOWN: &str = "Unknown";
 
 /// What is kept of a session.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,23 @@ impl Kept {
         }
         if let Some(capabilities) = profile.capabilities {
             self.capabilities = capabilities;
+        }
+    }
+
+    /// Takes what others say of it, as far as it never said itself.
+    pub(crate) fn fill(&mut self, listed: &Profile) {
+        if self.role == ROLE_UNKNOWN
+            && let Some(role) = &listed.role
+        {
+            self.role.clone_from(role);
+        }
+        if self.goal.is_none() {
+            self.goal.clone_from(&listed.goal);
+        }
+        if self.capabilities.is_empty()
+            && let Some(capabilities) = &listed.capabilities
+        {
+            self.capabilities.clone_from(capabilities);
         }
     }
 
