@@ -1,6 +1,7 @@
 //! Sessions: who is there, what they can do, and what they are doing.
 
 pub(crate) mod activity;
+pub(crate) mod inbox;
 pub(crate) mod kept;
 pub(crate) mod matching;
 pub(crate) mod presence;
