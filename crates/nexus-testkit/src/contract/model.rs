@@ -61,7 +61,9 @@ pub async fn pages_equal_the_model<S: Subject>(subject: S) {
         let chosen: Vec<&str> = (0..=below(3))
             .map(|_| PATTERNS[below(PATTERNS.len())])
             .collect();
-        let (a, b) = (below(log.len() + 1) as u64, below(log.len() + 1) as u64);
+        // Also behind the last event.
+        let end = log.len() + 1 + [0, 40][below(2)];
+        let (a, b) = (below(end) as u64, below(end) as u64);
         let is_narrowed = below(2) == 0;
         let sender = SENDERS.get(below(2 * SENDERS.len()));
         let source = sender
