@@ -7,6 +7,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use nexus_core::{Event, EventQuery, PAGE_EXAMINED_MAX, Seq};
+use tokio::time::Instant;
 
 use crate::{
     handle::Shared,
@@ -47,8 +48,16 @@ pub(crate) fn read(
     Box::pin(async move {
         // Fair: whoever asked first reads first. It is never closed.
         let _permit = shared.page_reads.acquire().await;
+        let (begun, head) = (Instant::now(), shared.log.head());
         match read_page(&shared, &selection, range, &wanted).await {
-            Ok(page) => return page,
+            Ok(page) => {
+                // Those near the head must not notice who is behind: while the log grows, half of the time
+                // is theirs.
+                if shared.log.head() != head {
+                    tokio::time::sleep(begun.elapsed()).await;
+                }
+                return page;
+            }
             Err(error) => tracing::warn!(
                 error = &error as &dyn std::error::Error,
                 "a reader could not read the log"
