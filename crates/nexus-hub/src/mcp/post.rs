@@ -1,0 +1,307 @@
+//! POST: what a client asks, tells and answers. A request that is done at once is answered with JSON; one
+//! that has more to say, or takes long, with a stream.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, StatusCode};
+use nexus_http::{Call, Problem, Reply};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Shared, answer,
+    channel::{Beginning, Channel, Message},
+    greeting,
+    guard::{self, Accepts, refuse},
+    metadata,
+    options::BATCH_MAX,
+    peer::SessionPeer,
+    session::Session,
+    sse::{self, Ends, EventStream},
+    visitor::Visitor,
+};
+use crate::{
+    Caller, Id, Incoming, MessageError, Raw, RpcError, ToolFilter,
+    message::{self, INVALID_REQUEST, PARSE_ERROR},
+};
+
+/// No session of this id is the caller's: its client begins another.
+const SESSION_NOT_FOUND: i64 = -32_001;
+
+/// A request of a client.
+pub(crate) struct Request {
+    pub(crate) id: Id,
+    pub(crate) method: Box<str>,
+    pub(crate) params: Option<Raw>,
+}
+
+/// Ends a stream when nobody owes anything to it any more, however that came.
+struct Owed(Arc<Channel>);
+
+impl Drop for Owed {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
+/// Answers a POST.
+///
+/// # Errors
+/// Who asks may not, or the request was not sent to this server. What is wrong with the message itself is
+/// answered in the words of MCP.
+pub(crate) async fn post(shared: Arc<Shared>, call: Call) -> Result<Reply, Problem> {
+    guard::check_origin(&call)?;
+    let visitor = shared.door.admit(&call);
+    let visitor =
+        visitor.map_err(|problem| metadata::challenge(problem, &call, &shared.options))?;
+    guard::check_host(&call, &shared.options)?;
+    let answered = take(&shared, &call, visitor).await;
+    Ok(answered.unwrap_or_else(|refusal| refusal))
+}
+
+async fn take(shared: &Arc<Shared>, call: &Call, visitor: Visitor) -> Result<Reply, Reply> {
+    let accepts = Accepts::of(&call.headers);
+    if !accepts.json && !accepts.stream {
+        let why = "the client has to accept application/json and text/event-stream";
+        return Err(refuse(StatusCode::NOT_ACCEPTABLE, INVALID_REQUEST, why));
+    }
+    guard::version(&call.headers)?;
+    let (messages, is_batch) = read(&call.body, shared.options.message_bytes_max)?;
+    if let [Incoming::Request { id, method, params }] = &messages[..]
+        && **method == *greeting::METHOD
+        && !is_batch
+    {
+        return greeting::greet(shared, call, &visitor.caller, id, params.as_deref());
+    }
+    let session = session(shared, call, &visitor.caller)?;
+    if is_batch && !session.version.has_batches() {
+        let why = "several messages in one body are no part of this revision of the protocol";
+        return Err(refuse(StatusCode::BAD_REQUEST, INVALID_REQUEST, why));
+    }
+    let caller = session.heard(&visitor.caller);
+    let filter = answer::filter(call);
+    let requests: Vec<Request> = messages
+        .into_iter()
+        .filter_map(|message| told(&session, message))
+        .collect();
+    if requests.is_empty() {
+        return Ok(Reply::empty(StatusCode::ACCEPTED));
+    }
+    if accepts.json
+        && let [request] = &requests[..]
+        && let Some(text) = answer::at_once(shared, &session, &caller, request, &filter)
+    {
+        return Ok(json(text.into()));
+    }
+    let work = Work {
+        shared,
+        session: &session,
+        caller,
+        filter,
+        accepts,
+    };
+    Ok(work.run(requests, visitor).await)
+}
+
+/// Reads a body: its messages, and whether they stood in a list.
+fn read(body: &[u8], bytes_max: usize) -> Result<(Vec<Incoming>, bool), Reply> {
+    let told = |error: &MessageError| {
+        let code = match error {
+            MessageError::Malformed { .. } => PARSE_ERROR,
+            MessageError::NotAMessage { .. } | MessageError::TooLarge { .. } => INVALID_REQUEST,
+        };
+        refuse(StatusCode::BAD_REQUEST, code, &error.to_string())
+    };
+    let body = body.trim_ascii();
+    if body.first() != Some(&b'[') {
+        let message = Incoming::parse(body, bytes_max).map_err(|error| told(&error))?;
+        return Ok((vec![message], false));
+    }
+    let texts: Vec<&RawValue> =
+        serde_json::from_slice(body).map_err(|source| told(&MessageError::Malformed { source }))?;
+    if texts.is_empty() || texts.len() > BATCH_MAX {
+        let why = format!("a list has 1 to {BATCH_MAX} messages");
+        return Err(refuse(StatusCode::BAD_REQUEST, INVALID_REQUEST, &why));
+    }
+    let messages = texts
+        .iter()
+        .map(|text| Incoming::parse(text.get().as_bytes(), bytes_max));
+    let messages = messages.collect::<Result<Vec<_>, _>>();
+    Ok((messages.map_err(|error| told(&error))?, true))
+}
+
+/// The session that a request is of.
+pub(crate) fn session(
+    shared: &Shared,
+    call: &Call,
+    caller: &Caller,
+) -> Result<Arc<Session>, Reply> {
+    let Some(id) = call.headers.get(guard::SESSION_ID) else {
+        let why = "the request names no session: begin with `initialize`";
+        return Err(refuse(StatusCode::BAD_REQUEST, INVALID_REQUEST, why));
+    };
+    let owner = caller.principal.source();
+    let namespace = call.param("namespace").unwrap_or_default();
+    let found = id.to_str().ok();
+    let found = found.and_then(|id| shared.sessions.find(id, owner, namespace));
+    found.ok_or_else(|| {
+        let why = "there is no such session";
+        refuse(StatusCode::NOT_FOUND, SESSION_NOT_FOUND, why)
+    })
+}
+
+/// Takes what wants no answer, and gives what does.
+fn told(session: &Session, message: Incoming) -> Option<Request> {
+    #[derive(Deserialize)]
+    struct Cancelled {
+        #[serde(rename = "requestId")]
+        request_id: CancelledId,
+    }
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum CancelledId {
+        Number(i64),
+        Text(Box<str>),
+    }
+    match message {
+        Incoming::Request { id, method, params } => return Some(Request { id, method, params }),
+        Incoming::Response { id, outcome } => session.answered(id.as_ref(), outcome),
+        Incoming::Notification { method, params } => {
+            if &*method == "notifications/cancelled"
+                && let Some(params) = params
+                && let Ok(cancelled) = serde_json::from_str::<Cancelled>(params.get())
+            {
+                session.cancel(&match cancelled.request_id {
+                    CancelledId::Number(number) => Id::Number(number),
+                    CancelledId::Text(text) => Id::Text(text),
+                });
+            }
+        }
+    }
+    None
+}
+
+/// The requests of one body, and for whom they are.
+struct Work<'a> {
+    shared: &'a Arc<Shared>,
+    session: &'a Arc<Session>,
+    caller: Caller,
+    filter: ToolFilter,
+    accepts: Accepts,
+}
+
+impl Work<'_> {
+    /// Works on requests, and answers as soon as it is known how.
+    async fn run(self, requests: Vec<Request>, visitor: Visitor) -> Reply {
+        let channel = self.session.open_stream();
+        let owed = Arc::new(Owed(channel.clone()));
+        for request in requests {
+            self.begin(request, &owed);
+        }
+        drop(owed);
+        let options = &self.shared.options;
+        let patience = match self.accepts {
+            // There is no other way to answer: what takes too long ends by its own deadline.
+            Accepts { stream: false, .. } => options.request_timeout * 2,
+            Accepts { json: false, .. } => Duration::ZERO,
+            Accepts { .. } => options.stream_after,
+        };
+        match channel.begins(patience).await {
+            Beginning::Whole(answers) if self.accepts.json => whole(answers),
+            Beginning::Whole(_) | Beginning::Stream => {
+                stream(self.shared, self.session, visitor, &channel)
+            }
+        }
+    }
+
+    /// Has a request worked on, also when its client goes away: it may come back for the answer, and nothing
+    /// that was begun is left half done.
+    fn begin(&self, request: Request, owed: &Arc<Owed>) {
+        let (shared, session) = (self.shared.clone(), self.session.clone());
+        let caller = self.caller.clone();
+        if let Some(text) = answer::at_once(&shared, &session, &caller, &request, &self.filter) {
+            owed.0.push(text.into(), Message::Answer);
+            return;
+        }
+        let running = match session.begin(&request.id) {
+            Ok(running) => running,
+            Err(error) => return give(&owed.0, &request.id, &Err(error)),
+        };
+        let peer = SessionPeer {
+            session: session.clone(),
+            channel: self.accepts.stream.then(|| owed.0.clone()),
+            question_timeout: shared.options.question_timeout,
+        };
+        let owed = owed.clone();
+        tokio::spawn(async move {
+            let cancel = running.cancel.clone();
+            let working = answer::answer(&shared, &session, &caller, &request, peer, &cancel);
+            let outcome = tokio::select! {
+                biased;
+                () = cancel.cancelled() => None,
+                outcome = working => Some(outcome),
+            };
+            // Its id is free before its client can know that.
+            drop(running);
+            if let Some(outcome) = outcome {
+                give(&owed.0, &request.id, &outcome);
+            }
+        });
+    }
+}
+
+fn give(channel: &Channel, id: &Id, outcome: &Result<Raw, RpcError>) {
+    let text = message::response(Some(id), outcome);
+    channel.push(text.into(), Message::Answer);
+}
+
+/// The answers as one body.
+fn whole(mut answers: Vec<Bytes>) -> Reply {
+    match answers.len() {
+        // The client cancelled: it is owed nothing.
+        0 => Reply::empty(StatusCode::ACCEPTED),
+        1 => json(answers.swap_remove(0)),
+        _ => {
+            let mut body = vec![b'['];
+            for (at, answer) in answers.iter().enumerate() {
+                if at > 0 {
+                    body.push(b',');
+                }
+                body.extend_from_slice(answer);
+            }
+            body.push(b']');
+            json(body.into())
+        }
+    }
+}
+
+pub(crate) fn json(body: Bytes) -> Reply {
+    Reply::bytes(StatusCode::OK, "application/json", body)
+}
+
+/// The answers as a stream, which the client can come back to.
+fn stream(
+    shared: &Shared,
+    session: &Arc<Session>,
+    visitor: Visitor,
+    channel: &Arc<Channel>,
+) -> Reply {
+    session.keep_stream(channel);
+    let reader = channel.read(None);
+    let (session, interval) = (session.clone(), shared.options.comment_interval);
+    streaming(move |draining| {
+        let ends = (Ends::WithItsAnswer, draining);
+        EventStream::new(reader, session, visitor, interval, ends)
+    })
+}
+
+pub(crate) fn streaming<F, B>(make: F) -> Reply
+where
+    F: FnOnce(CancellationToken) -> B + Send + 'static,
+    B: http_body::Body<Data = Bytes, Error = Infallible> + Send + 'static,
+{
+    Reply::stream(StatusCode::OK, sse::CONTENT_TYPE, make)
+        .header(guard::X_ACCEL_BUFFERING, HeaderValue::from_static("no"))
+}
