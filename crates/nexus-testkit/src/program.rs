@@ -49,6 +49,7 @@ impl Program {
             .env_clear()
             .envs([
                 ("PORT", "0"),
+                ("AGENTS_PORT", "0"),
                 ("NEXUS_SECRET", secret),
                 ("LOG_FORMAT", "json"),
             ])

@@ -1,5 +1,6 @@
 //! The application: everything that a running Nexus consists of, put together from a configuration.
 
+mod agents;
 mod alerting;
 mod build;
 mod generation;
@@ -122,6 +123,7 @@ pub struct App {
     endpoints: Endpoints,
     retention: Retention,
     server: Server,
+    agents: agents::Agents,
     draining: CancellationToken,
     data_dir: PathBuf,
     routes: Vec<Served>,
@@ -160,6 +162,18 @@ impl App {
         self.server.local_addr()
     }
 
+    /// Where the face for agents listens; nothing if it is under `/agents` at [`App::local_addr`].
+    #[must_use]
+    pub fn agents_addr(&self) -> Option<SocketAddr> {
+        self.agents.local_addr()
+    }
+
+    /// The agents, for an embedder to work with them.
+    #[must_use]
+    pub fn agents(&self) -> &nexus_agents::Handle {
+        &self.agents.handle
+    }
+
     /// The log, for an embedder to publish to and read from.
     #[must_use]
     pub fn log(&self) -> &Log {
@@ -184,7 +198,7 @@ impl App {
         &self.reload
     }
 
-    /// Everything that it answers: the one list of routes, for tests that have to try them all.
+    /// Everything that it answers at [`App::local_addr`]: the one list of routes, for tests that have to try them all.
     #[must_use]
     pub fn routes(&self) -> &[Served] {
         &self.routes
@@ -197,7 +211,7 @@ impl App {
     }
 
     /// Answers until `stop` is cancelled, then ends in order: not ready, connections and streams told,
-    /// reactors done, log closed.
+    /// reactors done, agents told, log closed.
     ///
     /// # Errors
     /// [`Error::Storage`] as soon as the log can no longer be written safely, also while it is ending;
@@ -211,6 +225,7 @@ impl App {
             endpoints,
             retention,
             server,
+            agents,
             draining,
             ..
         } = self;
@@ -222,11 +237,13 @@ impl App {
         // Ends with the engine.
         tokio::spawn(endpoints.service().run());
         let upkeep = tokio::spawn(nodes.clone().run(UPKEEP_INTERVAL));
+        let mut agents = agents.start(server.local_addr());
         let mut server = tokio::spawn(server.run(draining.clone()));
         let running = async {
             tokio::select! {
                 () = stop.cancelled() => Ok(()),
                 ended = &mut server => Err(server_ended(ended)),
+                ended = agents.ended() => Err(server_ended(ended)),
             }
         };
         unless_failed(&mut writer, running).await??;
@@ -240,6 +257,7 @@ impl App {
                 let error = crate::chain(&error);
                 tracing::warn!(error, "the last uses of nodes' secrets are not kept");
             }
+            agents.drain().await;
             log.close();
         };
         let drained = tokio::time::timeout(DRAIN_TIMEOUT, async {

@@ -31,11 +31,11 @@ pub use fingerprint::Fingerprint;
 pub use load::{DEFAULT_FILE, Loaded, Sources};
 pub use problem::ConfigProblem;
 pub use sections::{
-    AlertFormat, Alerts, Auth, Config, DatabaseUrl, EventDeclaration, Events, Limits, LogFormat,
+    Agents, AgentsAuth, AlertFormat, Alerts, Auth, Config, DatabaseUrl, EventDeclaration, Events, Hub, Limits, LogFormat,
     LogLevel, Node, Outbound, Reactors, Retention, Retry, Server, Stage, Storage, Telemetry, Token,
     Vault,
 };
-pub use value::{Address, Origin};
+pub use value::{Address, Origin, WebSocketAddress};
 
 /// What the daemon was asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -149,6 +149,31 @@ pub const NEOBOT_API_URL: Variable = setting("NEOBOT_API_URL", "reactors.registr
 pub const NEOBOT_API_KEY: Variable = setting("NEOBOT_API_KEY", "reactors.registry_key");
 /// Where alerts are sent.
 pub const DISCORD_WEBHOOK_URL: Variable = setting("DISCORD_WEBHOOK_URL", "alerts.url");
+/// The port of the face for agents.
+pub const AGENTS_PORT: Variable = setting("AGENTS_PORT", "agents.port");
+/// The folder of the files of sessions.
+pub const COORDINATION_PATH: Variable = setting("COORDINATION_PATH", "agents.coordination_path");
+/// The registry that services register with.
+pub const REGISTRY_URL: Variable = setting("REGISTRY_URL", "agents.registry_url");
+/// The chat that is told of events.
+pub const CHAT_URL: Variable = setting("CHAT_URL", "agents.chat_url");
+
+/// The key of users' JSON Web Tokens.
+pub const JWT_SECRET: Variable = setting("JWT_SECRET", "auth.jwt_secret");
+/// Where the keys of an identity provider are.
+pub const JWKS_URL: Variable = setting("JWKS_URL", "auth.jwks_url");
+/// Who must have made a JSON Web Token.
+pub const JWT_ISSUER: Variable = setting("JWT_ISSUER", "auth.jwt_issuer");
+/// For whom a JSON Web Token must have been made.
+pub const JWT_AUDIENCE: Variable = setting("JWT_AUDIENCE", "auth.jwt_audience");
+/// The key of Brave Search.
+pub const BRAVE_API_KEY: Variable = setting("BRAVE_API_KEY", "hub.brave_key");
+/// The key of Google Maps.
+pub const GOOGLE_MAPS_API_KEY: Variable = setting("GOOGLE_MAPS_API_KEY", "hub.maps_key");
+/// The token for GitHub.
+pub const GITHUB_TOKEN: Variable = setting("GITHUB_TOKEN", "hub.github_token");
+/// Where programs are found.
+pub const PATH: Variable = setting("PATH", "hub.stdio_path");
 
 /// The secret of a node.
 pub const NODE_SECRET: Variable = special(
@@ -179,10 +204,11 @@ pub const ANY_FILE: Variable = special(
 );
 
 /// Every variable, in the order of the reference.
-pub const VARIABLES: [&Variable; 22] = [
+pub const VARIABLES: [&Variable; 34] = [
     &NEXUS_ENV,
     &PORT,
     &NEXUS_HOST,
+    &AGENTS_PORT,
     &ALLOWED_ORIGINS,
     &NEXUS_SECRET,
     &NEXUS_ADMIN_TOKEN,
@@ -190,6 +216,10 @@ pub const VARIABLES: [&Variable; 22] = [
     &FLOWPAY_WEBHOOK_SECRET,
     &VAULT_ENCRYPTION_KEY,
     &VAULT_PREVIOUS_ENCRYPTION_KEY,
+    &JWT_SECRET,
+    &JWKS_URL,
+    &JWT_ISSUER,
+    &JWT_AUDIENCE,
     &DATA_DIR,
     &DATABASE_URL,
     &LOG_LEVEL,
@@ -200,20 +230,20 @@ pub const VARIABLES: [&Variable; 22] = [
     &NEOBOT_API_KEY,
     &NODE_API_URL,
     &DISCORD_WEBHOOK_URL,
+    &COORDINATION_PATH,
+    &REGISTRY_URL,
+    &CHAT_URL,
+    &BRAVE_API_KEY,
+    &GOOGLE_MAPS_API_KEY,
+    &GITHUB_TOKEN,
+    &PATH,
     &ANY_SETTING,
     &ANY_FILE,
 ];
 
 /// Variables that other versions of Nexus read and this one does not: set, they are a warning, so that
 /// nobody trusts in what is not there.
-pub const NOT_YET: [&str; 6] = [
-    "AGENTS_PORT",
-    "COORDINATION_PATH",
-    "JWT_SECRET",
-    "OTEL_EXPORTER_OTLP_ENDPOINT",
-    "REDIS_URL",
-    "REGISTRY_URL",
-];
+pub const NOT_YET: [&str; 2] = ["OTEL_EXPORTER_OTLP_ENDPOINT", "REDIS_URL"];
 
 #[cfg(test)]
 mod tests {

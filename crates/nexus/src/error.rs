@@ -29,6 +29,9 @@ pub enum Error {
     /// The endpoints could not be opened or changed.
     #[error("the endpoints could not be opened")]
     Endpoints(#[source] nexus_webhooks::Error),
+    /// The agents could not be opened.
+    #[error("the agents could not be opened")]
+    Agents(#[source] nexus_agents::Error),
     /// The engine could not start.
     #[error("the reactor engine could not start")]
     Reactors(#[source] nexus_reactors::Error),
@@ -84,12 +87,14 @@ impl Error {
             | Self::Nodes(nexus_auth::Error::Log { .. } | nexus_auth::Error::NodeDamaged { .. })
             | Self::Store(_)
             | Self::Log(_)
+            | Self::Agents(nexus_agents::Error::Log(_))
             | Self::Storage(_) => EXIT_STORAGE,
             Self::Vault(_) | Self::Nodes(_) => EXIT_CONFIG,
             Self::Listen { .. } => EXIT_UNAVAILABLE,
             Self::Outbound(_)
             | Self::Reactors(_)
             | Self::Endpoints(_)
+            | Self::Agents(_)
             | Self::Telemetry(_)
             | Self::System { .. }
             | Self::DrainTimeout => EXIT_FAILURE,

@@ -1,5 +1,6 @@
 //! Faces: each a set of routes that speaks one client's language.
 
+pub(crate) mod agents;
 mod caller;
 pub(crate) mod neo;
 pub(crate) mod operations;

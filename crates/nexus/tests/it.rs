@@ -6,8 +6,14 @@
     reason = "tests"
 )]
 
+#[path = "it/agents.rs"]
+mod agents;
+#[path = "it/agents_socket.rs"]
+mod agents_socket;
 #[path = "it/config.rs"]
 mod config;
+#[path = "it/config_agents.rs"]
+mod config_agents;
 #[path = "it/config_reports.rs"]
 mod config_reports;
 #[path = "it/refusals.rs"]

@@ -38,6 +38,7 @@ async fn a_second_run_goes_on_where_the_first_ended() {
     let folder = tempfile::tempdir().unwrap();
     let variables = [
         ("PORT", "0"),
+        ("AGENTS_PORT", "0"),
         ("NEXUS_HOST", "127.0.0.1"),
         ("NEXUS_SECRET", SECRET),
     ];

@@ -32,7 +32,9 @@ pub(crate) fn serve(options: &ServeOptions, environment: &Environment) -> Result
 
 fn run(config: &Config, sources: Sources, ready: impl FnOnce(&App)) -> Result<(), Failure> {
     telemetry::init(&config.log).map_err(Error::Telemetry)?;
-    open_files::allow(config.limits.connections as u64);
+    // Each listener takes so many.
+    let listeners = if config.agents.port == 0 { 1 } else { 2 };
+    open_files::allow(listeners * config.limits.connections as u64);
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let mut stop = Stop::listen()?;
@@ -40,7 +42,12 @@ fn run(config: &Config, sources: Sources, ready: impl FnOnce(&App)) -> Result<()
         let Some(app) = stop.unless_stopped(building).await? else {
             return Ok(());
         };
-        tracing::info!(address = %app.local_addr(), head = %app.log().head(), "ready");
+        tracing::info!(
+            address = %app.local_addr(),
+            agents = %agents_root(&app),
+            head = %app.log().head(),
+            "ready"
+        );
         ready(&app);
         stop.run(app).await
     });
@@ -49,9 +56,18 @@ fn run(config: &Config, sources: Sources, ready: impl FnOnce(&App)) -> Result<()
     Ok(result?)
 }
 
+/// What the addresses of the face for agents begin with.
+fn agents_root(app: &App) -> String {
+    match app.agents_addr() {
+        Some(address) => format!("http://{address}"),
+        None => format!("http://{}/agents", app.local_addr()),
+    }
+}
+
 /// What a person who just started Nexus pastes next.
 fn welcome(app: &App, config: &Config) -> String {
     let address = app.local_addr();
+    let agents = agents_root(app);
     let secret = config
         .auth
         .secret
@@ -77,6 +93,12 @@ fn welcome(app: &App, config: &Config) -> String {
   Read the log back:
 
     curl -s -w '\n' 'http://{address}/events/log?limit=5' -H "Authorization: Bearer $SECRET"
+
+  Agents work at {agents}. Claim something as one of them (nobody else gets it), and see who does what:
+
+    curl -s -w '\n' {agents}/work/claim -H "Content-Type: application/json" \
+         -d '{{"session_id":"session-3","work_id":"deploy-dashboard","work_description":"Deploy the dashboard"}}'
+    curl -s -w '\n' {agents}/work/claimed
 
   Stop with Ctrl-C.
 "#,

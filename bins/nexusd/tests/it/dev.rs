@@ -39,8 +39,8 @@ fn the_printed_commands_send_an_event_and_show_it() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Process::start(nexusd(folder.path(), &["dev"]).env("PORT", "0"));
     daemon.line(0, |line| line.contains("Stop with Ctrl-C"));
-    let [tail, send, read] = &printed_commands(&daemon.stdout())[..] else {
-        panic!("three blocks of commands: {}", daemon.stdout());
+    let [tail, send, read, agents] = &printed_commands(&daemon.stdout())[..] else {
+        panic!("four blocks of commands: {}", daemon.stdout());
     };
 
     let tail = Process::start(&mut pasted(folder.path(), tail));
@@ -69,13 +69,22 @@ fn the_printed_commands_send_an_event_and_show_it() {
             .count(),
         2
     );
+
+    let (status, text, error) = Process::run(&mut pasted(folder.path(), agents));
+    assert!(status.success(), "{error}");
+    let mut answers = serde_json::Deserializer::from_str(&text).into_iter::<Value>();
+    let claimed = answers.next().unwrap().unwrap();
+    assert_eq!(claimed["status"], "claimed", "{claimed}");
+    let listed = answers.next().unwrap().unwrap();
+    assert_eq!(listed["claims"][0]["claimed_by"], "session-3", "{listed}");
+    tail.line(0, |line| line.contains("work.claimed"));
 }
 
 #[test]
 fn a_signature_is_required_in_dev_too() {
     let folder = tempfile::tempdir().unwrap();
     let daemon = Process::start(nexusd(folder.path(), &["dev"]).env("PORT", "0"));
-    let (_, line) = daemon.line(0, |line| line.contains("listens on http://"));
+    let (_, line) = daemon.line(0, |line| line.contains("Nexus listens on http://"));
     let address = line
         .split(['/', ' '])
         .find_map(|word| word.parse().ok())

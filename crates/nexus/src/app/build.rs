@@ -13,7 +13,12 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    App, Builder, Generation, Reload, Served, options, reactions::Reactions, refused, reload::Live,
+    App, Builder, Generation, Reload, Served,
+    agents::{self, Agents},
+    options,
+    reactions::Reactions,
+    refused,
+    reload::Live,
 };
 use crate::{
     Error,
@@ -54,9 +59,12 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         draining: draining.clone(),
         generation: generation.clone(),
     };
+    let callers = callers(&config, &auth, &nodes);
+    let live = options::live(&config, callers.node_limits.clone());
+    let edge = Edge::new(log.clone(), auth.clone(), live);
     let faces = Faces {
-        config: &config,
-        callers: callers(&config, &auth, &nodes),
+        callers,
+        edge: edge.clone(),
         vault: &vault,
         nodes: &nodes,
         targets: TargetApi::new(engine.handle(), auth.clone()).with_proposals(reactions.propose()),
@@ -66,6 +74,15 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         operations,
     };
     let mut routes = faces.routes(&log, &engine);
+    let parts = agents::Parts {
+        edge: &edge,
+        log: &log,
+        auth: &auth,
+        client: reactions.client(),
+        random: random.clone(),
+    };
+    let (agents, agents_routes) = Agents::open(&config, parts).await?;
+    routes.extend(agents_routes);
     routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
     let served = routes.iter().map(served).collect();
     let address = SocketAddr::new(config.server.host, config.server.port);
@@ -97,6 +114,7 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         endpoints,
         retention,
         server,
+        agents,
         draining,
         data_dir,
         routes: served,
@@ -181,8 +199,8 @@ fn callers(config: &Config, auth: &Auth, nodes: &NodeRegistry) -> Callers {
 
 /// What the faces are made of.
 struct Faces<'a> {
-    config: &'a Config,
     callers: Callers,
+    edge: Edge,
     vault: &'a Vault,
     nodes: &'a NodeRegistry,
     targets: TargetApi,
@@ -212,13 +230,11 @@ impl Faces<'_> {
             callers: callers.clone(),
             clock: clock.clone(),
         });
-        let live = options::live(self.config, callers.node_limits.clone());
-        let edge = Edge::new(log.clone(), callers.auth.clone(), live);
         let mut routes = faces::operations::routes(&operations).to_vec();
         routes.extend(faces::v1::routes(&v1));
         routes.extend(faces::v1::nodes::routes(&nodes));
         routes.extend(faces::v1::vault::routes(self.vault, &callers, clock));
-        routes.extend(edge.routes());
+        routes.extend(self.edge.routes());
         routes.extend(nexus_reactors::http::routes(&targets));
         let auth = &callers.auth;
         routes.extend(nexus_webhooks::http::routes(endpoints, &targets, auth));

@@ -144,9 +144,11 @@ pub(super) fn live(config: &Config, node_limits: Arc<NodeLimits>) -> WsOptions {
     WsOptions {
         publish_limit: Some(publish_limit),
         message_bytes_max: limits.ws_message_bytes,
+        session_message_bytes_max: limits.stream_message_bytes,
         messages_per_second_max: limits.ws_messages_per_second,
         patterns_max: limits.ws_patterns,
         ping: milliseconds(limits.ws_ping_interval_ms),
+        session_ping: milliseconds(limits.agents_ping_interval_ms),
         pong: milliseconds(limits.ws_pong_timeout_ms),
         v1_message_bytes_max: limits.stream_message_bytes,
         v1_messages_per_second_max: limits.stream_messages_per_second,

@@ -11,7 +11,7 @@ use super::{
     given::shorten,
     load::{Loaded, Loader},
     problem::{ConfigProblem, nearest},
-    sections::Stage,
+    sections::{AgentsAuth, Stage},
 };
 use crate::environment::{NEXUS_ADMIN_TOKEN, NEXUS_ENV, NEXUS_SECRET};
 
@@ -26,8 +26,12 @@ impl Loader {
         if let Some(database) = &mut storage.database_url {
             database.path = self.working_dir.join(&database.path);
         }
+        if let Some(path) = &mut self.config.agents.coordination_path {
+            *path = self.working_dir.join(&*path);
+        }
         self.stage();
         self.sizes();
+        self.agents();
         self.retention();
         self.ranges();
         self.without_effect();
@@ -108,6 +112,38 @@ impl Loader {
         }
     }
 
+    fn agents(&mut self) {
+        let (agents, server) = (&self.config.agents, &self.config.server);
+        let (ping_ms, silence_ms) = (
+            self.config.limits.agents_ping_interval_ms,
+            agents.silence_s * 1_000,
+        );
+        let is_taken = agents.port != 0 && agents.port == server.port;
+        let is_open = agents.auth == AgentsAuth::Open && self.mode == Mode::Serve;
+        let topics = agents.chat_topics.clone();
+        if is_taken {
+            let what = "it is the port of the server too; 0 puts the agents under `/agents` there";
+            self.problems.add(self.place("agents.port"), what);
+        }
+        if silence_ms <= ping_ms {
+            let silence = "agents.silence_s";
+            let blamed = if self.origins.contains_key(silence) {
+                silence
+            } else {
+                "limits.agents_ping_interval_ms"
+            };
+            let what = format!(
+                "work is lost after {silence_ms} ms of silence, and its holder is asked for a sign every {ping_ms} ms"
+            );
+            self.problems.add(self.place(blamed), what);
+        }
+        if is_open {
+            let what = "whoever reaches the port may act as any session";
+            self.weak("agents.auth", what);
+        }
+        self.rights.push((self.place("agents.chat_topics"), topics));
+    }
+
     fn retention(&mut self) {
         let retention = &self.config.retention;
         if (1..RETENTION_BYTES_MIN).contains(&retention.bytes) {
@@ -147,6 +183,7 @@ impl Loader {
     fn without_effect(&mut self) {
         let reactors = &self.config.reactors;
         let alerts = &self.config.alerts;
+        let agents = &self.config.agents;
         let retention = &self.config.retention;
         let is_kept = [retention.age_hours, retention.events, retention.bytes] == [0; 3];
         let pairs = [
@@ -179,6 +216,16 @@ impl Loader {
                 "alerts.format",
                 alerts.url.is_some(),
                 "alerts.url is not set",
+            ),
+            (
+                "agents.public_url",
+                agents.registry_url.is_some(),
+                "agents.registry_url is not set",
+            ),
+            (
+                "agents.chat_topics",
+                agents.chat_url.is_some(),
+                "agents.chat_url is not set",
             ),
         ];
         for (key, has_effect, why) in pairs {

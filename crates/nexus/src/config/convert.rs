@@ -1,8 +1,10 @@
 //! The parts of a configuration as the options of the crates that they are for.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use nexus_auth::{AuthOptions, LiveSecret, NodeOptions, Secret, TokenOptions, VaultKeys};
+use nexus_auth::{
+    AuthOptions, JwtOptions, LiveSecret, NodeOptions, Secret, TokenOptions, VaultKeys,
+};
 use nexus_core::{DeclaredEvent, RetrySchedule};
 use nexus_expr::{PayloadPath, Schema};
 use nexus_outbound::OutboundOptions;
@@ -35,8 +37,20 @@ impl Config {
             permissions: auth.permissions.clone(),
             admin_token: auth.admin_token.clone(),
             tokens: self.tokens.iter().map(token_options).collect(),
+            jwt: self.jwt_options(),
             signed_get: auth.signed_get,
         }
+    }
+
+    /// How JSON Web Tokens of users are judged; nothing when none can count.
+    fn jwt_options(&self) -> Option<JwtOptions> {
+        let auth = &self.auth;
+        let can_count = auth.jwt_secret.is_some() || auth.jwks_url.is_some();
+        can_count.then(|| JwtOptions {
+            secret: auth.jwt_secret.clone(),
+            issuer: auth.jwt_issuer.clone(),
+            audience: auth.jwt_audience.clone(),
+        })
     }
 
     /// What secrets in the log are sealed with.
@@ -45,6 +59,15 @@ impl Config {
         VaultKeys {
             current: self.vault.key.clone(),
             previous: self.vault.previous_key.clone(),
+        }
+    }
+
+    /// The folder of the files of sessions: the configured one, else `coordination` in the data folder.
+    #[must_use]
+    pub fn coordination_path(&self) -> PathBuf {
+        match &self.agents.coordination_path {
+            Some(path) => path.clone(),
+            None => self.storage.data_dir.join("coordination"),
         }
     }
 

@@ -2,15 +2,17 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
+use nexus_agents::AgentsOptions;
 use nexus_core::RetrySchedule;
+use nexus_hub::{CatalogueOptions, JobsOptions, PoolOptions, RegistryOptions};
 use nexus_outbound::OutboundOptions;
 use nexus_reactors::AlertLimits;
 
 use super::{
     Fingerprint, Mode,
     sections::{
-        AlertFormat, Alerts, Auth, Config, Events, Limits, LogFormat, LogLevel, Outbound, Reactors,
-        Retention, Retry, Server, Stage, Storage, Telemetry, Vault,
+        Agents, AgentsAuth, AlertFormat, Alerts, Auth, Config, Events, Hub, Limits, LogFormat,
+        LogLevel, Outbound, Reactors, Retention, Retry, Server, Stage, Storage, Telemetry, Vault,
     },
 };
 
@@ -39,6 +41,10 @@ impl Config {
                 secret: None,
                 admin_token: None,
                 signed_get: dev,
+                jwt_secret: None,
+                jwks_url: None,
+                jwt_issuer: None,
+                jwt_audience: None,
                 environment_secrets: BTreeMap::new(),
                 permissions: BTreeMap::new(),
             },
@@ -52,6 +58,8 @@ impl Config {
             variables: BTreeMap::new(),
             outbound: Outbound::default(),
             alerts: Alerts::default(),
+            agents: Agents::defaults(dev),
+            hub: Hub::default(),
             log: Telemetry {
                 level: LogLevel::Info,
                 format: if dev {
@@ -93,6 +101,7 @@ impl Limits {
             anonymous_burst: 50,
             address_requests_per_second: 0,
             node_events_per_second: rate(1_000),
+            session_events_per_minute: rate(nexus_agents::EVENTS_PER_MINUTE),
             body_bytes: 1 << 20,
             payload_bytes: 256 << 10,
             request_events: 1_000,
@@ -105,6 +114,7 @@ impl Limits {
             ws_message_bytes: 10 << 10,
             ws_messages_per_second: rate(10),
             ws_ping_interval_ms: 30_000,
+            agents_ping_interval_ms: 10_000,
             ws_pong_timeout_ms: 10_000,
             ws_patterns: 128,
             stream_message_bytes: 320 << 10,
@@ -117,6 +127,73 @@ impl Limits {
             queue_bytes: 64 << 20,
             ring_events: 64 << 10,
             ring_bytes: 64 << 20,
+        }
+    }
+}
+
+impl Agents {
+    fn defaults(dev: bool) -> Self {
+        const DAY_S: u64 = 86_400;
+        let options = AgentsOptions::default();
+        Self {
+            port: 8450,
+            auth: if dev {
+                AgentsAuth::Open
+            } else {
+                AgentsAuth::Token
+            },
+            grace_s: options.grace.as_secs(),
+            silence_s: options.silence.as_secs(),
+            lease_s: options.lease.as_secs(),
+            completed_days: options.completed.as_secs() / DAY_S,
+            stranger_days: options.stranger.as_secs() / DAY_S,
+            sessions: options.sessions_max,
+            claims: options.claims_max,
+            claims_per_session: options.claims_per_session_max,
+            public_url: None,
+            coordination_path: None,
+            registry_url: None,
+            chat_url: None,
+            chat_topics: ["message.broadcast", "help.*", "work.*"]
+                .map(str::to_owned)
+                .to_vec(),
+        }
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        const DAY_S: u64 = 86_400;
+        let (registry, jobs) = (RegistryOptions::default(), JobsOptions::default());
+        let (calls, pool) = (CatalogueOptions::default(), PoolOptions::default());
+        Self {
+            enabled: true,
+            stdio_users: registry.stdio_users,
+            stdio_programs: registry.programs,
+            stdio_path: None,
+            npx: registry.npx,
+            uvx: registry.uvx,
+            brave_key: None,
+            maps_key: None,
+            maps_url: None,
+            github_token: None,
+            github_url: None,
+            servers: registry.servers_max,
+            servers_per_user: registry.servers_per_user_max,
+            connections: pool.connections_max,
+            processes: pool.processes_max,
+            sync_interval_s: calls.sync_interval.as_secs(),
+            call_timeout_s: calls.call_timeout_max.as_secs(),
+            job_timeout_s: jobs.timeout.as_secs(),
+            user_calls_per_minute: calls.user_calls_per_minute,
+            tool_calls_per_minute: calls.tool_calls_per_minute,
+            promote_after_ms: u64::try_from(jobs.promote_after.as_millis()).unwrap_or(u64::MAX),
+            jobs: jobs.running_max,
+            jobs_per_user: jobs.unfinished_per_user_max,
+            job_days: jobs.keep_ended.as_secs() / DAY_S,
+            allowed_hosts: Vec::new(),
+            public_url: None,
+            authorization_servers: Vec::new(),
         }
     }
 }

@@ -8,6 +8,8 @@ use super::{
 
 /// What can change while Nexus runs: every setting under these.
 const LIVE: [&str; 5] = ["auth.", "vault.", "events.", "reactors.", "alerts."];
+/// What of that cannot: somebody asks there from the start on.
+const NOT_LIVE: &str = "auth.jwks_url";
 /// The values themselves are not told: an address may hold a key.
 const WHAT: &str = "it has changed, and that takes a restart";
 
@@ -20,7 +22,10 @@ impl Config {
         }
         let fixed = SETTINGS
             .iter()
-            .filter(|setting| !LIVE.iter().any(|live| setting.key.starts_with(live)));
+            .filter(|setting| {
+                let is_live = LIVE.iter().any(|live| setting.key.starts_with(live));
+                !is_live || setting.key == NOT_LIVE
+            });
         for setting in fixed {
             if (setting.show)(self) != (setting.show)(other) {
                 problems.add(setting.key, WHAT);

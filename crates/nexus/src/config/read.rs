@@ -12,8 +12,8 @@ use nexus_expr::PayloadPath;
 
 use super::{
     given::{Given, shorten},
-    sections::{AlertFormat, DatabaseUrl, LogFormat, LogLevel, Stage},
-    value::{Address, Origin},
+    sections::{AgentsAuth, AlertFormat, DatabaseUrl, LogFormat, LogLevel, Stage},
+    value::{Address, Origin, WebSocketAddress},
 };
 
 /// Between what a number must lie.
@@ -190,6 +190,12 @@ text_value!(
     |address| address.url().to_string()
 );
 text_value!(
+    WebSocketAddress,
+    "a ws or wss address",
+    |text| Self::parse(text).map_err(str::to_owned),
+    |address| address.url().to_string()
+);
+text_value!(
     Origin,
     "origins such as https://app.example.org",
     |text| Self::parse(text.trim()).map_err(|why| format!("{:?}: {why}", shorten(text))),
@@ -316,6 +322,7 @@ macro_rules! choices {
 choices!(Stage { "development" => Development, "test" => Test, "production" => Production });
 choices!(LogLevel { "error" => Error, "warn" => Warn, "info" => Info, "debug" => Debug, "trace" => Trace });
 choices!(LogFormat { "json" => Json, "human" => Human });
+choices!(AgentsAuth { "open" => Open, "token" => Token });
 choices!(AlertFormat { "auto" => Auto, "discord" => Discord, "slack" => Slack, "json" => Json });
 choices!(NameForm { "short" => Name, "qualified" => Qualified });
 

@@ -89,7 +89,7 @@ process, and `/readyz` tells of it. `/readyz` also names the configuration that 
 
 Nodes, tokens, permissions, events, reactors, endpoints and alerts can change this way, and so can the keys of the vault:
 with a new `vault.key` and the old one as `vault.previous_key`, [`nexusd keys rotate`](operations.md#replace-the-vaults-key)
-seals everything anew while Nexus goes on. Changes of `environment` and of `[server]`, `[limits]`, `[storage]`, `[retention]`, `[outbound]` and `[log]` take a restart, and a reload
+seals everything anew while Nexus goes on. Changes of `environment` and of `[server]`, `[limits]`, `[storage]`, `[retention]`, `[outbound]`, `[agents]`, `[hub]` and `[log]` take a restart, and a reload
 that finds one is refused.
 
 When the terminal is closed from which it was started, the daemon ends in order.

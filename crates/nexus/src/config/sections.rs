@@ -1,5 +1,7 @@
 //! What a configuration holds: one struct for each section.
 
+mod agents;
+mod hub;
 mod limits;
 
 use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
@@ -11,6 +13,8 @@ use nexus_expr::{PayloadPath, Schema};
 use nexus_reactors::rules::{MappingConfig, RuleConfig};
 use nexus_webhooks::EndpointConfig;
 
+pub use agents::{Agents, AgentsAuth};
+pub use hub::Hub;
 pub use limits::Limits;
 
 use super::{
@@ -69,6 +73,10 @@ pub struct Config {
     pub outbound: Outbound,
     /// Who is told when something was given up.
     pub alerts: Alerts,
+    /// How agents are coordinated.
+    pub agents: Agents,
+    /// Which servers of tools there are.
+    pub hub: Hub,
     /// What is written to the log of the process.
     pub log: Telemetry,
     /// What all of this is known by, as it was read.
@@ -143,6 +151,14 @@ pub struct Auth {
     pub admin_token: Option<Secret>,
     /// Whether a signature of the empty body opens the routes that read.
     pub signed_get: bool,
+    /// The key of users' JSON Web Tokens that are signed with HS256.
+    pub jwt_secret: Option<Secret>,
+    /// Where the identity provider publishes the keys of those that are signed otherwise.
+    pub jwks_url: Option<Address>,
+    /// Who must have made them.
+    pub jwt_issuer: Option<String>,
+    /// For whom they must have been made.
+    pub jwt_audience: Option<String>,
     /// Secrets of nodes that stand in the environment, by node: `NEXUS_NODE_<ID>_SECRET`.
     pub environment_secrets: BTreeMap<String, Vec<Secret>>,
     /// The permissions file: what each node may publish, unless its entry says it.

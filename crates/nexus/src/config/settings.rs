@@ -1,5 +1,7 @@
 //! Every setting that stands alone, in the order of the reference.
 
+use nexus_agents::{GRACE_MAX, LEASE_S_MAX, LEASE_S_MIN};
+
 use super::{
     read::Bounds::{None, Real, Whole},
     sections::Config,
@@ -36,6 +38,7 @@ table! {
     limits.anonymous_burst: Whole(1, RATE_MAX), "How many of those may come at once.";
     limits.address_requests_per_second: Whole(0, RATE_MAX), "Requests a second of one address, whoever calls; 0 is off.";
     limits.node_events_per_second: Whole(0, 10 * RATE_MAX), "Events a second of one node; 0 is off.";
+    limits.session_events_per_minute: Whole(0, RATE_MAX), "Events a minute of one session of an agent; 0 is off.";
     limits.body_bytes: Whole(KIB, 64 * MIB), "Bytes of a request's body.";
     limits.payload_bytes: Whole(256, 16 * MIB), "Bytes of an event's payload. Not more than `limits.body_bytes`.";
     limits.request_events: Whole(1, 10_000), "Events in one request.";
@@ -48,6 +51,7 @@ table! {
     limits.ws_message_bytes: Whole(256, MIB), "Bytes of a message that a WebSocket client of the neo face sends.";
     limits.ws_messages_per_second: Whole(0, RATE_MAX), "Messages a second that a WebSocket client of the neo face sends; 0 is off.";
     limits.ws_ping_interval_ms: Whole(100, HOUR_MS), "How often a WebSocket client is pinged, in milliseconds.";
+    limits.agents_ping_interval_ms: Whole(100, HOUR_MS), "How often a WebSocket of an agent is pinged, in milliseconds.";
     limits.ws_pong_timeout_ms: Whole(100, HOUR_MS), "How long the pong may take, in milliseconds. Not more than `limits.ws_ping_interval_ms`.";
     limits.ws_patterns: Whole(1, 10_000), "Names and patterns that one connection may subscribe to.";
     limits.stream_message_bytes: Whole(256, 64 * MIB), "Bytes of a message that a WebSocket client of face v1 sends.";
@@ -73,6 +77,11 @@ table! {
     auth.secret: None, "The secret of the node `default`. It also signs what is sent to nodes that have no secret of their own.";
     auth.admin_token: None, "An operator's bearer token with every scope. `nexusd dev` takes the secret for it when there is none.";
     auth.signed_get: None, "Whether a GET that is signed over the empty body opens the routes that read.";
+
+    auth.jwt_secret: None, "The key of users' JSON Web Tokens that are signed with HS256. Unset: none of that kind counts.";
+    auth.jwks_url: None, "Where the identity provider publishes the keys of tokens that are signed with RS256, ES256 or EdDSA. Unset: none of those kinds counts.";
+    auth.jwt_issuer: None, "Who must have made a JSON Web Token (`iss`). Unset: whoever has a key.";
+    auth.jwt_audience: None, "For whom a JSON Web Token must have been made (`aud`). Unset: for anybody.";
 
     vault.key: None, "The key that secrets in the log are sealed with: 64 hexadecimal digits, as `nexusd keys generate` prints them. Unset: nothing can be sealed, and `serve` refuses to start when something is; `nexusd dev` makes one and keeps it in `storage.data_dir`.";
     vault.previous_key: None, "The key before it, until everything is sealed with the new one: `nexusd keys rotate`.";
@@ -101,6 +110,50 @@ table! {
     alerts.lag_events: Whole(1, 1_000_000 * RATE_MAX), "A reactor or endpoint that is so many events behind, and more than a minute before, is told of.";
     alerts.error_rate: Real(0.0, 1.0), "One of whose attempts such a part failed within five minutes is told of …";
     alerts.attempts: Whole(1, RATE_MAX), "… if there were at least so many attempts.";
+
+    agents.port: Whole(0, 65_535), "The port of the face for agents, on the address of `server.host`; 0 puts it under `/agents` on `server.port`.";
+    agents.auth: None, "Who may act as a session: whoever says so, or whoever has its token.";
+    agents.grace_s: Whole(0, GRACE_MAX.as_secs()), "How long a session whose last connection ended keeps its work, in seconds.";
+    agents.silence_s: Whole(1, 3_600), "How long the work of a connected session is held without a sign of life from it, in seconds. More than `limits.agents_ping_interval_ms`.";
+    agents.lease_s: Whole(LEASE_S_MIN, LEASE_S_MAX), "How long work is held that a session without a connection claimed, unless it says, in seconds.";
+    agents.completed_days: Whole(1, 3_650), "How long it is remembered that work was completed, in days: until then nobody can claim it again.";
+    agents.stranger_days: Whole(1, 3_650), "How long a session that nobody registered is remembered when nothing is heard of it, in days.";
+    agents.sessions: Whole(1, RATE_MAX), "Sessions that are known.";
+    agents.claims: Whole(1, 10 * RATE_MAX), "Claims that are held at once.";
+    agents.claims_per_session: Whole(1, 512), "Claims that one session holds at once.";
+    agents.public_url: None, "Where agents reach the face, as the registry is told. Unset: `http://localhost` with its port.";
+    agents.coordination_path: None, "The folder of the files of sessions (`SSOT.json`, `claude_sessions.json`, `heartbeats/`, `messages/`). Unset: `coordination` in `storage.data_dir`.";
+    agents.registry_url: None, "The registry that Nexus registers with. Unset: none.";
+    agents.chat_url: None, "The WebSocket of the chat that is told of events, and whose messages are published. Unset: none.";
+    agents.chat_topics: None, "Names, topics and patterns of what the chat is told.";
+
+    hub.enabled: None, "Whether there is a hub: `/mcp`, the actions, and the servers, tools and jobs of the API.";
+    hub.stdio_users: None, "Whether users may add servers that are programs. They run with the rights of Nexus. An operator may always.";
+    hub.stdio_programs: None, "Programs that an operator may have started as servers, with any arguments, beside packages of `npx` and `uvx` with an exact version. No shell.";
+    hub.stdio_path: None, "Where servers that are programs find others.";
+    hub.npx: None, "What `npx` is called on this machine.";
+    hub.uvx: None, "What `uvx` is called on this machine.";
+    hub.brave_key: None, "The key of Brave Search. Set: the system server `brave` is on.";
+    hub.maps_key: None, "The key of Google Maps. Set: the system server `maps` is on.";
+    hub.maps_url: None, "Where Google Maps is. Unset: where it usually is.";
+    hub.github_token: None, "The token for GitHub. Set: the system server `github` is on, and whoever may call tools acts with this token.";
+    hub.github_url: None, "Where GitHub is. Unset: where it usually is.";
+    hub.servers: Whole(4, 100_000), "Servers altogether.";
+    hub.servers_per_user: Whole(0, 100_000), "Servers of one user.";
+    hub.connections: Whole(1, 100_000), "Connections to servers at once.";
+    hub.processes: Whole(0, 10_000), "Servers that are programs and run at once.";
+    hub.sync_interval_s: Whole(5, 86_400), "How often it is asked what servers offer, in seconds, give or take a quarter. What changes meanwhile they tell by themselves.";
+    hub.call_timeout_s: Whole(1, 600), "How long a call may take that nobody follows, in seconds.";
+    hub.job_timeout_s: Whole(1, 86_400), "How long a job may take, in seconds.";
+    hub.user_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user; 0 is off.";
+    hub.tool_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user to one tool; 0 is off.";
+    hub.promote_after_ms: Whole(10, HOUR_MS), "A call that takes longer becomes a job, for clients that can follow one, in milliseconds.";
+    hub.jobs: Whole(1, 10_000), "Jobs that run at once; others wait.";
+    hub.jobs_per_user: Whole(1, 10_000), "Jobs of one user that are not finished; the next is answered 429.";
+    hub.job_days: Whole(1, 3_650), "Days that a finished job is kept.";
+    hub.allowed_hosts: None, "Names by which the server may be called at `/mcp`, beside addresses and those of this machine. Unset: any, unless `server.host` is this machine alone.";
+    hub.public_url: None, "Where clients reach the server, as `/mcp` tells them. Unset: as they called it.";
+    hub.authorization_servers: None, "Who gives out tokens, for MCP clients that look for it.";
 
     log.level: None, "The least level that is written to the log of the process.";
     log.format: None, "How its lines are written: JSON objects, or for people.";

@@ -34,6 +34,36 @@ impl fmt::Debug for Address {
     }
 }
 
+/// A `ws` or `wss` address. Its path and query may hold a key, so only the host is ever shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct WebSocketAddress(Url);
+
+impl WebSocketAddress {
+    /// Reads a `ws` or `wss` address.
+    ///
+    /// # Errors
+    /// The rule that the text breaks; the text itself is not told, because it may hold a key.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let url = Url::parse(text.trim()).map_err(|_| "this is not an address")?;
+        if !matches!(url.scheme(), "ws" | "wss") {
+            return Err("this is not a ws or wss address");
+        }
+        Ok(Self(url))
+    }
+
+    /// The address itself.
+    #[must_use]
+    pub fn url(&self) -> &Url {
+        &self.0
+    }
+}
+
+impl fmt::Debug for WebSocketAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.origin().ascii_serialization())
+    }
+}
+
 /// The origin of a browser page, as browsers write it: `https://app.example.org`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Origin(Arc<str>);
@@ -80,6 +110,9 @@ mod tests {
     fn an_address_shows_its_host_alone() {
         let address = Address::parse("https://user:key@hooks.example.org/T0/secret?k=1").unwrap();
         assert_eq!(format!("{address:?}"), "https://hooks.example.org");
+        let chat = WebSocketAddress::parse("wss://chat.example.org/ws?token=secret").unwrap();
+        assert_eq!(format!("{chat:?}"), "wss://chat.example.org");
+        assert!(WebSocketAddress::parse("https://example.org").is_err());
         assert!(Address::parse("ftp://example.org").is_err());
         assert!(Address::parse("example.org").is_err());
     }

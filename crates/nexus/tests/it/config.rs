@@ -190,7 +190,7 @@ fn serve_is_closed_and_reads_no_dotenv() {
 #[test]
 fn what_is_weak_is_a_warning_and_in_production_a_refusal() {
     let place = Place::new(&[]);
-    let weak: [&[(&str, &str)]; 4] = [
+    let weak: [&[(&str, &str)]; 5] = [
         &[],
         &[("NEXUS_SECRET", "test")],
         &[
@@ -201,6 +201,7 @@ fn what_is_weak_is_a_warning_and_in_production_a_refusal() {
             ("NEXUS_SECRET", SECRET),
             ("NEXUS__OUTBOUND__ALLOW_CIDRS", "10.0.0.0/8,::/0"),
         ],
+        &[("NEXUS_SECRET", SECRET), ("NEXUS__AGENTS__AUTH", "open")],
     ];
     for variables in weak {
         let loaded = place.load(Mode::Serve, variables).unwrap();
@@ -339,7 +340,7 @@ fn secrets_and_addresses_of_nodes_come_from_the_environment() {
                 ("DISCORD_WEBHOOK_URL", "https://127.0.0.1:9/hook"),
                 ("LOG_LEVEL", "debug"),
                 ("NEXUS_SECERT", "x"),
-                ("AGENTS_PORT", "8450"),
+                ("REDIS_URL", "redis://localhost"),
             ],
         )
         .unwrap_or_else(|problems| panic!("{}", lines(&problems)));
@@ -365,8 +366,8 @@ fn secrets_and_addresses_of_nodes_come_from_the_environment() {
     );
     assert_eq!(
         lines(&warnings),
-        "AGENTS_PORT: this version does not use it\n\
-         NEXUS_SECERT: there is no such variable; did you mean NEXUS_SECRET?\n"
+        "NEXUS_SECERT: there is no such variable; did you mean NEXUS_SECRET?\n\
+         REDIS_URL: this version does not use it\n"
     );
 }
 

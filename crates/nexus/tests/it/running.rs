@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub struct Running {
     pub address: SocketAddr,
+    /// Where the agents are, if they have a port of their own.
+    pub agents: Option<SocketAddr>,
     pub routes: Vec<Served>,
     pub log: nexus_core::Log,
     stop: CancellationToken,
@@ -51,6 +53,7 @@ pub async fn start_with(more: &str, variables: &[(&str, &str)]) -> Running {
     std::fs::write(folder.path().join("nexus.toml"), file).unwrap();
     let defaults = [
         ("PORT", "0"),
+        ("AGENTS_PORT", "0"),
         ("NEXUS_HOST", "127.0.0.1"),
         ("NEXUS_SECRET", SECRET),
         ("NEXUS_ADMIN_TOKEN", ADMIN_TOKEN),
@@ -77,12 +80,14 @@ async fn start_in(folder: tempfile::TempDir, variables: Vec<(String, String)>) -
     })
     .unwrap_or_else(|problems| panic!("{problems:#?}"));
     let app = App::builder(loaded.config).build().await.unwrap();
-    let (address, routes) = (app.local_addr(), app.routes().to_vec());
+    let (address, agents) = (app.local_addr(), app.agents_addr());
+    let routes = app.routes().to_vec();
     let log = app.log().clone();
     let stop = CancellationToken::new();
     let running = tokio::spawn(app.run(stop.clone()));
     Running {
         address,
+        agents,
         routes,
         log,
         stop,
@@ -93,6 +98,11 @@ async fn start_in(folder: tempfile::TempDir, variables: Vec<(String, String)>) -
 }
 
 impl Running {
+    /// Tells it to end, and does not wait for that.
+    pub fn tell_to_stop(&self) {
+        self.stop.cancel();
+    }
+
     /// Ends it in order.
     pub async fn stop(self) {
         self.end().await;
@@ -170,7 +180,8 @@ pub async fn ask(address: SocketAddr, request: &[u8]) -> Answer {
         .expect("there is an answer in time")
 }
 
-async fn read(socket: &mut TcpStream) -> Answer {
+/// Reads one answer.
+pub async fn read(socket: &mut TcpStream) -> Answer {
     let mut bytes = Vec::new();
     loop {
         let head_end = bytes.windows(4).position(|four| four == b"\r\n\r\n");

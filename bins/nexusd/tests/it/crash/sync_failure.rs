@@ -90,6 +90,7 @@ fn start(folder: &Path, data: &Path, moment: u32) -> (Process, SocketAddr) {
         .envs([
             ("NEXUS_HOST", "127.0.0.1"),
             ("PORT", "0"),
+            ("AGENTS_PORT", "0"),
             ("LOG_FORMAT", "json"),
         ])
         .env("NEXUS_SECRET", SECRET)

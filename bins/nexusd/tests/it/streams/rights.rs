@@ -40,6 +40,7 @@ impl Running {
         let folder = tempfile::tempdir().unwrap();
         let variables = [
             ("PORT", "0"),
+            ("AGENTS_PORT", "0"),
             ("NEXUS_HOST", "127.0.0.1"),
             ("NEXUS_SECRET", SECRET),
             ("NEXUS__LIMITS__ANONYMOUS_REQUESTS_PER_SECOND", "0"),

@@ -24,6 +24,8 @@ pub(crate) fn nexusd(folder: &Path, arguments: &[&str]) -> Command {
             command.env(name, value);
         }
     }
+    // Under the same port as everything else: many daemons run at once.
+    command.env("AGENTS_PORT", "0");
     command
 }
 

@@ -15,6 +15,8 @@ pub struct Limits {
     pub address_requests_per_second: u32,
     /// Events a second of one node; 0 is off.
     pub node_events_per_second: u32,
+    /// Events a minute of one session; 0 is off.
+    pub session_events_per_minute: u32,
     /// Bytes of a request's body.
     pub body_bytes: usize,
     /// Bytes of an event's payload.
@@ -39,6 +41,8 @@ pub struct Limits {
     pub ws_messages_per_second: u32,
     /// How often a WebSocket client is pinged, in milliseconds.
     pub ws_ping_interval_ms: u64,
+    /// How often a WebSocket of an agent is pinged, in milliseconds.
+    pub agents_ping_interval_ms: u64,
     /// How long the pong may take, in milliseconds.
     pub ws_pong_timeout_ms: u64,
     /// Patterns that one connection may subscribe to.
