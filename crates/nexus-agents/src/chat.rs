@@ -5,6 +5,7 @@ use std::{borrow::Cow, collections::VecDeque, sync::Arc, time::Duration};
 use nexus_client::TextSocket;
 use nexus_core::{
     Causes, Coded, Cursor, Error as LogError, Event, Json, PatternSet, ProtocolEvent, iso8601,
+    write_agent_event,
 };
 use serde::Deserialize;
 use serde_json::{json, value::RawValue};
@@ -12,7 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::{Dependency, Error, Handle, Pace, SessionId, http::frame::write_frame};
+use crate::{Dependency, Error, Handle, Pace, SessionId};
 
 /// As whom the chat publishes.
 const SESSION: &str = "unified-chat";
@@ -167,7 +168,7 @@ impl Chat {
 
     fn frame(&self, event: &Event) -> String {
         let mut frame = Vec::new();
-        write_frame(&mut frame, self.agents.log().head().epoch, event);
+        write_agent_event(&mut frame, self.agents.log().head().epoch, event);
         String::from_utf8_lossy(&frame).into_owned()
     }
 
@@ -178,7 +179,9 @@ impl Chat {
         };
         self.pace.take(&self.id, Instant::now())?;
         let causes = Causes::default();
-        let said = self.agents.say(&self.id, &event_type, payload.into(), causes);
+        let said = self
+            .agents
+            .say(&self.id, &event_type, payload.into(), causes);
         said.await?;
         Ok(())
     }

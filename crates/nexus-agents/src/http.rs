@@ -2,7 +2,6 @@
 
 mod caller;
 mod events;
-pub(crate) mod frame;
 mod guest;
 mod history;
 mod members;

@@ -13,6 +13,7 @@ use crate::{
     Error, Presence, SessionId, WorkId,
     session::{
         activity::{ACTIVITY, Activity},
+        inbox,
         kept::{Kept, key},
         presence::{Input, Told},
     },
@@ -85,6 +86,7 @@ impl Handle {
                     let activity = Key::new(ACTIVITY, id.shared());
                     command.changes.push(Change::Delete(activity));
                     command.changes.push(Change::Delete(key(id)));
+                    command.changes.push(Change::Delete(inbox::key(id)));
                 }
             }
             match self.log().submit(&Principal::nexus(), command).await {
@@ -157,8 +159,11 @@ impl Handle {
                 // Without its token.
                 state.set_kept(id, Kept::new(kept.registered_us));
                 state.sessions.remove(id);
+                state.rights_changed();
             }
         }
+        drop(state);
+        self.board().known.notify_one();
     }
 }
 

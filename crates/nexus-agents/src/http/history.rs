@@ -6,11 +6,11 @@ use ::http::StatusCode;
 use bytes::Bytes;
 use nexus_core::{
     Event, EventQuery, Kind, Order, PAGE_BYTES_MAX, PatternSet, Position, Principal, Seq,
-    parse_iso8601_us, write_position,
+    parse_iso8601_us, write_agent_event, write_position,
 };
 use nexus_http::{Call, Problem, Reply};
 
-use super::{Answered, Face, frame::write_frame, problem};
+use super::{Answered, Face, problem};
 use crate::SessionId;
 
 const LIMIT_DEFAULT: usize = 100;
@@ -54,7 +54,7 @@ pub(super) async fn list(face: &Face, call: &Call) -> Answered {
         if n > 0 {
             body.push(b',');
         }
-        write_frame(&mut body, epoch, event);
+        write_agent_event(&mut body, epoch, event);
     }
     body.extend_from_slice(b"],\"position\":\"");
     write_position(&mut body, epoch, found.looked_at);
