@@ -144,6 +144,12 @@ pub enum Error {
         /// The name.
         name: String,
     },
+    /// What an identity provider publishes is no set of keys.
+    #[error("this is no JSON Web Key Set: {why}")]
+    JwksInvalid {
+        /// The rule that it breaks.
+        why: &'static str,
+    },
     /// There is a node of this id.
     #[error("there is a node {id} already")]
     NodeExists {

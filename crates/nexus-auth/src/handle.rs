@@ -1,5 +1,7 @@
 //! The handle that faces hold: verifies requests and tokens against the rules of the moment.
 
+mod users;
+
 use std::{fmt, sync::Arc};
 
 use arc_swap::ArcSwap;
@@ -7,11 +9,13 @@ use http::{HeaderMap, header::AUTHORIZATION};
 use nexus_core::{Catalogue, Clock, NameForm, Principal, Random, Scope, sha256};
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use url::Url;
 
 use crate::{
-    AuthOptions, DEFAULT_NODE, Error, NODE_HEADER, SIGNATURE_ONLY_BODY_BYTES_MAX, Secret, Signer,
+    AuthOptions, DEFAULT_NODE, Error, JwkSet, NODE_HEADER, SIGNATURE_ONLY_BODY_BYTES_MAX, Secret,
+    Signer,
+    jwt::Proven,
     nodes::Registered,
     rules::{Node, Rules, Sources},
     search::{Search, is_live, newest},
@@ -57,6 +61,7 @@ pub struct Grant {
 enum Proof {
     Token([u8; 32]),
     SignedGet(Arc<str>),
+    Jwt(Arc<Proven>),
 }
 
 impl fmt::Debug for Proof {
@@ -64,6 +69,7 @@ impl fmt::Debug for Proof {
         f.write_str(match self {
             Self::Token(_) => "Token",
             Self::SignedGet(_) => "SignedGet",
+            Self::Jwt(_) => "Jwt",
         })
     }
 }
@@ -80,6 +86,10 @@ struct Shared {
     present: Mutex<Present>,
     clock: Clock,
     generation: watch::Sender<u64>,
+    /// The public keys that JSON Web Tokens are signed with.
+    jwks: ArcSwap<JwkSet>,
+    /// Told of when a token is signed with a key that is not among them.
+    jwks_wanted: Notify,
     /// Does the work of a node that does not exist, so that the time of an answer does not tell which do.
     decoy: Option<Keys>,
 }
@@ -110,6 +120,8 @@ impl Auth {
             present: Mutex::new(present),
             clock,
             generation: watch::Sender::new(0),
+            jwks: ArcSwap::default(),
+            jwks_wanted: Notify::new(),
             decoy: Secret::generate(&Random::system()).keys().ok(),
         };
         Ok(Self {
@@ -251,7 +263,8 @@ impl Auth {
         self.token(bearer_token(headers).ok_or(Error::Unauthorized)?)
     }
 
-    /// Whose token it is: an operator's, a configured one, or a node's secret, which may read.
+    /// Whose token it is: an operator's, a configured one, a node's secret, which may read, or a user's JSON
+    /// Web Token.
     ///
     /// # Errors
     /// [`Error::Unauthorized`].
@@ -264,7 +277,10 @@ impl Auth {
     /// # Errors
     /// [`Error::Unauthorized`].
     pub fn grant(&self, token: &str) -> Result<Grant, Error> {
-        self.grant_of(sha256(token.as_bytes()))
+        match self.grant_of(sha256(token.as_bytes())) {
+            Err(_) => self.jwt_grant(token),
+            granted => granted,
+        }
     }
 
     /// The grant as it is now: with the rights of the moment.
@@ -282,6 +298,13 @@ impl Auth {
                     .node(id)
                     .filter(|node| rules.signed_get && newest(&node.keys, now_us).is_some());
                 node.ok_or(Error::Unauthorized).and_then(signed_get_grant)
+            }
+            Proof::Jwt(proven) => {
+                let (rules, keys) = (self.shared.rules.load(), self.shared.jwks.load());
+                let now_us = self.shared.clock.now_us();
+                let judge = rules.jwt.as_ref();
+                let counts = judge.is_some_and(|judge| judge.still_counts(proven, &keys, now_us));
+                counts.then(|| grant.clone()).ok_or(Error::Unauthorized)
             }
         }
     }

@@ -32,13 +32,15 @@
 //!
 //! In reading order: what is configured ([`AuthOptions`]), who is asking ([`Auth::verify`],
 //! [`Auth::token`], [`Auth::reader`]), what they may do ([`Auth::require`] and the principal itself), and
-//! how Nexus signs what it sends ([`Signer`]). Secrets that are kept in the log are sealed by the
+//! how Nexus signs what it sends ([`Signer`]). Users may come with a JSON Web Token of an identity provider
+//! ([`JwtOptions`], [`JwkSet`]). Secrets that are kept in the log are sealed by the
 //! [`Vault`], among them those of nodes that are made while Nexus runs ([`NodeRegistry`]).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
 mod error;
 mod handle;
+mod jwt;
 mod nodes;
 mod options;
 mod rules;
@@ -51,6 +53,7 @@ mod vault;
 
 pub use error::Error;
 pub use handle::{Auth, Grant, NodeInfo, SignedRequest};
+pub use jwt::{JWT_BYTES_MAX, JWT_LEEWAY_S, JwkSet, JwtOptions};
 pub use nodes::{
     NODE_PATTERNS_MAX, NODES_MAX, NewSecret, Node, NodeRegistry, NodeSecret, NodeSettings,
     RETIREMENT_MAX, Retired, SECRETS_PER_NODE_MAX, UPKEEP_INTERVAL,

@@ -6,7 +6,7 @@ use data_encoding::HEXLOWER_PERMISSIVE;
 use nexus_core::{NameForm, Scopes, sha256};
 use url::Url;
 
-use crate::{Error, Secret};
+use crate::{Error, JwtOptions, Secret};
 
 /// The node that `NEXUS_SECRET` makes.
 pub const DEFAULT_NODE: &str = "default";
@@ -152,6 +152,8 @@ pub struct AuthOptions {
     pub admin_token: Option<Secret>,
     /// Further tokens.
     pub tokens: Vec<TokenOptions>,
+    /// How JSON Web Tokens of users are judged; nothing: none counts.
+    pub jwt: Option<JwtOptions>,
     /// Whether a GET may be signed over the empty body instead of carrying a token. Such a signature is
     /// always the same, so that it is worth as much as the right to read for whoever sees it.
     pub signed_get: bool,

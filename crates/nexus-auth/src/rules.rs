@@ -8,13 +8,17 @@ use nexus_core::{Catalogue, Principal};
 
 pub(crate) use builder::is_node_id;
 
-use crate::{AuthOptions, Error, NodeInfo, nodes::Registered, secret::Keys, usage::Usage};
+use crate::{
+    AuthOptions, Error, NodeInfo, jwt::Judge, nodes::Registered, secret::Keys, usage::Usage,
+};
 
 /// What the options came to. Requests share one by reference; a reload puts another in its place.
 pub(crate) struct Rules {
     pub(crate) nodes: Vec<Node>,
     by_id: HashMap<Arc<str>, usize>,
     pub(crate) bearers: Vec<Bearer>,
+    /// What JSON Web Tokens are judged by, if any counts.
+    pub(crate) jwt: Option<Judge>,
     pub(crate) signed_get: bool,
     pub(crate) warnings: Vec<String>,
 }

@@ -1,6 +1,8 @@
 //! What nexus-auth promises, through its public interface.
 #![allow(clippy::unwrap_used, reason = "a test that fails may panic")]
 
+#[path = "it/jwt.rs"]
+mod jwt;
 #[path = "it/nodes.rs"]
 mod nodes;
 #[path = "it/set_up.rs"]

@@ -12,7 +12,7 @@ use nexus_core::{Catalogue, PatternSet, Principal, Publish, Scope, Scopes, Sourc
 use super::{Bearer, LiveKeys, Node, Rules, Sources};
 use crate::{
     AuthOptions, DEFAULT_NODE, Error, LiveSecret, NodeInfo, NodeOptions, SECRET_CHARS_MIN,
-    SIGNATURE_ONLY_MAX, Secret, TokenValue, nodes::Registered, usage::Usage,
+    SIGNATURE_ONLY_MAX, Secret, TokenValue, jwt::Judge, nodes::Registered, usage::Usage,
 };
 
 /// What the options come to.
@@ -38,6 +38,7 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Rules, Vec<Error>> {
     }
     let nodes = builder.nodes();
     builder.tokens();
+    builder.jwt();
     if !builder.errors.is_empty() {
         return Err(builder.errors);
     }
@@ -48,6 +49,7 @@ pub(super) fn build(sources: &Sources<'_>) -> Result<Rules, Vec<Error>> {
             .collect(),
         nodes,
         bearers: builder.bearers,
+        jwt: options.jwt.as_ref().map(Judge::new),
         signed_get: options.signed_get,
         warnings: builder.warnings,
     })

@@ -94,6 +94,28 @@ impl Builder<'_> {
         })
     }
 
+    /// Judges what JSON Web Tokens are judged by.
+    pub(super) fn jwt(&mut self) {
+        const OWNER: &str = "users (JWT_SECRET)";
+        let Some(jwt) = &self.options.jwt else { return };
+        if let Some(secret) = &jwt.secret {
+            if secret.expose().is_empty() {
+                self.errors.push(Error::SecretInvalid {
+                    owner: OWNER.to_owned(),
+                    why: "it is empty",
+                });
+                return;
+            }
+            self.check_strength(secret, OWNER);
+        }
+        if jwt.audience.is_none() {
+            self.warnings.push(
+                "JWT_AUDIENCE is not set: a token that was made for something else counts here too"
+                    .into(),
+            );
+        }
+    }
+
     fn claim_token(&mut self, digest: [u8; 32], owner: &str) {
         if let Some(first) = self.owners.insert(digest, owner.to_owned()) {
             self.errors.push(Error::SecretShared {
