@@ -1,0 +1,103 @@
+//! What the configuration means to the hub.
+
+use std::time::Duration;
+
+use nexus_hub::{
+    CatalogueOptions, JobsOptions, PoolOptions, RegistryOptions, SystemOptions, mcp::McpOptions,
+};
+use url::Url;
+
+use crate::{Error, config::Config};
+
+/// Where programs are found that servers start, unless the configuration says.
+const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
+/// What a server that is a program may take for its home, below the data directory.
+const HOME: &str = "hub";
+
+pub(super) fn pool(config: &Config) -> PoolOptions {
+    let hub = &config.hub;
+    let home = config.storage.data_dir.join(HOME);
+    let path = hub.stdio_path.as_deref().unwrap_or(PATH_DEFAULT);
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    PoolOptions {
+        connections_max: hub.connections,
+        processes_max: hub.processes,
+        environment: vec![
+            variable("PATH", path),
+            variable("HOME", &home.display().to_string()),
+            variable("LANG", "C.UTF-8"),
+        ],
+        ..PoolOptions::default()
+    }
+}
+
+pub(super) fn catalogue(config: &Config) -> CatalogueOptions {
+    let hub = &config.hub;
+    CatalogueOptions {
+        sync_interval: Duration::from_secs(hub.sync_interval_s),
+        call_timeout_max: Duration::from_secs(hub.call_timeout_s),
+        user_calls_per_minute: hub.user_calls_per_minute,
+        tool_calls_per_minute: hub.tool_calls_per_minute,
+        ..CatalogueOptions::default()
+    }
+}
+
+pub(super) fn registry(config: &Config) -> RegistryOptions {
+    let hub = &config.hub;
+    RegistryOptions {
+        stdio_users: hub.stdio_users,
+        programs: hub.stdio_programs.clone(),
+        npx: hub.npx.clone(),
+        uvx: hub.uvx.clone(),
+        servers_per_user_max: hub.servers_per_user,
+        servers_max: hub.servers,
+        system: SystemOptions {
+            brave_key: hub.brave_key.clone(),
+            maps_key: hub.maps_key.clone(),
+            github_token: hub.github_token.clone(),
+            maps_url: hub.maps_url.as_ref().map(|address| address.url().clone()),
+            github_url: hub.github_url.as_ref().map(|address| address.url().clone()),
+        },
+    }
+}
+
+pub(super) fn jobs(config: &Config) -> JobsOptions {
+    const DAY_S: u64 = 86_400;
+    let hub = &config.hub;
+    JobsOptions {
+        promote_after: Duration::from_millis(hub.promote_after_ms),
+        timeout: Duration::from_secs(hub.job_timeout_s),
+        running_max: hub.jobs,
+        unfinished_per_user_max: hub.jobs_per_user,
+        keep_ended: Duration::from_secs(hub.job_days * DAY_S),
+        ..JobsOptions::default()
+    }
+}
+
+pub(super) fn mcp(config: &Config) -> McpOptions {
+    let hub = &config.hub;
+    let text = |url: &Url| url.as_str().trim_end_matches('/').to_owned();
+    let servers = hub.authorization_servers.iter();
+    let mut allowed_hosts = hub.allowed_hosts.clone();
+    // Where clients are told to go, they are welcome.
+    let public = hub
+        .public_url
+        .as_ref()
+        .and_then(|address| address.url().host_str());
+    allowed_hosts.extend(public.map(str::to_owned));
+    McpOptions {
+        allowed_hosts,
+        loopback_only: config.server.host.is_loopback(),
+        public_url: hub.public_url.as_ref().map(|address| text(address.url())),
+        authorization_servers: servers.map(|address| text(address.url())).collect(),
+        ..McpOptions::default()
+    }
+}
+
+/// An address that leads nowhere.
+pub(super) fn nowhere() -> Result<Url, Error> {
+    Url::parse("http://nexus.invalid/").map_err(|error| Error::System {
+        what: "naming the hub's own tools",
+        source: std::io::Error::other(error),
+    })
+}

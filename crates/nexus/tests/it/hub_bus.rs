@@ -1,0 +1,345 @@
+//! The bus as MCP in a whole Nexus: what agents do by tools is what everybody else sees, with the same rights.
+
+use std::{net::SocketAddr, time::Duration};
+
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+
+use crate::running::{ADMIN_TOKEN, Answer, READ_TOKEN, Running, ask, request};
+
+/// How long a test waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A Nexus that knows the name by which its tests call it.
+async fn start() -> Running {
+    crate::running::start(&[("NEXUS__HUB__ALLOWED_HOSTS", "nexus")]).await
+}
+
+/// A session of MCP.
+struct Mcp {
+    address: SocketAddr,
+    token: &'static str,
+    session: String,
+}
+
+async fn send(address: SocketAddr, token: &str, session: Option<&str>, message: &Value) -> Answer {
+    let bearer = format!("Bearer {token}");
+    let mut headers = vec![
+        ("Authorization", bearer.as_str()),
+        ("Content-Type", "application/json"),
+        ("Accept", "application/json, text/event-stream"),
+    ];
+    headers.extend(session.map(|session| ("Mcp-Session-Id", session)));
+    let body = message.to_string();
+    ask(address, &request("POST", "/mcp", &headers, body.as_bytes())).await
+}
+
+impl Mcp {
+    async fn begin(address: SocketAddr, token: &'static str) -> Self {
+        let hello = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" },
+        } });
+        let welcome = send(address, token, None, &hello).await;
+        assert_eq!(welcome.status, 200, "{welcome:?}");
+        let session = welcome
+            .header("mcp-session-id")
+            .expect("a session")
+            .to_owned();
+        Self {
+            address,
+            token,
+            session,
+        }
+    }
+
+    async fn ask(&self, method: &str, params: Value) -> Value {
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let answer = send(self.address, self.token, Some(&self.session), &request).await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        answer.body
+    }
+
+    /// What a tool gives.
+    async fn call(&self, name: &str, arguments: Value) -> Value {
+        let params = json!({ "name": name, "arguments": arguments });
+        let answer = self.ask("tools/call", params).await;
+        let result = &answer["result"];
+        assert_eq!(result["isError"], false, "{name}: {answer}");
+        // As text and as data it is the same.
+        let text = result["content"][0]["text"].as_str().unwrap();
+        let told: Value = serde_json::from_str(text).unwrap();
+        assert_eq!(told, result["structuredContent"]);
+        told
+    }
+
+    /// The code with which a tool refuses.
+    async fn refused(&self, name: &str, arguments: Value) -> String {
+        let params = json!({ "name": name, "arguments": arguments });
+        let answer = self.ask("tools/call", params).await;
+        let result = &answer["result"];
+        assert_eq!(result["isError"], true, "{name}: {answer}");
+        let text = result["content"][0]["text"].as_str().unwrap();
+        let told: Value = serde_json::from_str(text).unwrap();
+        told["error"]["code"].as_str().unwrap().to_owned()
+    }
+}
+
+/// Reads a stream until something is on it.
+async fn stream_until(address: SocketAddr, request: &[u8], wanted: &str) -> String {
+    let reading = async {
+        let mut socket = TcpStream::connect(address).await.unwrap();
+        socket.write_all(request).await.unwrap();
+        let mut text = String::new();
+        while !text.contains(wanted) {
+            let mut piece = [0; 4096];
+            let count = socket.read(&mut piece).await.unwrap();
+            assert!(count > 0, "the stream ended after {text:?}");
+            text.push_str(&String::from_utf8_lossy(&piece[..count]));
+        }
+        text
+    };
+    tokio::time::timeout(PATIENCE, reading)
+        .await
+        .expect("it is said in time")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_by_a_tool_is_in_the_log_and_read_by_another() {
+    let nexus = start().await;
+    let mcp = Mcp::begin(nexus.address, ADMIN_TOKEN).await;
+    let tools = mcp.ask("tools/list", json!({})).await;
+    let names: Vec<&str> = tools["result"]["tools"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|tool| {
+            assert!(
+                tool["outputSchema"].is_object() && tool["annotations"].is_object(),
+                "{tool}"
+            );
+            tool["name"].as_str().unwrap()
+        })
+        .collect();
+    let expected = [
+        "nexus_claim_work",
+        "nexus_complete_work",
+        "nexus_publish",
+        "nexus_read",
+        "nexus_release_work",
+        "nexus_renew_work",
+        "nexus_sessions",
+        "nexus_topics",
+        "nexus_work",
+    ];
+    assert_eq!(names, expected);
+
+    let payload = json!({ "message": "hello" });
+    let publish = json!({
+        "event": "message.broadcast",
+        "payload": payload,
+        "idempotency_key": "once",
+    });
+    let published = mcp.call("nexus_publish", publish.clone()).await;
+    assert_eq!(published["replayed"], false);
+    let again = mcp.call("nexus_publish", publish).await;
+    assert_eq!(
+        (&again["seq"], &again["replayed"]),
+        (&published["seq"], &json!(true))
+    );
+
+    let read = mcp
+        .call("nexus_read", json!({ "patterns": ["message.*"] }))
+        .await;
+    assert_eq!(read["events"][0]["seq"], published["seq"]);
+    assert_eq!(read["events"][0]["payload"], payload);
+    // Who waits hears of the next, and of no other.
+    let after = read["position"].clone();
+    let other = Mcp::begin(nexus.address, ADMIN_TOKEN).await;
+    let wait = json!({ "patterns": ["message.*"], "after": after, "wait_ms": 20_000 });
+    let (heard, _) = tokio::join!(
+        other.call("nexus_read", wait),
+        mcp.call(
+            "nexus_publish",
+            json!({ "event": "message.broadcast", "payload": { "message": "2" } })
+        ),
+    );
+    assert_eq!(heard["events"].as_array().unwrap().len(), 1, "{heard}");
+    assert_eq!(heard["events"][0]["payload"]["message"], "2");
+
+    for (tool, arguments, code) in [
+        (
+            "nexus_publish",
+            json!({ "event": "no.such", "payload": {} }),
+            "invalid-event-type",
+        ),
+        (
+            "nexus_publish",
+            json!({ "event": "message.broadcast", "payload": 7 }),
+            "invalid-payload",
+        ),
+        (
+            "nexus_publish",
+            json!({ "event": "work.claimed", "payload": {} }),
+            "not-permitted",
+        ),
+        (
+            "nexus_publish",
+            json!({ "evnt": "x", "payload": {} }),
+            "invalid-request",
+        ),
+        (
+            "nexus_read",
+            json!({ "after": "nonsense" }),
+            "invalid-request",
+        ),
+        (
+            "nexus_read",
+            json!({ "after": "00000000-7" }),
+            "unknown-position",
+        ),
+        ("nexus_read", json!({ "limit": 0 }), "invalid-request"),
+    ] {
+        assert_eq!(
+            mcp.refused(tool, arguments.clone()).await,
+            code,
+            "{tool} {arguments}"
+        );
+    }
+    nexus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn work_that_is_claimed_by_a_tool_is_claimed_for_everybody() {
+    let nexus = start().await;
+    let mcp = Mcp::begin(nexus.address, ADMIN_TOKEN).await;
+    let claim = json!({ "work_id": "deploy", "description": "Deploy it", "lease_seconds": 60 });
+    let claimed = mcp.call("nexus_claim_work", claim.clone()).await;
+    let token = claimed["fencing_token"].clone();
+    // The same claim again is the same claim.
+    assert_eq!(
+        mcp.call("nexus_claim_work", claim.clone()).await["fencing_token"],
+        token
+    );
+    let mut other = claim.clone();
+    other["session_id"] = json!("session-5");
+    assert_eq!(mcp.refused("nexus_claim_work", other).await, "work-held");
+    let bearer = format!("Bearer {ADMIN_TOKEN}");
+    let headers = [("Authorization", bearer.as_str())];
+    let path = "/agents/work/claimed";
+    let seen = ask(nexus.address, &request("GET", path, &headers, b"")).await;
+    assert_eq!(seen.body["claims"][0]["fencing_token"], token, "{seen:?}");
+
+    let held = json!({ "work_id": "deploy", "fencing_token": token });
+    mcp.call("nexus_renew_work", held.clone()).await;
+    let stale = json!({ "work_id": "deploy", "fencing_token": 999_999 });
+    assert_eq!(
+        mcp.refused("nexus_complete_work", stale).await,
+        "stale-claim"
+    );
+    assert_eq!(
+        mcp.call("nexus_work", json!({})).await["claims"][0]["work_id"],
+        "deploy"
+    );
+    let completed = mcp.call("nexus_complete_work", held).await;
+    assert_eq!(completed["status"], "completed");
+    assert_eq!(
+        mcp.refused("nexus_claim_work", claim).await,
+        "work-completed"
+    );
+    assert_eq!(
+        mcp.call("nexus_work", json!({})).await,
+        json!({ "claims": [] })
+    );
+    assert_eq!(
+        mcp.call("nexus_sessions", json!({})).await["sessions"],
+        json!([])
+    );
+    nexus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_only_reads_publishes_and_claims_nothing() {
+    let nexus = start().await;
+    let mcp = Mcp::begin(nexus.address, READ_TOKEN).await;
+    mcp.call("nexus_read", json!({})).await;
+    let topics = mcp
+        .call("nexus_topics", json!({ "prefix": "payment." }))
+        .await;
+    let topics = topics["topics"].as_array().unwrap();
+    assert!(!topics.is_empty());
+    assert!(
+        topics.iter().all(|topic| topic["may_publish"] == false),
+        "{topics:?}"
+    );
+    let publish = json!({ "event": "message.broadcast", "payload": { "message": "x" } });
+    assert_eq!(mcp.refused("nexus_publish", publish).await, "not-permitted");
+    let held = json!({ "work_id": "w", "fencing_token": 1 });
+    for tool in [
+        "nexus_renew_work",
+        "nexus_release_work",
+        "nexus_complete_work",
+    ] {
+        assert_eq!(
+            mcp.refused(tool, held.clone()).await,
+            "not-permitted",
+            "{tool}"
+        );
+    }
+    let claim = json!({ "work_id": "w" });
+    assert_eq!(
+        mcp.refused("nexus_claim_work", claim).await,
+        "not-permitted"
+    );
+    nexus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn topics_are_resources_that_can_be_followed() {
+    let nexus = start().await;
+    let mcp = Mcp::begin(nexus.address, ADMIN_TOKEN).await;
+    let templates = mcp.ask("resources/templates/list", json!({})).await;
+    let template = &templates["result"]["resourceTemplates"][0];
+    assert_eq!(
+        template["uriTemplate"], "nexus://events/{pattern}",
+        "{templates}"
+    );
+    let uri = "nexus://events/message.*";
+    let subscribed = mcp.ask("resources/subscribe", json!({ "uri": uri })).await;
+    assert_eq!(subscribed["result"], json!({}), "{subscribed}");
+
+    let (bearer, session) = (format!("Bearer {ADMIN_TOKEN}"), mcp.session.clone());
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Accept", "text/event-stream"),
+        ("Mcp-Session-Id", session.as_str()),
+    ];
+    let request_for_stream = request("GET", "/mcp", &headers, b"");
+    let listening = stream_until(nexus.address, &request_for_stream, "resources/updated");
+    let publish = json!({ "event": "message.broadcast", "payload": { "message": "news" } });
+    let (heard, _) = tokio::join!(listening, mcp.call("nexus_publish", publish));
+    assert!(heard.contains(uri), "{heard}");
+    let read = mcp.ask("resources/read", json!({ "uri": uri })).await;
+    let text = read["result"]["contents"][0]["text"].as_str().unwrap();
+    let latest: Value = serde_json::from_str(text).unwrap();
+    assert_eq!(latest["events"][0]["payload"]["message"], "news");
+    let unknown = mcp
+        .ask("resources/read", json!({ "uri": "nexus://events/a b" }))
+        .await;
+    assert_eq!(unknown["error"]["code"], -32_002, "{unknown}");
+
+    let complete = json!({
+        "ref": { "type": "ref/resource", "uri": "nexus://events/{pattern}" },
+        "argument": { "name": "pattern", "value": "payment.r" },
+    });
+    let completed = mcp.ask("completion/complete", complete).await;
+    let values = completed["result"]["completion"]["values"]
+        .as_array()
+        .unwrap();
+    assert!(values.contains(&json!("payment.received")), "{completed}");
+    nexus.stop().await;
+}
