@@ -16,13 +16,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    CallError, Redactor, UpstreamConfig, Vitals,
+    CallError, Redactor, Scope, UpstreamConfig, Vitals,
     calls::{Calls, Ending},
     connection::{Connection, Wire},
     handshake::{greet, initialized},
 };
 use crate::{Id, Incoming, PoolOptions};
 
+pub(crate) mod home;
 pub(crate) mod lines;
 mod process;
 mod stderr;
@@ -59,13 +60,21 @@ pub(crate) struct Program<'a> {
 /// Starts a server and greets it.
 pub(crate) async fn start(
     config: &UpstreamConfig,
+    scope: Option<&Scope>,
     program: &Program<'_>,
     options: &PoolOptions,
 ) -> Result<Connection<Stdio>, CallError> {
     let limits = &config.limits;
     let redactor = Arc::new(Redactor::new(program.env.iter().map(|(_, value)| value)));
     let calls = Calls::new(config.isolation, limits.questions_max);
-    let (process, pipes) = process::spawn(program, options)?;
+    let home = match &options.homes {
+        Some(homes) => {
+            let home = home::make(homes, &config.id, scope).await;
+            Some(home.map_err(CallError::not_connected)?)
+        }
+        None => None,
+    };
+    let (process, pipes) = process::spawn(program, home.as_deref(), options)?;
     let (frames, to_write) = mpsc::channel(FRAMES_WAITING_MAX);
     let wire = Arc::new(Stdio {
         frames: frames.clone(),
@@ -217,7 +226,7 @@ impl Reader {
             Some(Id::Number(id)) => {
                 let limit_bytes = self.message_bytes_max;
                 self.calls
-                    .settle(id, Err(CallError::TooLarge { limit_bytes }));
+                    .settle(*id, Err(CallError::TooLarge { limit_bytes }));
             }
             _ => self.calls.note_garbage(),
         }
