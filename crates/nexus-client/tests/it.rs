@@ -17,5 +17,7 @@ mod resuming;
 mod sse;
 #[path = "it/support.rs"]
 mod support;
+#[path = "it/text_socket.rs"]
+mod text_socket;
 #[path = "it/tls.rs"]
 mod tls;

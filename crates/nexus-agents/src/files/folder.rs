@@ -35,6 +35,8 @@ pub(crate) struct Folder {
     sessions: SharedFile,
     ssot: SharedFile,
     names: Names,
+    /// Of heartbeats: theirs is another time than that of what happened, and names are told apart by their second.
+    beat_names: Names,
     /// Folders in which names were given that are not surely on the disk.
     unsynced: BTreeSet<PathBuf>,
 }
@@ -44,6 +46,8 @@ pub(crate) struct Folder {
 pub(crate) struct Round {
     /// What happened, the oldest first. What is written is taken away.
     pub(crate) notes: VecDeque<Note>,
+    /// That somebody is still there; after what happened, and taken away too.
+    pub(crate) beats: VecDeque<Note>,
     /// How everything stands.
     pub(crate) cards: Vec<Card>,
 }
@@ -74,6 +78,21 @@ impl Names {
         let whose = (note.folder.clone(), note.who.clone());
         self.next.entry(whose).or_insert(1)
     }
+
+    /// Writes a note under the first name of its second that is free, or finds it there.
+    fn write(&mut self, disk: &Disk, folder: &Path, note: &Note) -> std::io::Result<()> {
+        let next = self.next(note);
+        let staged = disk.stage(folder, note.text.as_bytes())?;
+        loop {
+            let name = file_name(&note.stem, *next, &note.who);
+            let is_written = disk.publish(&staged, &name)?
+                || fs::read(folder.join(&name)).is_ok_and(|found| found == note.text.as_bytes());
+            *next = next.saturating_add(1);
+            if is_written {
+                return Ok(());
+            }
+        }
+    }
 }
 
 impl Folder {
@@ -82,6 +101,7 @@ impl Folder {
             sessions: SharedFile::new(root.join("claude_sessions.json")),
             ssot: SharedFile::new(root.join("SSOT.json")),
             names: Names::default(),
+            beat_names: Names::default(),
             unsynced: BTreeSet::new(),
             root,
             disk,
@@ -105,8 +125,10 @@ impl Folder {
 
     /// Writes everything. What failed is begun again with what is left of the round.
     pub(crate) fn write(&mut self, round: &mut Round, now: Instant) -> Result<Written, Error> {
-        self.make(&self.root)?;
-        self.write_notes(&mut round.notes)?;
+        let made = self.disk.make_folder(&self.root);
+        made.map_err(|error| fail(&self.root, error))?;
+        self.write_notes(&mut round.notes, false)?;
+        self.write_notes(&mut round.beats, true)?;
         let (cards, now_us) = (&round.cards, self.clock.now_us());
         let (mut roster, mut numbers) = (None, Numbers::new());
         let edit = |found: &str, _| {
@@ -132,12 +154,18 @@ impl Folder {
     }
 
     /// Writes what happened. What is written is taken away at once: begun again, it would be there twice.
-    fn write_notes(&mut self, notes: &mut VecDeque<Note>) -> Result<(), Error> {
+    fn write_notes(&mut self, notes: &mut VecDeque<Note>, are_beats: bool) -> Result<(), Error> {
+        let names = if are_beats {
+            &mut self.beat_names
+        } else {
+            &mut self.names
+        };
         while let Some(note) = notes.front() {
             let path = self.root.join(&note.folder);
-            self.make(&path)?;
-            self.unsynced.insert(path.clone());
-            let written = write_note(&self.disk, &mut self.names, &path, note);
+            let written = self.disk.make_folder(&path).and_then(|()| {
+                self.unsynced.insert(path.clone());
+                names.write(&self.disk, &path, note)
+            });
             written.map_err(|error| fail(&path, error))?;
             notes.pop_front();
         }
@@ -147,11 +175,6 @@ impl Folder {
             self.unsynced.pop_first();
         }
         Ok(())
-    }
-
-    fn make(&self, path: &Path) -> Result<(), Error> {
-        let made = self.disk.make_folder(path);
-        made.map_err(|error| fail(path, error))
     }
 
     /// Removes what a process left behind that ended while it wrote.
@@ -203,21 +226,6 @@ impl Folder {
             }
         }
         Ok(removed)
-    }
-}
-
-/// Writes a note under the first name of its second that is free, or finds it there.
-fn write_note(disk: &Disk, names: &mut Names, folder: &Path, note: &Note) -> std::io::Result<()> {
-    let next = names.next(note);
-    let staged = disk.stage(folder, note.text.as_bytes())?;
-    loop {
-        let name = file_name(&note.stem, *next, &note.who);
-        let is_written = disk.publish(&staged, &name)?
-            || fs::read(folder.join(&name)).is_ok_and(|found| found == note.text.as_bytes());
-        *next += 1;
-        if is_written {
-            return Ok(());
-        }
     }
 }
 

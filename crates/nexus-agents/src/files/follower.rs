@@ -19,6 +19,8 @@ use crate::{
 
 /// So many files may wait to be written before no further event is read.
 const NOTES_MAX: usize = 10_000;
+/// So many heartbeats are written at once: what happens meanwhile does not wait for those of a thousand sessions.
+const BEATS_AT_ONCE: usize = 50;
 /// How far the log may go on without anything for the files until that is noted.
 const PASSED_MAX: u64 = 10_000;
 
@@ -27,6 +29,8 @@ const PASSED_MAX: u64 = 10_000;
 pub(crate) struct Follower {
     agents: Handle,
     notes: VecDeque<Note>,
+    /// Heartbeats that are due. They wait for what happened.
+    beats: VecDeque<Note>,
     /// Sessions of which something was heard that the files do not say yet.
     touched: HashMap<SessionId, Touch>,
     /// When each session was last heard of, in microseconds since 1970.
@@ -60,6 +64,7 @@ impl Follower {
         Self {
             agents,
             notes: VecDeque::new(),
+            beats: VecDeque::new(),
             touched: HashMap::new(),
             heard: HashMap::new(),
             through: begins.seq,
@@ -107,10 +112,12 @@ impl Follower {
     /// Gives every session that is connected a heartbeat.
     pub(crate) fn beat(&mut self) {
         let now_us = self.agents.log().clock().now_us();
+        // Those that could not be written until now would say nothing more.
+        self.beats.clear();
         for session in self.agents.connected() {
             let work = session.current_work.as_deref();
             let beat = note::still_there(&session.id, work, now_us);
-            self.notes.push_back(beat);
+            self.beats.push_back(beat);
             self.heard.insert(session.id, now_us);
         }
     }
@@ -138,6 +145,10 @@ impl Follower {
         cards.extend(strangers);
         Ok(Round {
             notes: std::mem::take(&mut self.notes),
+            beats: self
+                .beats
+                .drain(..BEATS_AT_ONCE.min(self.beats.len()))
+                .collect(),
             cards,
         })
     }
@@ -173,6 +184,14 @@ impl Follower {
         for note in round.notes.into_iter().rev() {
             self.notes.push_front(note);
         }
+        for beat in round.beats.into_iter().rev() {
+            self.beats.push_front(beat);
+        }
+    }
+
+    /// Whether heartbeats are left to be written.
+    pub(crate) fn has_beats(&self) -> bool {
+        !self.beats.is_empty()
     }
 
     /// Everything that was read is in the files: notes how far they are. That it could not be noted means only that

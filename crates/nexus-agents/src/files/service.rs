@@ -19,6 +19,10 @@ const LATER: Duration = Duration::from_millis(50);
 /// When heartbeats that are old are looked for the first time, and then how often.
 const PRUNE_FIRST: Duration = Duration::from_secs(60);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3_600);
+/// Writing takes at most about this part of the time …
+const GATHER_TIMES: u32 = 8;
+/// … but what happens is in the files within a second.
+const GATHER_MAX: Duration = Duration::from_millis(500);
 /// How often it is tried to write what happened, when the process is about to end.
 const LAST_TRIES: usize = 3;
 
@@ -30,6 +34,8 @@ pub struct FilesService {
     options: FilesOptions,
     dependency: Dependency,
     trouble: Option<String>,
+    /// How long writing took the last time.
+    took: Duration,
     /// When the files are written; nothing while there is nothing to write.
     due: Option<Instant>,
 }
@@ -71,6 +77,7 @@ impl FilesService {
             options,
             dependency,
             trouble: None,
+            took: Duration::ZERO,
             // How everything stands is written first of all: it may have changed while nobody wrote.
             due: Some(Instant::now()),
         })
@@ -89,13 +96,13 @@ impl FilesService {
                 page = self.cursor.next(), if self.follower.has_room() => match page {
                     Ok(page) => {
                         if self.follower.take(&page) {
-                            self.due_in(self.options.gather);
+                            self.due_in(self.gather());
                         }
                     }
                     Err(LogError::Closed) => break,
                     Err(error) => report_unread(&error).await,
                 },
-                () = agents.known_changed() => self.due_in(self.options.gather),
+                () = agents.known_changed() => self.due_in(self.gather()),
                 () = until(self.due) => {
                     self.write().await;
                     look.reset();
@@ -115,6 +122,12 @@ impl FilesService {
         self.finish().await;
     }
 
+    /// How long more is waited for. Where a thousand sessions make writing slow, more is written at once.
+    fn gather(&self) -> Duration {
+        let slow = (self.took * GATHER_TIMES).min(GATHER_MAX);
+        self.options.gather.max(slow)
+    }
+
     fn due_in(&mut self, after: Duration) {
         let at = Instant::now() + after;
         self.due = Some(self.due.map_or(at, |due| due.min(at)));
@@ -123,6 +136,7 @@ impl FilesService {
     /// Writes everything; what failed, and what others are writing, is due again soon.
     async fn write(&mut self) -> bool {
         self.due = None;
+        let began = Instant::now();
         let written = match self.follower.begin().await {
             Ok(mut round) => {
                 let folder = self.folder.clone();
@@ -151,8 +165,12 @@ impl FilesService {
         };
         let is_failed = written.is_err();
         self.report(written.err().as_ref());
+        self.took = began.elapsed();
         if is_done {
             self.follower.settle().await;
+            if self.follower.has_beats() {
+                self.due_in(LATER);
+            }
         } else {
             self.due_in(if is_failed { RETRY } else { LATER });
         }

@@ -87,7 +87,12 @@ impl SharedFile {
     /// Whether somebody else wrote it since it was last looked at, or may have.
     pub(crate) fn is_changed(&mut self, disk: &Disk, now: Instant) -> Result<bool, Error> {
         let stamp = disk.stamp(&self.path).map_err(|error| self.fail(error))?;
-        if std::mem::take(&mut self.is_looked_at_again) || stamp != self.seen {
+        if stamp != self.seen {
+            return Ok(true);
+        }
+        if std::mem::take(&mut self.is_looked_at_again)
+            && self.last.as_deref() != Some(self.text(disk)?.as_str())
+        {
             return Ok(true);
         }
         if self.replaced.as_ref().is_some_and(|it| it.until <= now) {
