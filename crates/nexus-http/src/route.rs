@@ -35,6 +35,8 @@ pub enum Form {
     Neo,
     /// In the envelope of the v1 face.
     V1,
+    /// With what went wrong as `error`, as the clients of the hub's actions show it.
+    Hub,
 }
 
 pub(crate) type HandlerFuture = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;

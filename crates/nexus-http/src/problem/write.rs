@@ -61,11 +61,11 @@ struct Members<'a> {
     extra: &'a Map<String, Value>,
 }
 
-/// `error` is the title for one face and an object for the other.
+/// `error` is the title for one face, the detail for another, and an object for the third.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum ErrorMember<'a> {
-    Title(&'static str),
+    Text(&'a str),
     Object {
         message: &'a str,
         code: &'static str,
@@ -105,13 +105,13 @@ impl Problem {
             request_id: context.request_id,
             retryable: v1.then(|| self.is_retryable()),
             success: v1.then_some(false),
-            error: if v1 {
-                ErrorMember::Object {
+            error: match context.form {
+                Form::Neo => ErrorMember::Text(title),
+                Form::Hub => ErrorMember::Text(&self.detail),
+                Form::V1 => ErrorMember::Object {
                     message: &self.detail,
                     code: self.code,
-                }
-            } else {
-                ErrorMember::Title(title)
+                },
             },
             message: (!v1).then_some(self.detail.as_str()),
             timestamp: v1.then(|| iso8601_ms(context.clock.now_us())),

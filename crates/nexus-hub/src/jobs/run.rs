@@ -1,0 +1,338 @@
+//! Calling a tool: at once, as a job, or as one that becomes a job when it takes long.
+
+use std::sync::Arc;
+
+use nexus_core::{Causes, Coded, Kind};
+use serde_json::value::RawValue;
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    JobView, Jobs, Live, id,
+    record::{JobFailure, Kept, Outcome},
+};
+use crate::{Call, CallError, Caller, Error, EstimatedDuration, Hub, Raw, View};
+
+/// By which the progress of a job is told apart from that of nothing: its server is told that somebody
+/// wants to hear of it.
+const PROGRESS_TOKEN: &str = "job";
+
+/// A call of a tool that may become a job.
+#[derive(Debug, Clone)]
+pub struct Invocation {
+    /// The tool, as the caller's view names it.
+    pub tool: String,
+    /// Its arguments, an object.
+    pub arguments: Option<Raw>,
+    /// Whether the caller wants a job, however fast it would be.
+    pub wants_job: bool,
+    /// What the events that tell of it follow from.
+    pub causes: Causes,
+}
+
+/// What comes of a call.
+#[derive(Debug)]
+pub enum Invoked {
+    /// The result, as the server wrote it.
+    Result(Raw),
+    /// A job that goes on.
+    Job(Box<JobView>),
+}
+
+/// A call that runs in a task of its own.
+type Calling = JoinHandle<Result<Raw, Error>>;
+
+impl Jobs {
+    /// Calls a tool. It becomes a job when the caller wants that, when the tool is known to be slow, or when
+    /// it takes longer than the options say.
+    ///
+    /// # Errors
+    /// What the hub says, and [`Error::JobsFull`].
+    pub async fn invoke(&self, caller: &Caller, invocation: Invocation) -> Result<Invoked, Error> {
+        let hub = &self.0.hub;
+        if invocation.wants_job || is_slow(&*hub.view(caller, "")?, &invocation.tool)? {
+            let job = self.start(caller, &invocation).await?;
+            return Ok(Invoked::Job(Box::new(job)));
+        }
+        let live = self.live_of(caller, &invocation);
+        // Whoever goes away before it is a job does not want it any more.
+        let guard = live.cancel.clone().drop_guard();
+        let mut calling = spawn(hub, caller, self.call(&invocation, &live));
+        tokio::select! {
+            biased;
+            ended = &mut calling => return result(ended).map(Invoked::Result),
+            () = tokio::time::sleep(self.options().promote_after) => {}
+        }
+        let jobs = self.clone();
+        // To its end, also when the caller goes away: what is in the log has to be worked on.
+        let promoted = tokio::spawn(async move {
+            match jobs.adopt(live).await {
+                Ok((live, revision)) => {
+                    guard.disarm();
+                    let view = jobs.view_of_live(&live);
+                    tokio::spawn(async move { jobs.finish(&live, revision, calling).await });
+                    Ok(view)
+                }
+                Err(error) => Err((error, calling, guard)),
+            }
+        });
+        match unless_panicked(promoted.await)? {
+            Ok(view) => Ok(Invoked::Job(Box::new(view))),
+            // What cannot be kept cannot be followed: then it is waited for.
+            Err((error, calling, _guard)) => {
+                tracing::warn!(%error, "a call cannot become a job");
+                result(calling.await).map(Invoked::Result)
+            }
+        }
+    }
+
+    /// Begins a job: it is in the log when this returns.
+    ///
+    /// # Errors
+    /// A tool that is not there for the caller, [`Error::JobsFull`], and what the log says.
+    pub async fn start(&self, caller: &Caller, invocation: &Invocation) -> Result<JobView, Error> {
+        // What cannot be called need not be begun.
+        is_slow(&*self.0.hub.view(caller, "")?, &invocation.tool)?;
+        let live = self.live_of(caller, invocation);
+        let call = self.call(invocation, &live);
+        let (jobs, caller) = (self.clone(), caller.clone());
+        // To its end, also when the caller goes away: what is in the log has to be worked on.
+        let begun = tokio::spawn(async move {
+            let live = jobs.admit(live)?;
+            let kept = live.kept.borrow().clone();
+            let written = jobs.keep(&live.id, None, &[&kept], &live.causes).await;
+            let revision = jobs.unless_refused(&live, written)?;
+            let view = jobs.view_of_live(&live);
+            tokio::spawn(async move { jobs.run(&live, revision, &caller, call).await });
+            Ok(view)
+        });
+        unless_panicked(begun.await)?
+    }
+
+    /// Makes a job of a call that runs already.
+    async fn adopt(&self, live: Live) -> Result<(Arc<Live>, u64), Error> {
+        let live = self.admit(live)?;
+        let created = live.kept.borrow().clone();
+        let started = created.clone().started(self.now_us());
+        let told = [&created, &started];
+        let written = self.keep(&live.id, None, &told, &live.causes).await;
+        let revision = self.unless_refused(&live, written)?;
+        live.kept.send_replace(started);
+        Ok((live, revision))
+    }
+
+    fn live_of(&self, caller: &Caller, invocation: &Invocation) -> Live {
+        let kept = Kept::new(&invocation.tool, &caller.user, self.now_us());
+        Live {
+            id: id::new(kept.created_us, self.log().random()).into(),
+            user: kept.user.clone(),
+            causes: invocation.causes.clone(),
+            kept: watch::Sender::new(kept),
+            cancel: CancellationToken::new(),
+            over: CancellationToken::new(),
+            progress: Arc::default(),
+        }
+    }
+
+    /// A job that could not be kept is none.
+    fn unless_refused(&self, live: &Live, kept: Result<u64, Error>) -> Result<u64, Error> {
+        if kept.is_err() {
+            self.forget(live);
+        }
+        kept
+    }
+
+    fn call(&self, invocation: &Invocation, live: &Live) -> Call {
+        let params = params(&invocation.tool, invocation.arguments.as_deref());
+        Call {
+            deadline: Some(Instant::now() + self.options().timeout),
+            cancel: live.cancel.clone(),
+            peer: Some(live.progress.clone()),
+            ..Call::new("tools/call", params)
+        }
+    }
+
+    /// Waits for its turn, says in the log that it begins, and begins.
+    async fn run(&self, live: &Arc<Live>, revision: u64, caller: &Caller, mut call: Call) {
+        let turn = tokio::select! {
+            biased;
+            () = live.cancel.cancelled() => None,
+            turn = self.0.turns.acquire() => turn.ok(),
+        };
+        let Some(_turn) = turn else {
+            self.end(live, revision, Outcome::Cancelled).await;
+            return;
+        };
+        let started = live.kept.borrow().clone().started(self.now_us());
+        let kept = self
+            .keep_surely(&live.id, revision, &started, &live.causes)
+            .await;
+        match kept {
+            Ok(revision) => {
+                live.kept.send_replace(started);
+                call.deadline = Some(Instant::now() + self.options().timeout);
+                let calling = spawn(&self.0.hub, caller, call);
+                self.finish(live, revision, calling).await;
+            }
+            // It must not begin unsaid: the next start says that it did not.
+            Err(error) => self.give_up(live, &error),
+        }
+    }
+
+    /// Waits for the end of the call, and says in the log what came of it.
+    async fn finish(&self, live: &Arc<Live>, revision: u64, mut calling: Calling) {
+        let ended = tokio::select! {
+            biased;
+            ended = &mut calling => Some(ended.unwrap_or_else(|_| Err(panicked()))),
+            () = live.cancel.cancelled() => None,
+        };
+        let outcome = match ended {
+            Some(Ok(result)) => self.completed(result),
+            Some(Err(Error::Call(CallError::Cancelled))) if live.cancel.is_cancelled() => {
+                Outcome::Cancelled
+            }
+            Some(Err(error)) => Outcome::Failed(failure(&error)),
+            None => {
+                calling.abort();
+                Outcome::Cancelled
+            }
+        };
+        self.end(live, revision, outcome).await;
+    }
+
+    fn completed(&self, result: Raw) -> Outcome {
+        let limit_bytes = self.options().result_bytes_max;
+        if result.get().len() <= limit_bytes {
+            return Outcome::Completed(result.into());
+        }
+        Outcome::Failed(JobFailure {
+            code: "result-too-large".into(),
+            message: format!("the result is larger than {limit_bytes} bytes, and is not kept"),
+            retriable: false,
+        })
+    }
+
+    /// Says in the log how a job ended.
+    async fn end(&self, live: &Arc<Live>, revision: u64, outcome: Outcome) {
+        let ended = live.kept.borrow().clone().ended(outcome, self.now_us());
+        match self
+            .keep_surely(&live.id, revision, &ended, &live.causes)
+            .await
+        {
+            Ok(_) => {
+                // Whoever waits for the end looks at this, and whoever comes later at the log.
+                live.kept.send_replace(ended);
+                self.forget(live);
+            }
+            Err(error) => self.give_up(live, &error),
+        }
+    }
+
+    /// The log takes nothing: the next start says what is known of the job.
+    fn give_up(&self, live: &Live, error: &Error) {
+        let error = error as &dyn std::error::Error;
+        tracing::error!(error, job = %live.id, "what became of a job could not be kept");
+        self.forget(live);
+    }
+}
+
+/// Whether a tool is known to be slow.
+fn is_slow(view: &View, tool: &str) -> Result<bool, Error> {
+    let item = view.tool(tool)?;
+    Ok(item.metadata().estimated_duration == EstimatedDuration::Slow)
+}
+
+fn spawn(hub: &Hub, caller: &Caller, call: Call) -> Calling {
+    let (hub, caller) = (hub.clone(), caller.clone());
+    tokio::spawn(async move { hub.call(&caller, "", call).await })
+}
+
+fn result(ended: Result<Result<Raw, Error>, JoinError>) -> Result<Raw, Error> {
+    unless_panicked(ended)?
+}
+
+fn unless_panicked<T>(ended: Result<T, JoinError>) -> Result<T, Error> {
+    match ended {
+        Ok(value) => Ok(value),
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            Err(_) => Err(CallError::Cancelled.into()),
+        },
+    }
+}
+
+/// The call ended in a way that it must not, inside Nexus.
+fn panicked() -> Error {
+    Error::Damaged {
+        what: "the call".into(),
+    }
+}
+
+/// What a failure is told as.
+fn failure(error: &Error) -> JobFailure {
+    let retriable = matches!(
+        error.kind(),
+        Kind::Unavailable | Kind::Unknown | Kind::Limited
+    );
+    JobFailure {
+        code: error.code().into(),
+        message: error.to_string(),
+        retriable,
+    }
+}
+
+/// The parameters of a call whose progress is of interest.
+fn params(tool: &str, arguments: Option<&RawValue>) -> Option<Raw> {
+    #[derive(serde::Serialize)]
+    struct Params<'a> {
+        name: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        arguments: Option<&'a RawValue>,
+        #[serde(rename = "_meta")]
+        meta: Meta,
+    }
+    #[derive(serde::Serialize)]
+    struct Meta {
+        #[serde(rename = "progressToken")]
+        progress_token: &'static str,
+    }
+    let params = Params {
+        name: tool,
+        arguments,
+        meta: Meta {
+            progress_token: PROGRESS_TOKEN,
+        },
+    };
+    serde_json::value::to_raw_value(&params).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_passed_on_as_they_were_written() {
+        let arguments = RawValue::from_string(r#"{"a": 1.50,"b":[ ]}"#.into()).unwrap();
+        let written = params("t\"", Some(&arguments)).unwrap();
+        let text =
+            r#"{"name":"t\"","arguments":{"a": 1.50,"b":[ ]},"_meta":{"progressToken":"job"}}"#;
+        assert_eq!(written.get(), text);
+        let without = params("t", None).unwrap();
+        assert_eq!(
+            without.get(),
+            r#"{"name":"t","_meta":{"progressToken":"job"}}"#
+        );
+    }
+
+    #[test]
+    fn what_may_help_to_ask_again_is_retriable() {
+        let gone = Error::from(CallError::Gone { why: "x".into() });
+        assert!(failure(&gone).retriable);
+        let refused = Error::from(CallError::Rpc(crate::RpcError::new(-1, "no")));
+        assert!(!failure(&refused).retriable);
+    }
+}
