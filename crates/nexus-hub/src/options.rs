@@ -69,8 +69,13 @@ pub struct PoolOptions {
     /// The variables that each child process gets: `PATH`, `HOME`, `LANG` and the like. It sees no others
     /// but its own.
     pub environment: Vec<(String, String)>,
-    /// Where child processes start; where Nexus runs if not given.
-    pub folder: Option<PathBuf>,
+    /// Under which each child process gets a folder of its own, for its server and its user: it starts
+    /// there and has it as `HOME`, and nobody else may look into it. Without, all start where Nexus runs.
+    pub homes: Option<PathBuf>,
+    /// How many files a child process may have open, and each that it starts.
+    pub open_files_max: u64,
+    /// How much memory for data a child process may have, and each that it starts.
+    pub data_bytes_max: u64,
     /// How much of what a child process writes to its standard error is kept.
     pub stderr_bytes_max: usize,
     /// How long Nexus waits before it asks again for a server's own messages, at first and at most.
@@ -87,7 +92,9 @@ impl Default for PoolOptions {
             failures_within: Duration::from_secs(60),
             grace: Duration::from_secs(2),
             environment: Vec::new(),
-            folder: None,
+            homes: None,
+            open_files_max: 4_096,
+            data_bytes_max: 4 * 1024 * 1024 * 1024,
             stderr_bytes_max: 64 * 1024,
             listen_backoff: (Duration::from_secs(1), Duration::from_secs(60)),
         }

@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    About, CallError, Changed, Request, Upstream, Vitals,
+    About, CallError, Changed, Request, Upstream, Vitals, Waited,
     calls::{Caller, Calls, Ending, Outcome},
     patience::Patience,
 };
@@ -126,7 +126,12 @@ impl<W: Wire> Upstream for Connection<W> {
         params: Option<Raw>,
     ) -> BoxFuture<'a, Result<(), CallError>> {
         let frame = message::notification(method, params.as_deref());
-        Box::pin(self.wire.send(frame.into()))
+        let limit = self.limits.list;
+        Box::pin(async move {
+            let sent = tokio::time::timeout(limit, self.wire.send(frame.into())).await;
+            let waited = Waited::Total;
+            sent.unwrap_or(Err(CallError::Timeout { waited, limit }))
+        })
     }
 
     fn about(&self) -> Arc<About> {

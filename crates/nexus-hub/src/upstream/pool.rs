@@ -245,7 +245,8 @@ impl Upstreams {
     async fn close_where(&self, is_wanted: impl Fn(&Key) -> bool) {
         let slots = self.slots_where(is_wanted);
         join_all(slots.iter().map(|slot| async {
-            // One that is being made is waited for, so that it does not stand afterwards.
+            // One that is being made is given up, so that it does not stand afterwards.
+            slot.stop_making();
             let _making = slot.making.lock().await;
             if let Some(held) = slot.take() {
                 held.close().await;
@@ -275,10 +276,12 @@ impl Upstreams {
             options.failures_within,
         )?;
         let room = self.room(config.transport.is_process()).await?;
+        let unwanted = slot.begin_making(&self.0.closed);
+        let scope = slot.key.scope.as_ref();
         let running = tokio::select! {
             biased;
-            () = self.0.closed.cancelled() => return Err(CallError::Closed),
-            running = start(config, options, &self.0.client) => running,
+            () = unwanted.cancelled() => return Err(CallError::Closed),
+            running = start(config, scope, options, &self.0.client) => running,
         };
         let running = running.inspect_err(|error| slot.note(config, error))?;
         debug!(server = %config.id, "connected");

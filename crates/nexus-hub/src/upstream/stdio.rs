@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{Id, Incoming, PoolOptions};
 
-pub(crate) mod home;
+mod home;
 pub(crate) mod lines;
 mod process;
 mod stderr;

@@ -172,6 +172,22 @@ async fn who_goes_away_does_not_stop_a_server_from_being_started() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_removed_while_it_starts_does_not_stand_afterwards() {
+    let (pool, config) = (pool(), stdio(&["--silent"]));
+    let getting = {
+        let (pool, config) = (pool.clone(), config.clone());
+        tokio::spawn(async move { pool.get(&config, &scope("ana")).await.err() })
+    };
+    let before = held().0;
+    until("it starts", || held().0 > before).await;
+    pool.remove(&config.id).await;
+    let given_up = getting.await.unwrap();
+    assert!(matches!(given_up, Some(CallError::Closed)), "{given_up:?}");
+    assert!(pool.is_empty());
+    until("its process has ended", || held().0 == before).await;
+}
+
+#[tokio::test]
 async fn a_server_that_was_put_in_is_everyones() {
     let (_remote, config) = HttpFixture::start().await;
     let own: Arc<dyn Upstream> = pool().get(&config, &scope("nexus")).await.unwrap();

@@ -206,6 +206,35 @@ async fn a_child_sees_only_what_it_is_given() {
 }
 
 #[tokio::test]
+async fn a_child_has_a_home_of_its_own_and_is_limited() {
+    let homes = tempfile::tempdir().unwrap();
+    let options = nexus_hub::PoolOptions {
+        homes: Some(homes.path().join("homes")),
+        open_files_max: 77,
+        ..options()
+    };
+    let pool = pool_with(options);
+    let mut found = Vec::new();
+    for user in ["ana", "../bob"] {
+        let server = pool.get(&stdio(&[]), &scope(user)).await.unwrap();
+        // The limits come just after the start; a server that was greeted has been limited long since.
+        let seen = ask(&server, call("limits", &json!({}))).await;
+        assert_eq!(seen["limits"], json!({"NOFILE": [77, 77], "CORE": [0, 0]}));
+        assert_eq!(
+            (&seen["mode"], &seen["home"]),
+            (&json!("0o700"), &seen["folder"])
+        );
+        found.push(seen["folder"].as_str().unwrap().to_owned());
+    }
+    assert_ne!(found[0], found[1]);
+    for folder in found {
+        let parent = std::path::Path::new(&folder).parent();
+        assert_eq!(parent, Some(&*homes.path().join("homes")));
+    }
+    pool.close_all().await;
+}
+
+#[tokio::test]
 async fn a_secret_that_a_server_repeats_is_taken_out() {
     let server = fixture().await;
     let answer = ask(&server, call("secret", &json!({}))).await;

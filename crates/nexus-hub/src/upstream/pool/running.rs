@@ -6,7 +6,7 @@ use nexus_outbound::Client;
 use tokio::time::Instant;
 
 use crate::{
-    CallError, PoolOptions, Transport, Upstream, UpstreamConfig,
+    CallError, PoolOptions, Scope, Transport, Upstream, UpstreamConfig,
     upstream::{
         connection::Connection,
         http_transport::{self, Address, Http},
@@ -24,6 +24,7 @@ pub(super) enum Running {
 /// Connects to a server.
 pub(super) async fn start(
     config: &UpstreamConfig,
+    scope: Option<&Scope>,
     options: &PoolOptions,
     client: &Client,
 ) -> Result<Running, CallError> {
@@ -44,7 +45,7 @@ pub(super) async fn start(
         }
         Transport::Stdio { program, args, env } => {
             let program = Program { program, args, env };
-            let started = stdio::start(config, &program, options).await?;
+            let started = stdio::start(config, scope, &program, options).await?;
             Ok(Running::Process(Arc::new(started)))
         }
     }

@@ -4,6 +4,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio_util::sync::CancellationToken;
 
 use super::{CallError, Key, Running, Upstream, UpstreamConfig};
 
@@ -17,6 +18,8 @@ pub(super) struct Slot {
     /// Locked while a connection is made or closed for good.
     pub(super) making: tokio::sync::Mutex<()>,
     pub(super) failures: Mutex<Failures>,
+    /// Ends the making that is under way.
+    unwanted: Mutex<CancellationToken>,
 }
 
 /// A connection that stands.
@@ -48,7 +51,21 @@ impl Slot {
             held: Mutex::default(),
             making: tokio::sync::Mutex::default(),
             failures: Mutex::default(),
+            unwanted: Mutex::default(),
         }
+    }
+
+    /// A connection is about to be made. Gives what says that it is not wanted any more: that it alone is
+    /// not, or that nothing is.
+    pub(super) fn begin_making(&self, closed: &CancellationToken) -> CancellationToken {
+        let unwanted = closed.child_token();
+        *self.unwanted.lock() = unwanted.clone();
+        unwanted
+    }
+
+    /// Gives up the making that is under way.
+    pub(super) fn stop_making(&self) {
+        self.unwanted.lock().cancel();
     }
 
     /// The connection, if it can be used as it is. It counts as used.

@@ -1,12 +1,13 @@
 //! A child process with its group: started without a shell, ended without a trace.
 
-use std::{process::Stdio, time::Duration};
+use std::{path::Path, process::Stdio, time::Duration};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process_group, prlimit};
 use tokio::{
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
     time::timeout,
 };
+use tracing::debug;
 
 use super::{CallError, Program};
 use crate::PoolOptions;
@@ -27,10 +28,14 @@ pub(super) struct Pipes {
 /// Starts a program in a group of its own, with nothing of Nexus's own environment.
 pub(super) fn spawn(
     program: &Program<'_>,
+    home: Option<&Path>,
     options: &PoolOptions,
 ) -> Result<(Process, Pipes), CallError> {
     let mut command = Command::new(program.program);
     let own = program.env.iter();
+    if let Some(home) = home {
+        command.current_dir(home);
+    }
     command
         .args(program.args)
         .env_clear()
@@ -40,17 +45,18 @@ pub(super) fn spawn(
                 .iter()
                 .map(|(name, value)| (name, value)),
         )
+        .envs(home.map(|home| ("HOME", home)))
         .envs(own.map(|(name, value)| (name, value.expose())))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .process_group(0)
         .kill_on_drop(true);
-    if let Some(folder) = &options.folder {
-        command.current_dir(folder);
-    }
     let mut child = command.spawn().map_err(CallError::not_connected)?;
     let group = Group::of(&child);
+    if let Some(Group(id)) = &group {
+        limit(*id, options);
+    }
     let pipes = (child.stdin.take(), child.stdout.take(), child.stderr.take());
     let (Some(stdin), Some(stdout), Some(stderr)) = pipes else {
         return Err(CallError::not_connected("the child has no pipes"));
@@ -61,6 +67,28 @@ pub(super) fn spawn(
         stderr,
     };
     Ok((Process { child, group }, pipes))
+}
+
+/// Bounds what a child and its children may use. They have begun by then, but hardly started.
+fn limit(id: Pid, options: &PoolOptions) {
+    let limits = [
+        (Resource::Nofile, options.open_files_max),
+        (Resource::Data, options.data_bytes_max),
+        // Its memory may hold secrets, which do not belong on a disk.
+        (Resource::Core, 0),
+    ];
+    for (resource, most) in limits {
+        let inherited = rustix::process::getrlimit(resource).maximum;
+        let most = Some(inherited.map_or(most, |inherited| inherited.min(most)));
+        let limit = Rlimit {
+            current: most,
+            maximum: most,
+        };
+        // It may have ended already.
+        if let Err(error) = prlimit(Some(id), resource, limit) {
+            debug!(%error, ?resource, "a child process is not limited");
+        }
+    }
 }
 
 impl Process {
