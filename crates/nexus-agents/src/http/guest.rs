@@ -77,9 +77,10 @@ impl Guests {
     /// The refusals of the face: a bad name, nobody who may be it, too many connections.
     pub async fn admit(&self, call: &Call) -> Result<Guest, Problem> {
         let face = &self.0;
+        let caller = face.caller(call)?;
         let named = call.param("session_id").unwrap_or_default();
         let id = SessionId::parse(named).map_err(problem)?;
-        face.caller(call)?.act_as(&id)?;
+        caller.act_as(&id)?;
         let pass = face.pass(call)?;
         let connected = face.agents.connect(&id, profile(call)).await;
         Ok(Guest {
