@@ -3,12 +3,12 @@
 mod managing;
 mod reviewing;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use nexus_core::{Log, Principal};
 use tokio::{
-    sync::{Mutex, broadcast, mpsc},
+    sync::{Mutex, Notify, broadcast},
     time::Instant,
 };
 use tokio_util::sync::CancellationToken;
@@ -151,8 +151,9 @@ pub(crate) struct Shared {
     pub(crate) rates: Rates,
     pub(crate) subscriptions: Subscriptions,
     pub(crate) changes: broadcast::Sender<HubChange>,
-    /// Wakes the loop: a server is new, or has told of a change.
-    pub(crate) wakes: mpsc::UnboundedSender<ServerId>,
+    /// Wakes the loop: these servers are new, other, or gone.
+    pub(crate) woken: parking_lot::Mutex<HashSet<ServerId>>,
+    pub(crate) wake: Notify,
 }
 
 /// Changes that a listener may lag behind before it has to take everything as changed.

@@ -4,7 +4,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{broadcast, mpsc, watch},
+    sync::{broadcast, watch},
     task::AbortHandle,
     time::{Instant, sleep, sleep_until},
 };
@@ -22,7 +22,6 @@ use crate::{
 /// The loop of the hub. Nothing is read by itself while it does not run.
 pub struct Service {
     shared: Arc<Shared>,
-    wakes: mpsc::UnboundedReceiver<ServerId>,
     notices: broadcast::Receiver<Notice>,
     workers: HashMap<ServerId, Worker>,
 }
@@ -34,14 +33,9 @@ struct Worker {
 }
 
 impl Service {
-    pub(crate) fn new(
-        shared: Arc<Shared>,
-        wakes: mpsc::UnboundedReceiver<ServerId>,
-        notices: broadcast::Receiver<Notice>,
-    ) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, notices: broadcast::Receiver<Notice>) -> Self {
         Self {
             shared,
-            wakes,
             notices,
             workers: HashMap::new(),
         }
@@ -57,11 +51,10 @@ impl Service {
     pub async fn run(mut self) {
         loop {
             tokio::select! {
-                id = self.wakes.recv() => match id {
-                    Some(id) => self.wake(id),
-                    // The hub holds a sender, so this is never seen.
-                    None => return,
-                },
+                () = self.shared.wake.notified() => {
+                    let woken = std::mem::take(&mut *self.shared.woken.lock());
+                    woken.iter().for_each(|id| self.wake(id));
+                }
                 notice = self.notices.recv() => match notice {
                     Ok(notice) => self.hear(&notice),
                     Err(broadcast::error::RecvError::Lagged(missed)) => self.missed(missed),
@@ -73,19 +66,19 @@ impl Service {
     }
 
     /// A server is new, other, or gone.
-    fn wake(&mut self, id: ServerId) {
-        let server = self.shared.server(&id).ok();
+    fn wake(&mut self, id: &ServerId) {
+        let server = self.shared.server(id).ok();
         if let Some(server) = server.filter(|server| server.server.enabled) {
-            let is_first = !self.workers.contains_key(&id);
+            let is_first = !self.workers.contains_key(id);
             let due = if is_first && server.known.is_some() {
                 // What is kept of it may be old, and is good enough to wait for others.
                 Kinds::NONE
             } else {
                 Kinds::ALL
             };
-            self.stale(&id, due);
+            self.stale(id, due);
         } else {
-            self.workers.remove(&id);
+            self.workers.remove(id);
         }
     }
 

@@ -194,7 +194,7 @@ pub(crate) async fn load(log: &Log, catalogue: &mut ServerCatalogue) -> Result<(
         match read_item(server, &record) {
             Some(entry) => lists[entry.kind.place()].push(Arc::new(entry)),
             None => {
-                tracing::warn!(record = %record.key, "an entry of the hub cannot be understood")
+                tracing::warn!(record = %record.key, "an entry of the hub cannot be understood");
             }
         }
     }
@@ -223,7 +223,7 @@ pub(crate) async fn load(log: &Log, catalogue: &mut ServerCatalogue) -> Result<(
         match serde_json::from_slice(&record.body) {
             Ok(known) => catalogue.set_known(known),
             Err(_) => {
-                tracing::warn!(record = %record.key, "what a server said cannot be understood")
+                tracing::warn!(record = %record.key, "what a server said cannot be understood");
             }
         }
     }

@@ -57,6 +57,8 @@ impl fmt::Debug for Alias {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Review {
+    /// Nothing: for Nexus's own tools, which come with its version.
+    Nothing,
     /// A change that could mislead. New tools are taken as they are: for servers whose version is pinned.
     Changes,
     /// A change that could mislead, and each tool that was not there when the server was first listed.

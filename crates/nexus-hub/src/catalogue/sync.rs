@@ -263,10 +263,13 @@ fn heard_of(about: &About, catalogue: &ServerCatalogue, now_us: i64) -> Known {
     let old = catalogue.known.as_deref();
     let is_first = old.is_none();
     let approved = old.and_then(|old| old.instructions.clone());
+    let takes_all = catalogue.server.review == Review::Nothing;
     let takes_first = is_first && catalogue.server.review != Review::Everything;
     let (instructions, pending) = match &about.instructions {
         None => (None, None),
-        Some(now) if approved.as_ref() == Some(now) || takes_first => (Some(now.clone()), None),
+        Some(now) if approved.as_ref() == Some(now) || takes_all || takes_first => {
+            (Some(now.clone()), None)
+        }
         Some(now) => (approved, Some(now.clone())),
     };
     Known {

@@ -6,7 +6,7 @@ use arc_swap::ArcSwap;
 use nexus_core::{Log, Principal};
 use serde_json::value::RawValue;
 use tokio::{
-    sync::{Mutex, broadcast, mpsc},
+    sync::{Mutex, Notify, broadcast},
     time::Instant,
 };
 
@@ -89,7 +89,6 @@ impl Hub {
         options: CatalogueOptions,
     ) -> Result<(Self, Service), Error> {
         let permissions = Permissions::load(&log).await?;
-        let (wakes, woken) = mpsc::unbounded_channel();
         let notices = upstreams.notices();
         let shared = Arc::new(Shared {
             log,
@@ -102,9 +101,10 @@ impl Hub {
             rates: Rates::new(),
             subscriptions: Subscriptions::default(),
             changes: broadcast::channel(CHANGES_KEPT).0,
-            wakes,
+            woken: parking_lot::Mutex::default(),
+            wake: Notify::new(),
         });
-        let service = Service::new(shared.clone(), woken, notices);
+        let service = Service::new(shared.clone(), notices);
         Ok((Self(shared), service))
     }
 
@@ -313,6 +313,7 @@ impl Shared {
 
     fn wake(&self, id: ServerId) {
         // Without a loop nothing is read by itself, and nothing else is lost.
-        let _ = self.wakes.send(id);
+        self.woken.lock().insert(id);
+        self.wake.notify_one();
     }
 }

@@ -25,10 +25,24 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const AGAIN: Duration = Duration::from_millis(500);
 const AGAIN_MAX: Duration = Duration::from_secs(60);
 
+/// Which session wants to hear of what.
+struct Wish<'c> {
+    session: Arc<str>,
+    /// The address under which the session knows it.
+    uri: Arc<str>,
+    server: &'c Arc<ServerCatalogue>,
+    watched: Watched,
+}
+
 impl Context<'_> {
     /// The caller's session listens to a resource.
     pub(super) async fn subscribe(&self, params: &Params<'_>) -> Result<Raw, Error> {
-        let (session, uri, server, watched) = self.subscription(params)?;
+        let Wish {
+            session,
+            uri,
+            server,
+            watched,
+        } = self.subscription(params)?;
         if !server.features.subscribe {
             return Err(super::unknown_method(SUBSCRIBE));
         }
@@ -47,7 +61,12 @@ impl Context<'_> {
 
     /// The caller's session listens no more. The server is told when nobody else does.
     pub(super) async fn unsubscribe(&self, params: &Params<'_>) -> Result<Raw, Error> {
-        let (session, uri, server, _) = self.subscription(params)?;
+        let Wish {
+            session,
+            uri,
+            server,
+            watched: _,
+        } = self.subscription(params)?;
         let done = || params::empty().to_owned();
         let Some(watched) = self.shared.subscriptions.remove(&session, &uri) else {
             return Ok(done());
@@ -56,10 +75,7 @@ impl Context<'_> {
         ask(self, server, Asked::again(UNSUBSCRIBE, params)).await
     }
 
-    fn subscription(
-        &self,
-        params: &Params<'_>,
-    ) -> Result<(Arc<str>, Arc<str>, &Arc<ServerCatalogue>, Watched), Error> {
+    fn subscription(&self, params: &Params<'_>) -> Result<Wish<'_>, Error> {
         let session = self.caller.session.clone().ok_or(Error::Invalid {
             what: "session",
             why: "is needed to subscribe",
@@ -77,7 +93,12 @@ impl Context<'_> {
             },
             uri: place.original.into(),
         };
-        Ok((session, uri.into(), place.server, watched))
+        Ok(Wish {
+            session,
+            uri: uri.into(),
+            server: place.server,
+            watched,
+        })
     }
 }
 

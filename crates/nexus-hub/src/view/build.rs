@@ -121,6 +121,9 @@ fn select(
     }
 }
 
+/// Tools that wait for a review, by the names that they would have.
+type Waiting = HashMap<Arc<str>, Arc<Entry>>;
+
 /// Names of what the servers of a view offer.
 struct Names<'v> {
     servers: &'v [Arc<ServerCatalogue>],
@@ -165,7 +168,7 @@ impl Names<'_> {
         permissions: &Permissions,
         user: Option<&str>,
         options: &CatalogueOptions,
-    ) -> (Vec<Arc<Item>>, HashMap<Arc<str>, Arc<Entry>>) {
+    ) -> (Vec<Arc<Item>>, Waiting) {
         let is_allowed = |server: &ServerCatalogue, entry: &Entry| {
             permissions.allows(user, &server.server.id, &entry.original)
         };

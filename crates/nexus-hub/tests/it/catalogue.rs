@@ -5,7 +5,10 @@ use std::{collections::HashMap, time::Duration};
 use nexus_hub::{CallError, CatalogueOptions, Changed, Error, HubChange};
 use serde_json::json;
 
-use crate::fake::{Fake, LONG, Mood, World, caller, options, tool, until};
+use crate::{
+    fake::{Fake, Mood, tool},
+    world::{LONG, World, caller, options, until},
+};
 
 #[tokio::test]
 async fn lists_are_read_to_their_end_and_an_empty_cursor_is_a_cursor() {

@@ -8,7 +8,10 @@ use nexus_hub::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, LONG, Mood, World, caller, config, raw, server, tool, until};
+use crate::{
+    fake::{Fake, Mood, raw, tool},
+    world::{LONG, World, caller, config, server, until},
+};
 
 async fn two() -> (World, Fake, Fake) {
     let world = World::new().await;

@@ -6,7 +6,10 @@ use nexus_hub::{Call, CatalogueOptions, Category, Error, ItemKind, ServerId, Too
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::fake::{Fake, World, caller, operator, options, raw, read, tool};
+use crate::{
+    fake::{Fake, raw, read, tool},
+    world::{World, caller, operator, options},
+};
 
 fn everything() -> Fake {
     let fake = Fake::whole();
@@ -152,7 +155,7 @@ async fn a_disabled_server_or_tool_is_not_there_and_comes_back_under_its_name() 
     let world = World::new().await;
     let fake = Fake::tools(&["a", "b"]);
     let id = world.listed("s", &fake).await;
-    let mut server = crate::fake::server("s");
+    let mut server = crate::world::server("s");
     server.overrides.insert(
         "a".into(),
         nexus_hub::Overrides {
@@ -166,7 +169,7 @@ async fn a_disabled_server_or_tool_is_not_there_and_comes_back_under_its_name() 
     world.put_as(server, &fake).await;
     assert!(world.names("ana").is_empty());
     assert!(world.call("ana", "s_b").await.is_err());
-    world.put_as(crate::fake::server("s"), &fake).await;
+    world.put_as(crate::world::server("s"), &fake).await;
     assert_eq!(world.names("ana"), ["s_a", "s_b"]);
     assert_eq!(world.hub.status(&id).unwrap().counts, [2, 0, 0, 0]);
 }
