@@ -15,6 +15,8 @@ const MACHINE_PATHS: [&str; 4] = [
     concat!("/", "home/"),
     concat!("/", "tmp/"),
 ];
+/// Routes that begin as one of them does.
+const ROUTES: [&str; 5] = ["claim", "claimed", "renew", "release", "complete"];
 const LEFTOVERS: [&str; 2] = [concat!("FIX", "ME"), concat!("TO", "DO")];
 
 /// Checks every file by itself.
@@ -128,10 +130,12 @@ fn has_word(line: &str, word: &str) -> bool {
 fn names_path(line: &str, path: &str) -> bool {
     line.match_indices(path).any(|(at, _)| {
         let before = line[..at].chars().next_back();
-        let after = line[at + path.len()..].chars().next();
+        let after = &line[at + path.len()..];
         let begins =
             !before.is_some_and(|c| is_word(c) || matches!(c, '.' | '-' | '}' | ')' | '~'));
-        begins && after.is_some_and(char::is_alphanumeric)
+        let step = after.split(|c: char| !is_word(c)).next();
+        let is_route = step.is_some_and(|step| ROUTES.contains(&step));
+        begins && !is_route && after.starts_with(char::is_alphanumeric)
     })
 }
 
@@ -174,6 +178,8 @@ mod tests {
         for path in MACHINE_PATHS {
             assert!(names_path(&format!("see {path}x"), path));
             assert!(!names_path(&format!("https://example.org{path}x"), path));
+            assert!(!names_path(&format!("POST {path}claim?x"), path));
+            assert!(names_path(&format!("see {path}claims"), path));
             assert!(!names_path(&format!("under {path}"), path));
         }
     }
