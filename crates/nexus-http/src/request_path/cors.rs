@@ -10,7 +10,7 @@ const TRUE: HeaderValue = HeaderValue::from_static("true");
 const MAX_AGE: HeaderValue = HeaderValue::from_static("600");
 /// What a page may read beside the headers that are always readable.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "etag, idempotent-replayed, link, location, nexus-position, nexus-recovered, nexus-recovery-reason, ratelimit, ratelimit-policy, retry-after, x-request-id",
+    "etag, idempotent-replayed, link, location, mcp-session-id, nexus-position, nexus-recovered, nexus-recovery-reason, ratelimit, ratelimit-policy, retry-after, www-authenticate, x-request-id",
 );
 
 /// The origin of a request, as far as CORS is concerned.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json, value::RawValue};
 
 use super::{
     Shared,
-    guard::{self, refuse},
+    guard::{self, Refusal, refuse},
     post,
     session::Hello,
     version::Version,
@@ -40,7 +40,7 @@ pub(crate) fn greet(
     caller: &Caller,
     id: &Id,
     params: Option<&RawValue>,
-) -> Result<Reply, Reply> {
+) -> Result<Reply, Refusal> {
     let params: Params<'_> = match params.map(|params| serde_json::from_str(params.get())) {
         Some(Ok(params)) => params,
         _ => {

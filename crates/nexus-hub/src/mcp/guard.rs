@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use nexus_core::Kind;
 use nexus_http::{Call, Problem, Reply};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{McpOptions, sse, version::Version};
 use crate::message::INVALID_REQUEST;
@@ -108,31 +108,50 @@ fn without_port(host: &str) -> &str {
 /// The revision that a request is in.
 ///
 /// # Errors
-/// The answer to one that is not spoken here.
-pub(crate) fn version(headers: &HeaderMap) -> Result<Version, Reply> {
+/// One that is not spoken here.
+pub(crate) fn version(headers: &HeaderMap) -> Result<Version, Refusal> {
     let Some(value) = headers.get(PROTOCOL_VERSION) else {
         return Ok(Version::WITHOUT_HEADER);
     };
     let version = value.to_str().ok().and_then(Version::parse);
     version.ok_or_else(|| {
-        let body = json!({
-            "jsonrpc": "2.0",
-            "id": null,
-            "error": {
-                "code": INVALID_REQUEST,
-                "message": "this revision of the protocol is not spoken here",
-                "data": { "supported": Version::names() },
-            },
-        });
-        Reply::json(StatusCode::BAD_REQUEST, &body)
+        let why = "this revision of the protocol is not spoken here";
+        let refusal = refuse(StatusCode::BAD_REQUEST, INVALID_REQUEST, why);
+        Refusal {
+            data: Some(json!({ "supported": Version::names() })),
+            ..refusal
+        }
     })
 }
 
-/// A refusal as MCP's clients read it.
-pub(crate) fn refuse(status: StatusCode, code: i64, message: &str) -> Reply {
-    let error = json!({ "code": code, "message": message });
-    let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
-    Reply::json(status, &body)
+/// Why a message is not taken, as MCP's clients read it.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    status: StatusCode,
+    code: i64,
+    message: Box<str>,
+    data: Option<Value>,
+}
+
+pub(crate) fn refuse(status: StatusCode, code: i64, message: &str) -> Refusal {
+    Refusal {
+        status,
+        code,
+        message: message.into(),
+        data: None,
+    }
+}
+
+impl Refusal {
+    /// The answer that says it. It names no request: which it was may not even be known.
+    pub(crate) fn into_reply(self) -> Reply {
+        let mut error = json!({ "code": self.code, "message": self.message });
+        if let Some(data) = self.data {
+            error["data"] = data;
+        }
+        let body = json!({ "jsonrpc": "2.0", "id": null, "error": error });
+        Reply::json(self.status, &body)
+    }
 }
 
 #[cfg(test)]

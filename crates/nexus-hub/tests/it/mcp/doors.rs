@@ -90,8 +90,8 @@ async fn what_cannot_be_read_is_refused_in_the_words_of_the_protocol() {
     let session = endpoint.begin("ana", json!({})).await;
     for (body, code) in [
         ("{", -32_700),
-        ("", -32_700),
-        ("7", -32_700),
+        ("", -32_600),
+        ("7", -32_600),
         ("{}", -32_600),
         (r#"{"jsonrpc":"2.0","id":null,"method":"ping"}"#, -32_600),
         (r#"{"jsonrpc":"1.0","id":1,"method":"ping"}"#, -32_600),
