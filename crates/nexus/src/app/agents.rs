@@ -196,7 +196,8 @@ fn registration(config: &Config, client: &Client, dependency: Dependency) -> Opt
     Some(Registration {
         client: client.clone(),
         registry: agents.registry_url.as_ref()?.url().clone(),
-        public_url: public_url.map(|address| address.url().as_str().trim_end_matches('/').to_owned()),
+        public_url: public_url
+            .map(|address| address.url().as_str().trim_end_matches('/').to_owned()),
         dependency,
     })
 }

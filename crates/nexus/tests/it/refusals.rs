@@ -131,7 +131,7 @@ async fn what_http_refuses_is_refused_on_every_route() {
             "not-found",
         );
 
-        let declared = [("Content-Length", "2000000")];
+        let declared = [("Content-Length", "2000000000")];
         expect(
             &send(request(method, &path, &declared, b"")).await,
             &tell("declared too long"),

@@ -22,6 +22,15 @@ async fn with_cursors(nexus: &Running, events: usize) {
     }
 }
 
+/// The names of the cursors that are not Nexus's own, in order.
+async fn of_people(nexus: &Running) -> Vec<String> {
+    let all = nexus.log.durable_cursors().await.unwrap().into_iter();
+    let of_people = all.filter(|named| named.owner != Source::nexus());
+    let mut names: Vec<String> = of_people.map(|named| named.name.to_string()).collect();
+    names.sort_unstable();
+    names
+}
+
 async fn as_reader(nexus: &Running, method: &str, path: &str) -> Answer {
     let bearer = format!("Bearer {READ_TOKEN}");
     send(nexus, method, path, &[("Authorization", &bearer)], b"").await
@@ -46,6 +55,8 @@ async fn everybody_sees_their_own_cursors_and_an_operator_all() {
     let orders =
         json!({"owner": "user:reader", "name": "orders", "position": at(1), "lag": end - 1});
     let audit = json!({"owner": "user:admin", "name": "audit", "position": at(2), "lag": end - 2});
+    // Nexus has one itself, for the files of agents.
+    let files = json!({"owner": "nexus", "name": "agents.files", "position": at(0), "lag": end});
     for path in PATHS {
         let own = as_reader(&nexus, "GET", path).await;
         assert_eq!(*data(&own, 200), json!([orders]));
@@ -58,7 +69,7 @@ async fn everybody_sees_their_own_cursors_and_an_operator_all() {
         }
         for (query, expected) in [
             ("", json!([audit])),
-            ("?owner=*", json!([orders, audit])),
+            ("?owner=*", json!([files, orders, audit])),
             ("?owner=user:reader", json!([orders])),
             ("?owner=user:nobody", json!([])),
         ] {
@@ -66,8 +77,8 @@ async fn everybody_sees_their_own_cursors_and_an_operator_all() {
             assert_eq!(*data(&answer, 200), expected, "{query}");
         }
         let first = get(&nexus, &format!("{path}?owner=*&limit=1")).await;
-        assert_eq!(*data(&first, 200), json!([orders]), "the furthest behind");
-        assert_eq!(first.body["meta"], json!({"total": 2, "has_more": true}));
+        assert_eq!(*data(&first, 200), json!([files]), "the furthest behind");
+        assert_eq!(first.body["meta"], json!({"total": 3, "has_more": true}));
         for query in ["?name=orders", "?limit=0", "?owner="] {
             let answer = get(&nexus, &format!("{path}{query}")).await;
             assert_eq!(answer.status, 400, "{query}: {answer:#?}");
@@ -95,7 +106,7 @@ async fn a_cursor_is_removed_by_its_owner_or_an_operator() {
             let answer = send(&nexus, "DELETE", &format!("{orders}{query}"), &[], b"").await;
             assert_eq!(answer.status, 400, "{query}: {answer:#?}");
         }
-        assert_eq!(nexus.log.durable_cursors().await.unwrap().len(), 2);
+        assert_eq!(of_people(&nexus).await, ["audit", "orders"]);
 
         assert_eq!(as_reader(&nexus, "DELETE", &orders).await.status, 204);
         refused(
@@ -107,9 +118,7 @@ async fn a_cursor_is_removed_by_its_owner_or_an_operator() {
         let of_reader = format!("{orders}?owner=user:reader");
         let removed = send(&nexus, "DELETE", &of_reader, &[], b"").await;
         assert_eq!(removed.status, 204, "{removed:#?}");
-        let left = nexus.log.durable_cursors().await.unwrap();
-        let left: Vec<&str> = left.iter().map(|named| &*named.name).collect();
-        assert_eq!(left, ["audit"]);
+        assert_eq!(of_people(&nexus).await, ["audit"]);
     }
     nexus.stop().await;
 }
@@ -124,6 +133,10 @@ async fn a_removed_cursor_holds_nothing_any_more() {
     };
     let (mut retention, found) = Retention::new(nexus.log.clone(), options, Vec::new());
     for (holder, path) in [
+        (
+            Some("cursor nexus/agents.files"),
+            "agents.files?owner=nexus",
+        ),
         (
             Some("cursor user:reader/orders"),
             "orders?owner=user:reader",
