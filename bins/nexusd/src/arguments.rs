@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Healthcheck(HealthcheckOptions),
     /// Print events as they happen
     Tail(TailOptions),
+    /// Relay the tools of a running daemon over standard input and output, for MCP clients that start a command
+    Mcp(McpOptions),
 }
 
 #[derive(Debug, Args)]
@@ -140,4 +142,17 @@ pub(crate) struct TailOptions {
     /// End after so many events
     #[arg(long, value_name = "COUNT")]
     pub(crate) count: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct McpOptions {
+    /// The endpoint [default: `/mcp` where the daemon's configuration says it listens]
+    #[arg(long, value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// The daemon's configuration file [default: nexus.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// One server, by its alias, or a set of them [default: everything]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) namespace: Option<String>,
 }

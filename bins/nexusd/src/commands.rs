@@ -4,6 +4,7 @@ pub(crate) mod check;
 pub(crate) mod database;
 pub(crate) mod healthcheck;
 pub(crate) mod keys;
+pub(crate) mod mcp;
 pub(crate) mod open_files;
 pub(crate) mod operator;
 pub(crate) mod run;

@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Keys(options) => commands::keys::keys(&options, &environment),
         Command::Healthcheck(options) => commands::healthcheck::healthcheck(&options, &environment),
         Command::Tail(options) => commands::tail::tail(&options, &environment),
+        Command::Mcp(options) => commands::mcp::mcp(&options, &environment),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

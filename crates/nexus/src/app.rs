@@ -4,6 +4,8 @@ mod agents;
 mod alerting;
 mod build;
 mod generation;
+mod hub;
+mod jwks;
 mod options;
 mod reactions;
 mod reload;
@@ -124,6 +126,8 @@ pub struct App {
     retention: Retention,
     server: Server,
     agents: agents::Agents,
+    hub: Option<hub::HubPart>,
+    jwks: Option<jwks::Keys>,
     draining: CancellationToken,
     data_dir: PathBuf,
     routes: Vec<Served>,
@@ -226,6 +230,8 @@ impl App {
             retention,
             server,
             agents,
+            hub,
+            jwks,
             draining,
             ..
         } = self;
@@ -238,6 +244,8 @@ impl App {
         tokio::spawn(endpoints.service().run());
         let upkeep = tokio::spawn(nodes.clone().run(UPKEEP_INTERVAL));
         let mut agents = agents.start(server.local_addr());
+        let hub = hub.map(hub::HubPart::start);
+        let jwks = jwks.map(|keys| tokio::spawn(keys.run()));
         let mut server = tokio::spawn(server.run(draining.clone()));
         let running = async {
             tokio::select! {
@@ -251,8 +259,14 @@ impl App {
         draining.cancel();
         let ending = async {
             let _ = server.await;
+            if let Some(hub) = hub {
+                hub.drain().await;
+            }
             engine.drain().await;
             upkeep.abort();
+            if let Some(jwks) = jwks {
+                jwks.abort();
+            }
             if let Err(error) = nodes.upkeep().await {
                 let error = crate::chain(&error);
                 tracing::warn!(error, "the last uses of nodes' secrets are not kept");

@@ -32,6 +32,9 @@ pub enum Error {
     /// The agents could not be opened.
     #[error("the agents could not be opened")]
     Agents(#[source] nexus_agents::Error),
+    /// The hub could not be opened.
+    #[error("the hub could not be opened")]
+    Hub(#[source] nexus_hub::Error),
     /// The engine could not start.
     #[error("the reactor engine could not start")]
     Reactors(#[source] nexus_reactors::Error),
@@ -88,6 +91,7 @@ impl Error {
             | Self::Store(_)
             | Self::Log(_)
             | Self::Agents(nexus_agents::Error::Log(_))
+            | Self::Hub(nexus_hub::Error::Log(_))
             | Self::Storage(_) => EXIT_STORAGE,
             Self::Vault(_) | Self::Nodes(_) => EXIT_CONFIG,
             Self::Listen { .. } => EXIT_UNAVAILABLE,
@@ -95,6 +99,7 @@ impl Error {
             | Self::Reactors(_)
             | Self::Endpoints(_)
             | Self::Agents(_)
+            | Self::Hub(_)
             | Self::Telemetry(_)
             | Self::System { .. }
             | Self::DrainTimeout => EXIT_FAILURE,

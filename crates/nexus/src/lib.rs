@@ -26,6 +26,8 @@ pub mod vault;
 mod app;
 mod error;
 mod faces;
+mod hub_bridge;
+mod hub_bus;
 mod limits;
 mod signals;
 
@@ -33,10 +35,12 @@ pub use app::{App, Builder, DRAIN_TIMEOUT, Reload, Served};
 pub use error::{
     EXIT_CONFIG, EXIT_FAILURE, EXIT_LOCKED, EXIT_OK, EXIT_STORAGE, EXIT_UNAVAILABLE, Error, chain,
 };
+pub use hub_bridge::bridge;
 pub use nexus_auth::{Rotation, Secret, VaultKey};
 pub use nexus_core::Random;
 pub use nexus_ws::{Tail, TailError};
 pub use signals::Stop;
+pub use url::Url;
 
 /// The version of this Nexus.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

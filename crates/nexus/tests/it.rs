@@ -16,6 +16,8 @@ mod config;
 mod config_agents;
 #[path = "it/config_reports.rs"]
 mod config_reports;
+#[path = "it/hub_bus.rs"]
+mod hub_bus;
 #[path = "it/refusals.rs"]
 mod refusals;
 #[path = "it/running.rs"]

@@ -15,6 +15,8 @@ use tokio_util::sync::CancellationToken;
 use super::{
     App, Builder, Generation, Reload, Served,
     agents::{self, Agents},
+    hub::{self, HubPart},
+    jwks,
     options,
     reactions::Reactions,
     refused,
@@ -60,7 +62,8 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         generation: generation.clone(),
     };
     let callers = callers(&config, &auth, &nodes);
-    let live = options::live(&config, callers.node_limits.clone());
+    let node_limits = callers.node_limits.clone();
+    let live = options::live(&config, node_limits.clone());
     let edge = Edge::new(log.clone(), auth.clone(), live);
     let faces = Faces {
         callers,
@@ -83,6 +86,23 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     };
     let (agents, agents_routes) = Agents::open(&config, parts).await?;
     routes.extend(agents_routes);
+    let parts = hub::Parts {
+        log: &log,
+        auth: &auth,
+        vault: &vault,
+        agents: agents.handle.clone(),
+        limits: node_limits,
+        client: reactions.client(),
+        random: random.clone(),
+    };
+    let keys = config.auth.jwks_url.as_ref().map(|address| jwks::Keys {
+        auth: auth.clone(),
+        client: reactions.client().clone(),
+        url: address.url().clone(),
+    });
+    let hub = HubPart::open(&config, parts).await?;
+    let (hub, hub_routes) = hub.unzip();
+    routes.extend(hub_routes.into_iter().flatten());
     routes.extend(own_routes.into_iter().flat_map(|make| make(&log)));
     let served = routes.iter().map(served).collect();
     let address = SocketAddr::new(config.server.host, config.server.port);
@@ -105,6 +125,7 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         generation,
     };
     Ok(App {
+        jwks: keys,
         log,
         auth,
         nodes,
@@ -115,6 +136,7 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         retention,
         server,
         agents,
+        hub,
         draining,
         data_dir,
         routes: served,
