@@ -11,7 +11,7 @@ use crate::{
         card::Card,
         folder::Round,
         note::{self, Note},
-        place,
+        place::{self, Reading},
     },
     session::activity::{ACTIVITY, Activity},
     work::kept,
@@ -35,12 +35,7 @@ pub(crate) struct Follower {
     touched: HashMap<SessionId, Touch>,
     /// When each session was last heard of, in microseconds since 1970.
     heard: HashMap<SessionId, i64>,
-    /// Everything up to here was read.
-    through: Seq,
-    /// Behind this, nothing has the time of anything before it: here reading may begin again.
-    boundary: Seq,
-    /// When what was read last happened.
-    last_us: Option<i64>,
+    reading: Reading,
     settled: Seq,
     /// Whether anything was read for the files since it was noted how far they are.
     is_news: bool,
@@ -67,9 +62,7 @@ impl Follower {
             beats: VecDeque::new(),
             touched: HashMap::new(),
             heard: HashMap::new(),
-            through: begins.seq,
-            boundary: begins.seq,
-            last_us: None,
+            reading: Reading::behind(begins.seq),
             settled: begins.seq,
             is_news: false,
         }
@@ -89,17 +82,14 @@ impl Follower {
         for event in &page.events {
             self.take_event(event);
         }
-        self.through = page.through;
+        self.reading.reach(page.through);
         self.is_news |= !page.events.is_empty();
-        let passed = self.through.get().saturating_sub(self.settled.get());
+        let passed = page.through.get().saturating_sub(self.settled.get());
         !page.events.is_empty() || passed > PASSED_MAX
     }
 
     fn take_event(&mut self, event: &Event) {
-        if self.last_us != Some(event.time_us) {
-            self.last_us = Some(event.time_us);
-            self.boundary = event.seq.previous();
-        }
+        self.reading.take(event.seq, event.time_us);
         self.notes.extend(note::of_event(event));
         let is_gone = event.topic.as_str() == "session.disconnected";
         if let Some(id) = whose(event) {
@@ -125,7 +115,7 @@ impl Follower {
     /// What is to be written now.
     pub(crate) async fn begin(&mut self) -> Result<Round, Error> {
         // What was heard of is on the board before it is asked how everything stands.
-        self.agents.caught_up(self.through).await;
+        self.agents.caught_up(self.reading.through()).await;
         let mut cards: Vec<Card> = self
             .agents
             .sessions()
@@ -202,12 +192,7 @@ impl Follower {
         let known: HashSet<SessionId> =
             self.agents.sessions().into_iter().map(|it| it.id).collect();
         self.heard.retain(|id, _| known.contains(id));
-        // At the head everything of the last moment was read; before it, some of it may follow.
-        let settled = if self.through >= log.head().seq {
-            self.through
-        } else {
-            self.boundary
-        };
+        let settled = self.reading.settled(log.head().seq);
         let passed = settled.get().saturating_sub(self.settled.get());
         if settled <= self.settled || (!self.is_news && passed <= PASSED_MAX) {
             return;

@@ -165,6 +165,29 @@ async fn the_chat_is_told_why_something_is_not_published() {
 }
 
 #[tokio::test]
+async fn the_chat_claims_work_as_sessions_do() {
+    let link = Link::new(&["work.*"], 0).await;
+    let mut peer = link.peer().await;
+    let claim = r#"{"type":"publish","event_type":"work.claim","payload":{"work_id":"w"}}"#;
+    peer.say(claim).await;
+    until("it has the work", async || {
+        let claims = link.world.agents.claims(Some(&session("unified-chat")));
+        claims.len() == 1
+    })
+    .await;
+    let item = crate::support::work("other");
+    let agents = &link.world.agents;
+    agents
+        .claim(&session("session-5"), &item, "d", None)
+        .await
+        .unwrap();
+    assert_eq!(peer.heard().await["payload"]["work_id"], "other");
+    peer.say(r#"{"type":"publish","event_type":"work.claim","payload":{"work_item":"other"}}"#)
+        .await;
+    assert_eq!(peer.heard().await["code"], "work-held");
+}
+
+#[tokio::test]
 async fn a_direct_message_is_told_only_if_it_is_to_the_chat() {
     let link = Link::new(&["message.*"], 0).await;
     let mut peer = link.peer().await;
