@@ -31,7 +31,8 @@
 //!
 //! In reading order: names, the table of work ([`rule`]) and what is written for it (`work`), sessions and
 //! their presence (`session`), what is in memory (`board`), what others hold ([`Handle`]), and the loop
-//! ([`Service`]), and its face ([`http`]).
+//! ([`Service`]), and its face ([`http`]). Beside them stand what tells others: the files that agents share
+//! ([`files`]), the registry ([`registry`]) and the chat ([`chat`]).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
