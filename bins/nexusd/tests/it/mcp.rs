@@ -1,0 +1,147 @@
+//! `nexusd mcp`: a client that starts a command has the tools of a daemon that runs, with the rights of its token.
+
+use std::{
+    io::{BufRead, BufReader, Lines, Write},
+    process::{Child, ChildStdin, ChildStdout, Stdio},
+};
+
+use serde_json::{Value, json};
+
+use crate::support::{Daemon, DaemonOptions, SECRET, nexusd};
+
+const TOKEN: &str = "operator-token-0123456789abcdef01234567";
+
+/// The command, as a client of MCP starts it.
+struct Client {
+    child: Child,
+    input: Option<ChildStdin>,
+    output: Lines<BufReader<ChildStdout>>,
+}
+
+impl Client {
+    fn start(daemon: &Daemon, token: &str, arguments: &[&str]) -> Self {
+        let url = format!("{}/mcp", daemon.url());
+        let arguments = [&["mcp", "--url", url.as_str()], arguments].concat();
+        let mut child = nexusd(daemon.folder(), &arguments)
+            .env("NEXUS_TOKEN", token)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let output = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self {
+            input: child.stdin.take(),
+            output,
+            child,
+        }
+    }
+
+    fn write(&mut self, message: &Value) {
+        let input = self.input.as_mut().unwrap();
+        writeln!(input, "{message}").unwrap();
+    }
+
+    fn ask(&mut self, id: u64, method: &str, params: &Value) -> Value {
+        self.write(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }));
+        let line = self.output.next().expect("an answer").unwrap();
+        let answer: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(answer["id"], id, "{answer}");
+        answer
+    }
+
+    fn greet(&mut self) -> Value {
+        let hello = json!({
+            "protocolVersion": "2025-11-25",
+            "capabilities": {},
+            "clientInfo": { "name": "test", "version": "1" },
+        });
+        let welcome = self.ask(0, "initialize", &hello);
+        self.write(&json!({ "jsonrpc": "2.0", "method": "notifications/initialized" }));
+        welcome
+    }
+
+    /// The client goes away: so does the command.
+    fn end(mut self) {
+        drop(self.input.take());
+        assert!(self.output.next().is_none(), "nothing more is said");
+        let status = self.child.wait().unwrap();
+        assert!(status.success(), "{status}");
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_command_publishes_to_the_daemon_and_reads_what_others_say() {
+    let daemon = DaemonOptions::serve()
+        .env("NEXUS_ADMIN_TOKEN", TOKEN)
+        .start();
+    let mut client = Client::start(&daemon, TOKEN, &[]);
+    let welcome = client.greet();
+    assert_eq!(
+        welcome["result"]["serverInfo"]["name"], "nexus",
+        "{welcome}"
+    );
+    let tools = client.ask(1, "tools/list", &json!({}));
+    let tools = tools["result"]["tools"].as_array().unwrap();
+    assert!(
+        tools.iter().any(|tool| tool["name"] == "nexus_publish"),
+        "{tools:?}"
+    );
+
+    let payload = json!({ "message": "from a command" });
+    let arguments = json!({ "event": "message.broadcast", "payload": payload });
+    let call = json!({ "name": "nexus_publish", "arguments": arguments });
+    let published = client.ask(2, "tools/call", &call);
+    let published = &published["result"]["structuredContent"];
+    let log = daemon.log("MESSAGE_BROADCAST");
+    assert_eq!(log.len(), 1, "{log:?}");
+    assert_eq!(log[0]["payload"], payload, "{published}");
+
+    // What happened elsewhere is there for the command.
+    let paid = json!({ "transactionId": "tx-1", "amount": 1250, "payerId": "p" });
+    let body = json!({ "event": "PAYMENT_RECEIVED", "payload": paid });
+    assert_eq!(daemon.publish(&body).status, 200);
+    let arguments = json!({ "patterns": ["payment.*"] });
+    let call = json!({ "name": "nexus_read", "arguments": arguments });
+    let read = client.ask(3, "tools/call", &call);
+    let events = &read["result"]["structuredContent"]["events"];
+    assert_eq!(events[0]["payload"], paid, "{read}");
+    client.end();
+}
+
+#[test]
+fn a_command_has_the_rights_of_its_token_and_says_what_is_wrong() {
+    let daemon = DaemonOptions::serve().start();
+    let mut stranger = Client::start(&daemon, "nobodys-token", &[]);
+    let refused = stranger.greet();
+    let message = refused["error"]["message"].as_str().unwrap();
+    assert!(message.contains("401"), "{message}");
+    stranger.end();
+
+    // A node's secret reads, and publishes nothing by a tool.
+    let mut node = Client::start(&daemon, SECRET, &["--namespace", "nexus"]);
+    node.greet();
+    let arguments = json!({ "event": "message.broadcast", "payload": { "message": "x" } });
+    let call = json!({ "name": "nexus_publish", "arguments": arguments });
+    let refused = node.ask(1, "tools/call", &call);
+    assert_eq!(refused["result"]["isError"], true, "{refused}");
+    node.end();
+
+    let mut nowhere = Client::start(&daemon, SECRET, &["--namespace", "nothing"]);
+    let refused = nowhere.greet();
+    assert!(
+        refused["error"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("404"),
+        "{refused}"
+    );
+    nowhere.end();
+}
