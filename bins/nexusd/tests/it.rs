@@ -5,6 +5,8 @@
     reason = "a test that cannot go on fails"
 )]
 
+#[path = "it/agents.rs"]
+mod agents;
 #[path = "it/cli.rs"]
 mod cli;
 #[path = "it/cloud_events.rs"]

@@ -1,9 +1,9 @@
 //! A process of the test's own: its lines are kept, and it ends with the test.
 
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader, Read, Write},
     os::unix::process::CommandExt,
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
     time::Instant,
@@ -79,14 +79,25 @@ impl Lines {
 /// A process in a group of its own, so that what it starts ends with it.
 pub(crate) struct Process {
     child: Child,
+    /// Where it reads, if it was started so that a test can tell it things.
+    stdin: Option<ChildStdin>,
     stdout: Arc<Lines>,
     stderr: Arc<Lines>,
 }
 
 impl Process {
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// Starts one that reads what the test writes.
+    pub(crate) fn start_reading(command: &mut Command) -> Self {
+        Self::start_with(command, Stdio::piped())
+    }
+
+    fn start_with(command: &mut Command, stdin: Stdio) -> Self {
         let child = command
-            .stdin(Stdio::null())
+            .stdin(stdin)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .process_group(0)
@@ -96,10 +107,22 @@ impl Process {
         stdout.read(child.stdout.take().unwrap());
         stderr.read(child.stderr.take().unwrap());
         Self {
+            stdin: child.stdin.take(),
             child,
             stdout,
             stderr,
         }
+    }
+
+    /// Writes a line to its standard input.
+    pub(crate) fn write_line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("it was started to read");
+        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    /// Ends its standard input.
+    pub(crate) fn end_input(&mut self) {
+        self.stdin = None;
     }
 
     /// Runs to the end; its status, and what it wrote to either output.
@@ -142,6 +165,15 @@ impl Process {
 
     pub(crate) fn hang_up(&self) {
         kill_process(self.pid(), Signal::HUP).unwrap();
+    }
+
+    /// Stops it where it is, until it is resumed.
+    pub(crate) fn pause(&self) {
+        kill_process(self.pid(), Signal::STOP).unwrap();
+    }
+
+    pub(crate) fn resume(&self) {
+        kill_process(self.pid(), Signal::CONT).unwrap();
     }
 
     /// Ends it where it is.

@@ -31,7 +31,7 @@ impl Reader {
     ) -> Self {
         let script = match language {
             Tool::Python => "subscribe.py",
-            Tool::Node | Tool::Shell | Tool::Browser => "subscribe.mjs",
+            Tool::Node | Tool::Shell | Tool::Browser | Tool::Clock => "subscribe.mjs",
         };
         let by = match by {
             By::Header => "header",

@@ -19,6 +19,8 @@ pub(crate) enum Tool {
     Shell,
     /// A browser that needs no screen.
     Browser,
+    /// A library that gives a program another clock than the machine's.
+    Clock,
 }
 
 /// The program that runs what is written for a tool; nothing when it is not installed.
@@ -28,6 +30,7 @@ pub(crate) fn tool(tool: Tool) -> Option<PathBuf> {
         Tool::Python => python(),
         Tool::Browser => program("chromium-headless-shell").or_else(|| program("chromium")),
         Tool::Shell => program("curl").and(program("openssl")).and(program("bash")),
+        Tool::Clock => clock(),
     }
 }
 
@@ -48,12 +51,21 @@ fn python() -> Option<PathBuf> {
     let has_packages = Command::new(&python)
         .args([
             "-c",
-            "import cloudevents.core, standardwebhooks, svix, websockets.sync.client",
+            "import cloudevents.core, httpx, standardwebhooks, svix, websockets.sync.client",
         ])
         .output();
     has_packages
         .is_ok_and(|output| output.status.success())
         .then_some(python)
+}
+
+/// Where Debian puts the library, whatever the processor.
+fn clock() -> Option<PathBuf> {
+    let folders = std::fs::read_dir("/usr/lib").ok()?;
+    let libraries = folders
+        .flatten()
+        .map(|folder| folder.path().join("faketime/libfaketime.so.1"));
+    libraries.into_iter().find(|file| file.is_file())
 }
 
 fn program(name: &str) -> Option<PathBuf> {
