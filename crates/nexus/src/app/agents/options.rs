@@ -32,10 +32,12 @@ impl Dependencies {
         let chat = agents.chat_url.as_ref().map(|address| address.url());
         // What stands behind the host may be a key.
         let shown = |url: &Url| url.origin().ascii_serialization();
-        let folder = config.coordination_path().display().to_string();
+        // For others, who work in another folder.
+        let folder = config.coordination_path();
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
         Self {
             registry: Dependency::registry(registry.map(shown)),
-            files: Dependency::files(Some(folder)),
+            files: Dependency::files(Some(folder.display().to_string())),
             chat: Dependency::chat(chat.map(shown)),
         }
     }
