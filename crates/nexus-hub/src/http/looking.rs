@@ -138,6 +138,10 @@ pub(super) fn with_result(result: &RawValue, rest: &[u8]) -> Reply {
 }
 
 /// What cannot be written as JSON, though it was read as JSON.
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "the shape that `map_err` wants"
+)]
 pub(super) fn internal(error: serde_json::Error) -> Problem {
     tracing::error!(%error, "an answer cannot be written as JSON");
     Problem::new(

@@ -67,7 +67,7 @@ fn logged() -> Logged {
 
 /// The canaries in some bytes, also with their letters as numbers.
 fn found(bytes: &[u8]) -> Vec<&'static str> {
-    let has = |needle: &[u8]| bytes.windows(needle.len()).any(|window| window == needle);
+    let has = |needle: &[u8]| memchr::memmem::find(bytes, needle).is_some();
     let hex = |text: &str| data_encoding::HEXLOWER.encode(text.as_bytes());
     // Without the last four characters, which may be shown.
     let is_in = |canary: &&&str| {
