@@ -25,6 +25,8 @@ mod event_streams;
 mod flow;
 #[path = "it/integration_docs.rs"]
 mod integration_docs;
+#[path = "it/mcp.rs"]
+mod mcp;
 #[path = "it/operations_docs.rs"]
 mod operations_docs;
 #[path = "it/reload.rs"]
