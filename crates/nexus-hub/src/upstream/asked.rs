@@ -28,19 +28,22 @@ pub(super) struct Question {
 }
 
 impl Asked {
+    /// The refusal, as the line that is sent, if there is no room for the question. Nobody has to wait for
+    /// it to be sent, so that a server that asks without end and does not listen costs nothing.
+    pub(crate) fn refused(&self) -> Option<Vec<u8>> {
+        let is_refused = self.calls.is_none();
+        is_refused.then(|| {
+            let error = RpcError::new(INTERNAL_ERROR, "too many questions are open already");
+            response(Some(&self.id), &Err(error))
+        })
+    }
+
     /// Finds the answer, as the line that is sent; nothing when it is not wanted any more.
     pub(crate) async fn answer(self) -> Option<Vec<u8>> {
-        let outcome = if self.calls.is_some() {
-            tokio::select! {
-                biased;
-                () = self.withdrawn.cancelled() => return None,
-                outcome = self.question.outcome() => outcome,
-            }
-        } else {
-            Err(RpcError::new(
-                INTERNAL_ERROR,
-                "too many questions are open already",
-            ))
+        let outcome = tokio::select! {
+            biased;
+            () = self.withdrawn.cancelled() => return None,
+            outcome = self.question.outcome() => outcome,
         };
         Some(response(Some(&self.id), &outcome))
     }

@@ -223,16 +223,21 @@ impl Http {
             self.0.calls.note_garbage();
             return;
         };
-        if let Some(asked) = self.0.calls.receive(message, during) {
-            let http = self.clone();
-            self.0.tasks.spawn(async move {
-                if let Some(frame) = asked.answer().await
-                    && let Err(error) = http.send(frame.into()).await
-                {
-                    debug!(%error, "the server did not take an answer");
-                }
-            });
+        let Some(asked) = self.0.calls.receive(message, during) else {
+            return;
+        };
+        if let Some(refusal) = asked.refused() {
+            self.post(refusal.into());
+            return;
         }
+        let http = self.clone();
+        self.0.tasks.spawn(async move {
+            if let Some(frame) = asked.answer().await
+                && let Err(error) = http.send(frame.into()).await
+            {
+                debug!(%error, "the server did not take an answer");
+            }
+        });
     }
 }
 

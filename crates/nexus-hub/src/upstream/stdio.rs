@@ -209,15 +209,20 @@ impl Reader {
             self.calls.note_garbage();
             return;
         };
-        if let Some(asked) = self.calls.receive(message, None) {
-            let frames = self.frames.clone();
-            tokio::spawn(async move {
-                if let Some(frame) = asked.answer().await {
-                    // The child may have ended meanwhile.
-                    let _ = frames.send(frame.into()).await;
-                }
-            });
+        let Some(asked) = self.calls.receive(message, None) else {
+            return;
+        };
+        if let Some(refusal) = asked.refused() {
+            let _ = self.frames.try_send(refusal.into());
+            return;
         }
+        let frames = self.frames.clone();
+        tokio::spawn(async move {
+            if let Some(frame) = asked.answer().await {
+                // The child may have ended meanwhile.
+                let _ = frames.send(frame.into()).await;
+            }
+        });
     }
 
     /// An answer that was too long to be held ends its request, and no other.

@@ -113,3 +113,17 @@ async fn a_question_that_is_withdrawn_keeps_nobody() {
     asking.peer = Some(silent);
     assert_eq!(ask(&server, asking).await, done());
 }
+
+#[tokio::test]
+async fn a_server_that_asks_without_end_and_does_not_listen_blocks_nobody() {
+    let server = fixture().await;
+    for method in ["ping", "elicitation/create"] {
+        let silent = Caller::silent();
+        let flood = json!({"method": method, "questions": 5_000});
+        let mut asking = call("flood", &flood);
+        asking.peer = Some(silent.clone());
+        assert_eq!(ask(&server, asking).await, done());
+        assert!(silent.asked().len() <= 16, "{}", silent.asked().len());
+    }
+    assert_eq!(ask(&server, call("log", &json!({}))).await, done());
+}
