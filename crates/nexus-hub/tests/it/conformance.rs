@@ -61,14 +61,15 @@ fn suite() -> Option<Suite> {
     None
 }
 
-/// The server, which is built beside this test.
+/// The server: where the build of everything put it, else beside this test.
 fn fixture() -> PathBuf {
+    const NAME: &str = "mcp-fixture";
+    if let Some(folder) = std::env::var_os("NEXUS_TEST_BIN_DIR") {
+        return Path::new(&folder).join(NAME);
+    }
     let test = std::env::current_exe().unwrap();
-    let folder = test
-        .ancestors()
-        .find(|folder| folder.ends_with("deps"))
-        .unwrap();
-    folder.with_file_name("mcp-fixture")
+    let deps = test.ancestors().find(|folder| folder.ends_with("deps"));
+    deps.unwrap().with_file_name(NAME)
 }
 
 /// Starts the server; it ends with what is given. Where it listens.
