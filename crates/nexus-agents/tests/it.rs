@@ -15,6 +15,8 @@ mod documented;
 mod face;
 #[path = "it/files.rs"]
 mod files;
+#[path = "it/inbox.rs"]
+mod inbox;
 #[path = "it/leases.rs"]
 mod leases;
 #[path = "it/model.rs"]
