@@ -46,7 +46,7 @@ pub struct Call {
     pub method: Arc<str>,
     /// Its parameters, as the client wrote them.
     pub params: Option<Raw>,
-    /// Until when an answer is of use; nothing for as long as the hub's options say.
+    /// Until when an answer is of use; if nobody says, the hub's options do.
     pub deadline: Option<Instant>,
     /// Ends the call early.
     pub cancel: CancellationToken,

@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod asking;
 pub(crate) mod params;
+pub(crate) mod redaction;
 pub(crate) mod search;
 pub(crate) mod subscribing;
 pub(crate) mod subscriptions;

@@ -314,8 +314,7 @@ mod tests {
 
     #[test]
     fn only_what_can_be_asked_for_is_an_entry() {
-        let read =
-            |text: &str| Offered::read(ItemKind::Tool, text).map(|offered| offered.original);
+        let read = |text: &str| Offered::read(ItemKind::Tool, text).map(|offered| offered.original);
         assert_eq!(read(r#"{"name":"a"}"#).as_deref(), Some("a"));
         for text in [
             "1",

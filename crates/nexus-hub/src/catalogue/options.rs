@@ -27,9 +27,9 @@ pub struct CatalogueOptions {
     pub views_max: usize,
     /// From this many tools on a view has `nexus_search_tools` and `nexus_call_tool`.
     pub search_from_tools: usize,
-    /// How long a call may take at all. How long it may take without a sign of its server is a matter of
-    /// [`UpstreamLimits`](crate::UpstreamLimits).
-    pub call_timeout_max: Duration,
+    /// How long a call may take if who makes it does not say. How long a server may take at all, and without a
+    /// sign of it, is a matter of its [`UpstreamLimits`](crate::UpstreamLimits).
+    pub call_timeout: Duration,
     /// Calls that one user may make in a minute; 0 means no limit.
     pub user_calls_per_minute: u32,
     /// Calls that one user may make in a minute to one tool; 0 means no limit.
@@ -60,7 +60,7 @@ impl Default for CatalogueOptions {
             page_bytes_max: 1024 * 1024,
             views_max: 1_024,
             search_from_tools: 40,
-            call_timeout_max: Duration::from_secs(600),
+            call_timeout: Duration::from_secs(600),
             user_calls_per_minute: 600,
             tool_calls_per_minute: 60,
             circuit_failures: 5,

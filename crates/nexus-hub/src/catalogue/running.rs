@@ -11,13 +11,14 @@ use crate::{
     CallError, CatalogueOptions, Error, Isolation, Raw, Redactor, Request, Scope, Transport,
     Upstream, UpstreamConfig, Upstreams,
     breaker::{Circuit, CircuitLimits, CircuitState, Passage, Sign},
+    router::redaction,
 };
 
 /// A server as it is reached now. Another configuration makes another one.
 pub(crate) struct Running {
     pub(crate) config: UpstreamConfig,
-    /// Takes the server's secrets out of what it says.
-    pub(crate) redactor: Redactor,
+    /// Takes the server's secrets out of what it says; nothing when it was given none.
+    pub(crate) redactor: Option<Redactor>,
     pub(crate) circuit: Circuit,
     /// Lists are read by one at a time.
     pub(crate) syncing: tokio::sync::Mutex<()>,
@@ -55,7 +56,7 @@ impl Running {
             open_max: options.circuit_open_max,
         };
         Self {
-            redactor: Redactor::new(secrets(&config.transport)),
+            redactor: redactor(&config.transport),
             config,
             circuit: Circuit::new(limits, random),
             syncing: tokio::sync::Mutex::default(),
@@ -118,7 +119,7 @@ impl Running {
                 health.needs_auth |= matches!(error, CallError::Unauthorized { .. });
                 health.failure = Some(Failure {
                     code: error.code(),
-                    message: self.redactor.text(told(error).as_bytes()),
+                    message: self.without_secrets(told(error)),
                     at_us: now_us,
                 });
             }
@@ -156,6 +157,29 @@ impl Running {
         self.health.lock().emptied[place] = false;
     }
 
+    /// A text for people, without the server's secrets.
+    fn without_secrets(&self, text: String) -> String {
+        match &self.redactor {
+            Some(redactor) => redactor.text(text.as_bytes()),
+            None => text,
+        }
+    }
+
+    /// What the server answered, without its credentials.
+    pub(crate) fn clean(&self, outcome: Result<Raw, CallError>) -> Result<Raw, CallError> {
+        match &self.redactor {
+            Some(redactor) => redaction::outcome(redactor, outcome),
+            None => outcome,
+        }
+    }
+
+    /// A text that the server wrote, without its credentials.
+    pub(crate) fn clean_text(&self, text: &Arc<str>) -> Arc<str> {
+        let redactor = self.redactor.as_ref();
+        let clean = redactor.and_then(|redactor| redaction::plain(redactor, text));
+        clean.map_or_else(|| text.clone(), Arc::from)
+    }
+
     /// Asks for something that belongs to no call of anybody.
     pub(crate) async fn ask(
         &self,
@@ -165,20 +189,20 @@ impl Running {
         deadline: Instant,
         now_us: impl Fn() -> i64,
     ) -> Result<Raw, CallError> {
-        let outcome = upstream
-            .request(Request::new(method, params, deadline))
-            .await;
+        let request = Request::new(method, params, deadline);
+        let outcome = self.clean(upstream.request(request).await);
         self.note(outcome.as_ref().map(|_| ()), now_us());
         outcome
     }
 }
 
-/// What may not be told of a way to a server.
-fn secrets(transport: &Transport) -> Vec<&Secret> {
-    match transport {
+/// Knows what may not be told of a way to a server.
+fn redactor(transport: &Transport) -> Option<Redactor> {
+    let secrets: Vec<&Secret> = match transport {
         Transport::Http { headers, .. } => headers.iter().map(|(_, secret)| secret).collect(),
         Transport::Stdio { env, .. } => env.iter().map(|(_, secret)| secret).collect(),
-    }
+    };
+    (!secrets.is_empty()).then(|| Redactor::new(secrets))
 }
 
 /// An error with what it came from, in one line.

@@ -182,7 +182,9 @@ async fn take_over(
         outcome.take(id, kind, &folded, now_us)?;
         next.set_list(kind, folded.entries);
     }
-    let known = heard_of(&about, catalogue, now_us);
+    let instructions = about.instructions.as_ref();
+    let instructions = instructions.map(|text| running.clean_text(text));
+    let known = heard_of(&about, instructions, catalogue, now_us);
     if catalogue
         .known
         .as_deref()
@@ -259,18 +261,24 @@ impl Outcome {
 }
 
 /// What a server said about itself; how it wants to be used only as far as that was approved.
-fn heard_of(about: &About, catalogue: &ServerCatalogue, now_us: i64) -> Known {
+fn heard_of(
+    about: &About,
+    now: Option<Arc<str>>,
+    catalogue: &ServerCatalogue,
+    now_us: i64,
+) -> Known {
     let old = catalogue.known.as_deref();
     let is_first = old.is_none();
     let approved = old.and_then(|old| old.instructions.clone());
-    let takes_all = catalogue.server.review == Review::Nothing;
-    let takes_first = is_first && catalogue.server.review != Review::Everything;
-    let (instructions, pending) = match &about.instructions {
+    let is_trusted = match catalogue.server.review {
+        Review::Nothing => true,
+        Review::Changes | Review::ChangesAndNew => is_first,
+        Review::Everything => false,
+    };
+    let (instructions, pending) = match now {
         None => (None, None),
-        Some(now) if approved.as_ref() == Some(now) || takes_all || takes_first => {
-            (Some(now.clone()), None)
-        }
-        Some(now) => (approved, Some(now.clone())),
+        Some(now) if is_trusted || approved.as_ref() == Some(&now) => (Some(now), None),
+        Some(now) => (approved, Some(now)),
     };
     Known {
         protocol_version: about.protocol_version.clone(),

@@ -121,11 +121,14 @@ impl Hub {
             });
         }
         let shared = &self.0;
-        let id = server.id.clone();
-        let generation = {
+        let (id, is_enabled) = (server.id.clone(), server.enabled);
+        let (generation, is_another_way) = {
             let _alone = shared.changing.lock().await;
             let snapshot = shared.snapshot.load_full();
-            let next = match snapshot.servers.get(&id) {
+            let known = snapshot.servers.get(&id);
+            let before = known.map(|known| known.running.config.revision);
+            let is_another_way = before.is_some_and(|before| before != config.revision);
+            let next = match known {
                 Some(known) => renewed(shared, known, server.clone(), config)?,
                 None => {
                     let mut new = ServerCatalogue::new(server.clone(), shared.running(config));
@@ -133,8 +136,12 @@ impl Hub {
                     new
                 }
             };
-            shared.show(&snapshot, &id, Some(next))
+            (shared.show(&snapshot, &id, Some(next)), is_another_way)
         };
+        if !is_enabled || is_another_way {
+            // Nothing goes on as it was configured before.
+            shared.upstreams.disconnect(&id).await;
+        }
         shared.tell(HubChange::Catalogue {
             generation,
             server: id.clone(),

@@ -1,16 +1,19 @@
 //! Asks a server something for a caller: within its circuit, until the deadline, and once more where that
 //! repeats nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::time::{Instant, timeout_at};
 
 use crate::{
-    CallError, Error, Raw, Request, Scope, Waited,
+    CallError, Error, Peer, Raw, Request, Scope, Waited,
     breaker::Sign,
     catalogue::{ServerCatalogue, running::Running},
-    router::Context,
+    router::{Context, redaction::CleanPeer},
 };
+
+/// Who waits for less has not waited.
+const PATIENT: Duration = Duration::from_secs(5);
 
 /// What a server is asked.
 pub(crate) struct Asked {
@@ -41,9 +44,10 @@ pub(crate) async fn ask(
     mut asked: Asked,
 ) -> Result<Raw, Error> {
     let running = &server.running;
-    let longest = Instant::now() + context.shared.options.call_timeout_max;
-    let wanted = context.call.deadline.unwrap_or(longest);
-    let deadline = wanted.min(longest);
+    let now = Instant::now();
+    let usual = now + context.shared.options.call_timeout;
+    let deadline = context.call.deadline.unwrap_or(usual);
+    let is_hasty = deadline < usual.min(now + PATIENT);
     loop {
         let passage = running.enter(server.server.alias.as_str())?;
         let params = if asked.may_repeat {
@@ -52,10 +56,8 @@ pub(crate) async fn ask(
             asked.params.take()
         };
         let outcome = once(context, running, &asked.method, params, deadline).await;
-        let is_callers_choice =
-            wanted < longest && matches!(outcome, Err(CallError::Timeout { .. }));
-        let sign = if is_callers_choice {
-            // Who waits for less than others learns nothing of the server by that.
+        let sign = if is_hasty && matches!(outcome, Err(CallError::Timeout { .. })) {
+            // Who does not wait learns nothing of the server by that, and closes nobody's way.
             Sign::Nothing
         } else {
             let now_us = context.shared.log.clock().now_us();
@@ -75,7 +77,7 @@ pub(crate) async fn ask(
 
 async fn once(
     context: &Context<'_>,
-    running: &Running,
+    running: &Arc<Running>,
     method: &Arc<str>,
     params: Option<Raw>,
     deadline: Instant,
@@ -100,8 +102,20 @@ async fn once(
         params,
         deadline,
         cancel: cancel.clone(),
-        peer: context.call.peer.clone(),
+        peer: peer(context, running),
         principal: Some(context.caller.principal.clone()),
     };
-    upstream.request(request).await
+    running.clean(upstream.request(request).await)
+}
+
+/// Who is told and asked while the request runs: without the server's credentials, if it has any.
+fn peer(context: &Context<'_>, running: &Arc<Running>) -> Option<Arc<dyn Peer>> {
+    let inner = context.call.peer.clone()?;
+    if running.redactor.is_none() {
+        return Some(inner);
+    }
+    Some(Arc::new(CleanPeer {
+        inner,
+        running: running.clone(),
+    }))
 }

@@ -249,10 +249,10 @@ mod tests {
 
         #[test]
         fn never_panics(text in r#"[{}\[\]":,a_met]{0,24}"#) {
-            if let Ok(text) = RawValue::from_string(text) {
-                if let Ok(params) = Params::read(Some(&text)) {
-                    let _ = params.rewritten(&[("a", b"1")]);
-                }
+            if let Ok(text) = RawValue::from_string(text)
+                && let Ok(params) = Params::read(Some(&text))
+            {
+                let _ = params.rewritten(&[("a", b"1")]);
             }
         }
     }

@@ -157,6 +157,11 @@ impl Upstreams {
         self.close_where(|key| key.server == *server).await;
     }
 
+    /// Closes the connections to a server; the next request makes new ones. What was put in by hand stays.
+    pub async fn disconnect(&self, server: &ServerId) {
+        self.close_where(|key| key.server == *server).await;
+    }
+
     /// Closes the connections that are for one session of one user, which has ended.
     pub async fn end_session(&self, user: &str, session: &str) {
         self.close_where(|key| {

@@ -35,7 +35,7 @@ pub(super) fn catalogue(config: &Config) -> CatalogueOptions {
     let hub = &config.hub;
     CatalogueOptions {
         sync_interval: Duration::from_secs(hub.sync_interval_s),
-        call_timeout_max: Duration::from_secs(hub.call_timeout_s),
+        call_timeout: Duration::from_secs(hub.call_timeout_s),
         user_calls_per_minute: hub.user_calls_per_minute,
         tool_calls_per_minute: hub.tool_calls_per_minute,
         ..CatalogueOptions::default()
