@@ -23,6 +23,8 @@ mod disk;
 mod event_streams;
 #[path = "it/flow.rs"]
 mod flow;
+#[path = "it/hub_jobs.rs"]
+mod hub_jobs;
 #[path = "it/integration_docs.rs"]
 mod integration_docs;
 #[path = "it/mcp.rs"]
