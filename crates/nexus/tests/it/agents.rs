@@ -11,8 +11,9 @@ use tokio::{
     net::TcpStream,
 };
 
-use crate::running::{
-    ADMIN_TOKEN, Answer, READ_TOKEN, Running, SECRET, ask, read, request, sign, start,
+use crate::{
+    agents_socket::Socket,
+    running::{ADMIN_TOKEN, Answer, READ_TOKEN, Running, SECRET, ask, read, request, sign, start},
 };
 
 /// How long a test waits for what has to come.
@@ -205,12 +206,18 @@ async fn agents_are_answered_until_everything_else_has_ended() {
             .status,
         200
     );
+    let operator = format!("Bearer {ADMIN_TOKEN}");
+    let session = Socket::open(agents, "/ws/session/me", Some(&operator)).await;
+    let mut session = session.expect("an operator may be any session");
     nexus.tell_to_stop();
     closed(nexus.address).await;
+    session.subscribe(&["work.*"]).await;
     let done = post(agents, "/work/complete", ADMIN_TOKEN, &claim).await;
     assert_eq!(done.status, 200, "{done:?}");
+    session.next_of("work.completed").await;
     socket.write_all(body).await.unwrap();
     assert_eq!(read(&mut socket).await.status, 200);
-    nexus.stop().await;
+    let ((), frame) = tokio::join!(nexus.stop(), session.closed());
+    assert_eq!(u16::from(frame.code), 4012, "{frame:?}");
     closed(agents).await;
 }

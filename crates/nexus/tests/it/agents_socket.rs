@@ -19,11 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const OPEN: (&str, &str) = ("NEXUS__AGENTS__AUTH", "open");
 
 /// A connection of a session.
-struct Socket(WebSocketStream<TcpStream>);
+pub(crate) struct Socket(WebSocketStream<TcpStream>);
 
 impl Socket {
     /// Connects; else the status of the refusal.
-    async fn open(
+    pub(crate) async fn open(
         address: SocketAddr,
         path: &str,
         authorization: Option<&str>,
@@ -62,7 +62,7 @@ impl Socket {
     }
 
     /// The next frame of a type; others are passed over.
-    async fn next_of(&mut self, event_type: &str) -> Value {
+    pub(crate) async fn next_of(&mut self, event_type: &str) -> Value {
         loop {
             let frame = self.next().await;
             if frame["event_type"] == event_type {
@@ -83,14 +83,14 @@ impl Socket {
         }
     }
 
-    async fn subscribe(&mut self, topics: &[&str]) {
+    pub(crate) async fn subscribe(&mut self, topics: &[&str]) {
         let answer = self
             .ask(json!({ "action": "subscribe", "topics": topics }))
             .await;
         assert_eq!(answer["status"], "subscribed", "{answer}");
     }
 
-    async fn closed(mut self) -> CloseFrame {
+    pub(crate) async fn closed(mut self) -> CloseFrame {
         loop {
             if let Message::Close(frame) = self.message().await {
                 return frame.expect("a reason");
