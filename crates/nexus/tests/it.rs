@@ -8,6 +8,8 @@
 
 #[path = "it/agents.rs"]
 mod agents;
+#[path = "it/agents_outside.rs"]
+mod agents_outside;
 #[path = "it/agents_socket.rs"]
 mod agents_socket;
 #[path = "it/config.rs"]
@@ -18,6 +20,8 @@ mod config_agents;
 mod config_reports;
 #[path = "it/hub_bus.rs"]
 mod hub_bus;
+#[path = "it/hub_users.rs"]
+mod hub_users;
 #[path = "it/refusals.rs"]
 mod refusals;
 #[path = "it/running.rs"]
