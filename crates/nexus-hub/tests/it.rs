@@ -29,6 +29,8 @@ mod quarantine;
 mod router;
 #[path = "it/upstream_http.rs"]
 mod upstream_http;
+#[path = "it/upstream_http_old.rs"]
+mod upstream_http_old;
 #[path = "it/upstream_peers.rs"]
 mod upstream_peers;
 #[path = "it/upstream_pool.rs"]

@@ -31,6 +31,7 @@ use crate::{Id, Incoming, PoolOptions, UpstreamLimits};
 mod answer;
 mod exchange;
 mod listen;
+mod old;
 pub(crate) mod sse;
 
 use answer::Judged;
@@ -52,6 +53,8 @@ pub(crate) struct Http(Arc<Inner>);
 struct Inner {
     client: Client,
     url: Url,
+    /// Where messages go, if the server is of the transport before this one.
+    endpoint: Option<Url>,
     trust: Trust,
     /// What the configuration wants to be sent.
     headers: HeaderMap,
@@ -95,39 +98,28 @@ pub(crate) async fn connect(
     client: &Client,
     options: &PoolOptions,
 ) -> Result<Connection<Http>, CallError> {
-    let limits = &config.limits;
-    let calls = Calls::new(config.isolation, limits.questions_max);
-    let wire = Http(Arc::new(Inner {
-        client: client.clone(),
-        url: address.url.clone(),
-        trust: address.trust,
-        headers: configured(address.headers)?,
-        capabilities: config.capabilities.clone(),
-        limits: limits.clone(),
-        listen_backoff: options.listen_backoff,
-        calls: calls.clone(),
-        redactor: Redactor::new(address.headers.iter().map(|(_, value)| value)),
-        session: Mutex::default(),
-        about: Arc::new(ArcSwap::from_pointee(About::unknown())),
-        subscriptions: Subscriptions::default(),
-        greeting: tokio::sync::Mutex::new(()),
-        may_forget_with_400: AtomicBool::new(true),
-        posts: Arc::new(Semaphore::new(POSTS_MAX)),
-        tasks: TaskTracker::new(),
-        closing: CancellationToken::new(),
-    }));
-    let hang_up = wire.0.closing.clone().drop_guard();
-    wire.begin_session().await?;
-    hang_up.disarm();
-    let about = wire.0.about.clone();
-    let subscriptions = wire.0.subscriptions.clone();
-    Ok(Connection::new(
-        Arc::new(wire),
-        calls,
-        about,
-        subscriptions,
-        limits,
-    ))
+    let wire = Http::new(config, address, client, options, None)?;
+    match wire.clone().greeted().await {
+        // Servers of the transport before this one take no messages here.
+        Err(
+            refusal @ CallError::Status {
+                status: 400 | 404 | 405,
+                ..
+            },
+        ) => {
+            let (stream, endpoint) = match wire.find_endpoint().await {
+                Ok(found) => found,
+                Err(error) => {
+                    debug!(%error, "nor is it a server of the transport before this one");
+                    return Err(refusal);
+                }
+            };
+            let wire = Http::new(config, address, client, options, Some(endpoint))?;
+            wire.0.tasks.spawn(wire.clone().read_everything(stream));
+            wire.greeted().await
+        }
+        outcome => outcome,
+    }
 }
 
 /// The headers of the configuration. Their values are never printed.
@@ -142,6 +134,47 @@ fn configured(headers: &[(HeaderName, Secret)]) -> Result<HeaderMap, CallError> 
 }
 
 impl Http {
+    fn new(
+        config: &UpstreamConfig,
+        address: &Address<'_>,
+        client: &Client,
+        options: &PoolOptions,
+        endpoint: Option<Url>,
+    ) -> Result<Self, CallError> {
+        let limits = &config.limits;
+        Ok(Self(Arc::new(Inner {
+            client: client.clone(),
+            url: address.url.clone(),
+            endpoint,
+            trust: address.trust,
+            headers: configured(address.headers)?,
+            capabilities: config.capabilities.clone(),
+            limits: limits.clone(),
+            listen_backoff: options.listen_backoff,
+            calls: Calls::new(config.isolation, limits.questions_max),
+            redactor: Redactor::new(address.headers.iter().map(|(_, value)| value)),
+            session: Mutex::default(),
+            about: Arc::new(ArcSwap::from_pointee(About::unknown())),
+            subscriptions: Subscriptions::default(),
+            greeting: tokio::sync::Mutex::new(()),
+            may_forget_with_400: AtomicBool::new(true),
+            posts: Arc::new(Semaphore::new(POSTS_MAX)),
+            tasks: TaskTracker::new(),
+            closing: CancellationToken::new(),
+        })))
+    }
+
+    /// The connection, once the server was greeted.
+    async fn greeted(self) -> Result<Connection<Self>, CallError> {
+        let hang_up = self.0.closing.clone().drop_guard();
+        self.begin_session().await?;
+        hang_up.disarm();
+        let (about, subscriptions) = (self.0.about.clone(), self.0.subscriptions.clone());
+        let (calls, limits) = (self.0.calls.clone(), self.0.limits.clone());
+        let wire = Arc::new(self);
+        Ok(Connection::new(wire, calls, about, subscriptions, &limits))
+    }
+
     fn session(&self) -> Session {
         self.0.session.lock().clone()
     }
@@ -161,7 +194,9 @@ impl Http {
         inner.session.lock().version = HeaderValue::from_str(&about.protocol_version).ok();
         inner.about.store(Arc::new(about));
         self.send(initialized().into()).await?;
-        inner.tasks.spawn(self.clone().listen(self.session()));
+        if inner.endpoint.is_none() {
+            inner.tasks.spawn(self.clone().listen(self.session()));
+        }
         Ok(())
     }
 
@@ -243,6 +278,10 @@ impl Http {
 
 impl Wire for Http {
     async fn carry(&self, id: i64, method: &str, frame: Bytes) -> Result<(), CallError> {
+        if self.0.endpoint.is_some() {
+            // The answer comes on the one stream.
+            return self.send(frame).await;
+        }
         if method == "initialize" {
             let opened = self.open_post(frame, &Session::default()).await?;
             if opened.is_success() {

@@ -10,14 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::stream;
-use http::{HeaderName, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
-use http_body_util::{BodyExt, Full, StreamBody, combinators::BoxBody};
-use hyper::{
-    body::{Frame, Incoming},
-    server::conn::http1,
-    service::service_fn,
-};
+use http::{HeaderName, Method, Request, Response};
+use http_body_util::{BodyExt, combinators::BoxBody};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use nexus_auth::Secret;
 use nexus_hub::{
@@ -32,12 +27,19 @@ use tokio::{
 };
 use url::Url;
 
+#[path = "http_fixture/replies.rs"]
+mod replies;
+
+pub(crate) use replies::told;
+use replies::{answered, event, event_stream, result, status, with_json, with_type};
+
 type Body = BoxBody<Bytes, Infallible>;
 
 /// One request as the server saw it.
 #[derive(Debug, Clone)]
 pub(crate) struct Seen {
     pub(crate) verb: Method,
+    pub(crate) path: String,
     pub(crate) headers: HashMap<String, String>,
     pub(crate) body: Value,
 }
@@ -62,6 +64,8 @@ pub(crate) struct HttpFixture {
     pub(crate) is_locked: AtomicBool,
     /// Offers no stream of its own.
     pub(crate) is_streamless: AtomicBool,
+    /// Speaks the transport of 2024-11-05, and wants messages there.
+    pub(crate) endpoint: Mutex<Option<String>>,
     begun: AtomicUsize,
     sessions: Mutex<BTreeSet<String>>,
     seen: Mutex<Vec<Seen>>,
@@ -161,6 +165,7 @@ impl HttpFixture {
             .map(|(name, value)| (name.to_string(), value.to_str().unwrap_or("").to_owned()));
         let seen = Seen {
             verb: head.method,
+            path: head.uri.path().to_owned(),
             headers: headers.collect(),
             body: body.unwrap_or(Value::Null),
         };
@@ -176,6 +181,9 @@ impl HttpFixture {
             headers.insert("www-authenticate", challenge.parse().unwrap());
             return response;
         }
+        if let Some(endpoint) = &*self.endpoint.lock() {
+            return self.answer_as_of_old(seen, endpoint);
+        }
         if seen.rpc_method() == "initialize" {
             return self.begin(seen);
         }
@@ -189,6 +197,31 @@ impl HttpFixture {
             Method::DELETE => {
                 self.sessions.lock().remove(session);
                 status(200)
+            }
+            _ => status(405),
+        }
+    }
+
+    fn answer_as_of_old(&self, seen: &Seen, endpoint: &str) -> Response<Body> {
+        match (&seen.verb, seen.path.as_str()) {
+            (&Method::GET, "/mcp") => {
+                let (sender, response) = event_stream();
+                let said = format!(": hello\n\nevent: endpoint\ndata: {endpoint}\n\n");
+                let _ = sender.send(said.into());
+                self.streams.lock().push(sender);
+                response
+            }
+            (&Method::POST, "/messages") => {
+                let given = &seen.body["params"]["arguments"];
+                match seen.rpc_method() {
+                    "initialize" => self.say(&result(
+                        &seen.body,
+                        &json!({"protocolVersion": "2024-11-05", "capabilities": {}}),
+                    )),
+                    "tools/call" => self.say(&result(&seen.body, given)),
+                    _ => {}
+                }
+                status(202)
             }
             _ => status(405),
         }
@@ -287,13 +320,16 @@ impl HttpFixture {
             }
             "big" => {
                 let bytes = given["bytes"].as_u64().unwrap();
+                // Written by hand: the library would take seconds.
                 let text = "x".repeat(usize::try_from(bytes).unwrap());
+                let id = &body["id"];
+                let text = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":"{text}"}}"#);
                 if given["is_streamed"] == true {
                     let (sender, response) = event_stream();
-                    let _ = sender.send(event(&result(body, &json!(text))));
+                    let _ = sender.send(format!("data: {text}\n\n").into());
                     response
                 } else {
-                    answered(body, &json!(text))
+                    with_type(200, "application/json", text.into_bytes())
                 }
             }
             "html" => with_type(200, "text/html", b"<h1>hello</h1>".to_vec()),
@@ -326,56 +362,4 @@ impl HttpFixture {
         });
         response
     }
-}
-
-pub(crate) fn told(method: &str, params: &Value) -> Value {
-    json!({"jsonrpc": "2.0", "method": method, "params": params})
-}
-
-fn result(request: &Value, result: &Value) -> Value {
-    json!({"jsonrpc": "2.0", "id": request["id"], "result": result})
-}
-
-fn answered(request: &Value, value: &Value) -> Response<Body> {
-    with_json(200, &result(request, value))
-}
-
-fn event(message: &Value) -> Bytes {
-    format!("event: message\ndata: {message}\n\n").into()
-}
-
-fn status(code: u16) -> Response<Body> {
-    with_type(code, "text/plain", Vec::new())
-}
-
-fn with_json(code: u16, body: &Value) -> Response<Body> {
-    with_type(
-        code,
-        "application/json; charset=utf-8",
-        body.to_string().into_bytes(),
-    )
-}
-
-fn with_type(code: u16, media_type: &'static str, body: Vec<u8>) -> Response<Body> {
-    let mut response = Response::new(Full::new(Bytes::from(body)).boxed());
-    *response.status_mut() = StatusCode::from_u16(code).unwrap();
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, media_type.parse().unwrap());
-    response
-}
-
-/// A stream that ends when its sender is dropped.
-fn event_stream() -> (mpsc::UnboundedSender<Bytes>, Response<Body>) {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    let frames = stream::unfold(
-        receiver,
-        |mut receiver: mpsc::UnboundedReceiver<Bytes>| async {
-            let bytes = receiver.recv().await?;
-            Some((Ok::<_, Infallible>(Frame::data(bytes)), receiver))
-        },
-    );
-    let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, "text/event-stream".parse().unwrap());
-    (sender, response)
 }

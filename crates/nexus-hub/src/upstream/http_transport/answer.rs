@@ -124,7 +124,10 @@ impl Http {
         Ok(body)
     }
 
-    async fn chunk(&self, opened: &mut Opened) -> Result<Option<bytes::Bytes>, CallError> {
+    pub(super) async fn chunk(
+        &self,
+        opened: &mut Opened,
+    ) -> Result<Option<bytes::Bytes>, CallError> {
         let chunk = opened.chunk().await;
         chunk.map_err(|error| failed(error, self.0.limits.total))
     }
@@ -135,7 +138,9 @@ impl Http {
         let mut resumes = 0;
         loop {
             let before = place.last_event_id.clone();
-            let why = match self.read_stream(&mut opened, Some(id), &mut place).await {
+            let mut parser = Parser::new(self.0.limits.message_bytes_max);
+            let reading = self.read_stream(&mut opened, &mut parser, Some(id), &mut place);
+            let why = match reading.await {
                 Ended::Answered => {
                     drain(opened);
                     return Ok(());
@@ -180,11 +185,11 @@ impl Http {
     async fn read_stream(
         &self,
         opened: &mut Opened,
+        parser: &mut Parser,
         during: Option<i64>,
         place: &mut Place,
     ) -> Ended {
         let limit_bytes = self.0.limits.message_bytes_max;
-        let mut parser = Parser::new(limit_bytes);
         let mut events = Vec::new();
         loop {
             let chunk = match self.chunk(opened).await {
@@ -217,10 +222,14 @@ impl Http {
         }
     }
 
-    /// Reads a stream that belongs to no request, until it ends.
-    pub(super) async fn read_own_messages(&self, opened: &mut Opened, place: &mut Place) {
-        // How it ended does not matter: it is opened again.
-        let _ = self.read_stream(opened, None, place).await;
+    /// Reads a stream that belongs to no request, until it ends. How it ends does not matter.
+    pub(super) async fn read_on(
+        &self,
+        opened: &mut Opened,
+        parser: &mut Parser,
+        place: &mut Place,
+    ) {
+        let _ = self.read_stream(opened, parser, None, place).await;
     }
 }
 

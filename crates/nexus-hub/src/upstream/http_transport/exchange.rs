@@ -64,7 +64,9 @@ impl Http {
     }
 
     fn outgoing(&self, method: Method, session: &Session) -> Outgoing {
-        let mut call = Outgoing::new(method, self.0.url.clone(), self.0.trust);
+        let endpoint = self.0.endpoint.as_ref().filter(|_| method == Method::POST);
+        let url = endpoint.unwrap_or(&self.0.url).clone();
+        let mut call = Outgoing::new(method, url, self.0.trust);
         call.headers = self.0.headers.clone();
         set(&mut call.headers, SESSION_ID, session.id.as_ref());
         set(

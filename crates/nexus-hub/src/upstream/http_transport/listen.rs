@@ -7,10 +7,11 @@ use tokio::time::sleep;
 use super::{
     CallError, Http, Session,
     answer::{Place, media_type},
+    sse::Parser,
 };
 
 /// A stream on which nothing comes for so long is opened again: nobody may be at its other end.
-const SILENCE: Duration = Duration::from_secs(3_600);
+pub(super) const SILENCE: Duration = Duration::from_secs(3_600);
 
 impl Http {
     /// Opens the server's own stream again and again, until the session is another or the server does not
@@ -34,7 +35,8 @@ impl Http {
                     if media_type(&opened) != "text/event-stream" {
                         return;
                     }
-                    self.read_own_messages(&mut opened, &mut place).await;
+                    let mut parser = Parser::new(self.0.limits.message_bytes_max);
+                    self.read_on(&mut opened, &mut parser, &mut place).await;
                     pause = first;
                 }
                 // It offers none, mostly with 405, or does not know the session any more.
