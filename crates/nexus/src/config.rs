@@ -35,7 +35,7 @@ pub use sections::{
     LogLevel, Node, Outbound, Reactors, Retention, Retry, Server, Stage, Storage, Telemetry, Token,
     Vault,
 };
-pub use value::{Address, Origin, WebSocketAddress};
+pub use value::{Address, Namespace, Origin, WebSocketAddress};
 
 /// What the daemon was asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -178,6 +178,7 @@ impl Default for Hub {
             maps_url: None,
             github_token: None,
             github_url: None,
+            namespaces: Vec::new(),
             servers: registry.servers_max,
             servers_per_user: registry.servers_per_user_max,
             connections: pool.connections_max,

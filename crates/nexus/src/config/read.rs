@@ -13,7 +13,7 @@ use nexus_expr::PayloadPath;
 use super::{
     given::{Given, shorten},
     sections::{AgentsAuth, AlertFormat, DatabaseUrl, LogFormat, LogLevel, Stage},
-    value::{Address, Origin, WebSocketAddress},
+    value::{Address, Namespace, Origin, WebSocketAddress},
 };
 
 /// Between what a number must lie.
@@ -200,6 +200,12 @@ text_value!(
     "origins such as https://app.example.org",
     |text| Self::parse(text.trim()).map_err(|why| format!("{:?}: {why}", shorten(text))),
     |origin| origin.as_str().to_owned()
+);
+text_value!(
+    Namespace,
+    "sets such as research=brave+fetch",
+    |text| Self::parse(text).map_err(|why| format!("{:?}: {why}", shorten(text))),
+    ToString::to_string
 );
 text_value!(
     DatabaseUrl,

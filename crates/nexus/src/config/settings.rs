@@ -138,6 +138,7 @@ table! {
     hub.maps_url: None, "Where Google Maps is. Unset: where it usually is.";
     hub.github_token: None, "The token for GitHub. Set: the system server `github` is on, and whoever may call tools acts with this token.";
     hub.github_url: None, "Where GitHub is. Unset: where it usually is.";
+    hub.namespaces: None, "Sets of servers that `/mcp/{name}` shows: a name, and the servers in it by what stands before their tools.";
     hub.servers: Whole(4, 100_000), "Servers altogether.";
     hub.servers_per_user: Whole(0, 100_000), "Servers of one user.";
     hub.connections: Whole(1, 100_000), "Connections to servers at once.";

@@ -1,7 +1,8 @@
-//! The values of settings that are more than a text: addresses and origins.
+//! The values of settings that are more than a text: addresses, origins, sets of servers.
 
 use std::{fmt, sync::Arc};
 
+use nexus_hub::Alias;
 use url::Url;
 
 /// An `http` or `https` address. Its path and query may hold a key, so only the host is ever shown.
@@ -102,6 +103,55 @@ impl fmt::Debug for Origin {
     }
 }
 
+/// A set of servers behind the hub that is shown under a name of its own: `research=brave+fetch`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    name: Box<str>,
+    servers: Vec<Alias>,
+}
+
+impl Namespace {
+    /// Reads a name, `=`, and the aliases of servers with `+` between them.
+    ///
+    /// # Errors
+    /// The rule that the text breaks.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        const NAME_CHARS_MAX: usize = 64;
+        let (name, servers) = text
+            .trim()
+            .split_once('=')
+            .ok_or("it is not written as `name=server+server`")?;
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !(1..=NAME_CHARS_MAX).contains(&name.len()) || !name.chars().all(is_plain) {
+            return Err("its name is not 1 to 64 of a-z, 0-9 and `-`");
+        }
+        let servers = servers.split('+').map(Alias::parse);
+        let servers = servers.collect::<Result<Vec<_>, _>>();
+        Ok(Self {
+            name: name.into(),
+            servers: servers.map_err(|_| "a server in it is not written as one")?,
+        })
+    }
+
+    /// The name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What stands before the names of the servers' tools.
+    pub fn servers(&self) -> impl Iterator<Item = &str> {
+        self.servers.iter().map(Alias::as_str)
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let servers: Vec<&str> = self.servers().collect();
+        write!(f, "{}={}", self.name, servers.join("+"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -135,6 +185,25 @@ mod tests {
             "ws://a.org",
         ] {
             assert!(Origin::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_set_of_servers_has_a_name_and_servers() {
+        let set = Namespace::parse(" research=brave+fetch ").unwrap();
+        assert_eq!(set.name(), "research");
+        assert_eq!(set.servers().collect::<Vec<_>>(), ["brave", "fetch"]);
+        assert_eq!(Namespace::parse(&set.to_string()).unwrap(), set);
+        for text in [
+            "",
+            "research",
+            "=brave",
+            "Research=brave",
+            "research=",
+            "a=b+",
+            "a=B",
+        ] {
+            assert!(Namespace::parse(text).is_err(), "{text}");
         }
     }
 }

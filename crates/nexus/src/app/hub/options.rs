@@ -38,6 +38,11 @@ pub(super) fn catalogue(config: &Config) -> CatalogueOptions {
         call_timeout: Duration::from_secs(hub.call_timeout_s),
         user_calls_per_minute: hub.user_calls_per_minute,
         tool_calls_per_minute: hub.tool_calls_per_minute,
+        namespaces: hub
+            .namespaces
+            .iter()
+            .map(|set| (set.name().into(), set.servers().map(Into::into).collect()))
+            .collect(),
         ..CatalogueOptions::default()
     }
 }

@@ -2,7 +2,7 @@
 
 use nexus_auth::Secret;
 
-use crate::config::value::Address;
+use crate::config::value::{Address, Namespace};
 
 /// Which servers of tools there are, and how much is passed on to them.
 #[derive(Debug, Clone)]
@@ -29,6 +29,8 @@ pub struct Hub {
     pub github_token: Option<Secret>,
     /// Where GitHub is, if not where it usually is.
     pub github_url: Option<Address>,
+    /// Sets of servers that are shown under names of their own.
+    pub namespaces: Vec<Namespace>,
     /// Servers altogether.
     pub servers: usize,
     /// Servers of one user.
