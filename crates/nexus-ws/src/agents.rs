@@ -10,6 +10,7 @@ mod protocol;
 mod receipt;
 mod topics;
 mod view;
+mod waiting;
 
 use std::{
     sync::Arc,
@@ -32,6 +33,7 @@ use self::{
     protocol::{Request, Since},
     receipt::Receipt,
     topics::resolve,
+    waiting::Waiting,
 };
 use crate::{
     format::Format,
@@ -58,7 +60,7 @@ pub(crate) fn check_message(text: &str) {
     }
 }
 
-/// What a connection waits for; meanwhile it takes no further message, so that all are done in their order.
+/// What a connection waits for; meanwhile its other messages wait, so that all are done in their order.
 enum UnderWay {
     Acting(BoxFuture<'static, Result<Done, Problem>>),
     Replaying(BoxFuture<'static, Result<Start, Error>>),
@@ -79,6 +81,8 @@ pub(crate) struct Agents<S: SessionConnection> {
     reader: Option<Reader>,
     receipt: Receipt,
     unanswered: Option<Box<Unanswered>>,
+    /// Messages that came meanwhile.
+    waiting: Waiting,
 }
 
 impl<S: SessionConnection> Agents<S> {
@@ -98,6 +102,16 @@ impl<S: SessionConnection> Agents<S> {
             reader: Some(reader),
             receipt: Receipt::new(received),
             unanswered: None,
+            waiting: Waiting::default(),
+        }
+    }
+
+    /// Takes the messages that waited, up to one that has to be waited for.
+    fn take_waiting(&mut self, link: &mut Link) {
+        while self.unanswered.is_none()
+            && let Some(text) = self.waiting.pop()
+        {
+            self.take(&text, link);
         }
     }
 
@@ -245,6 +259,7 @@ impl<S: SessionConnection> Agents<S> {
             }
             Err(problem) => self.refuse(&problem, reference.as_deref(), link),
         }
+        self.take_waiting(link);
         true
     }
 
@@ -346,13 +361,17 @@ impl<S: SessionConnection> Face for Agents<S> {
     }
 
     fn takes_messages(&self, _: &Link) -> bool {
-        self.unanswered.is_none() && self.view.may_say()
+        self.waiting.has_room() && self.view.may_say()
     }
 
     fn receive(&mut self, message: Message<'_>, link: &mut Link, _: &mut Context<'_>) {
         self.session.heard();
         let problem = match message {
-            Message::Text(text) => return self.take(text, link),
+            // Also while something is under way messages are read: answers to pings are among them.
+            Message::Text(text) => {
+                self.waiting.push(text);
+                return self.take_waiting(link);
+            }
             Message::Binary => protocol::malformed("a message is a text frame"),
             Message::TooLarge => {
                 Problem::new(Kind::TooLarge, "too-large", "the message was skipped")
@@ -424,7 +443,7 @@ impl<S: SessionConnection> Face for Agents<S> {
     }
 
     fn is_settled(&self) -> bool {
-        self.unanswered.is_none()
+        self.unanswered.is_none() && self.waiting.is_empty()
     }
 
     fn leave(&mut self, link: &mut Link) -> Option<Position> {

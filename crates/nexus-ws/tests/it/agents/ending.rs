@@ -30,6 +30,32 @@ async fn answers_to_pings_are_signs_of_life() {
 }
 
 #[tokio::test]
+async fn who_waits_for_an_answer_is_alive_all_the_same() {
+    let options = WsOptions {
+        session_ping: Duration::from_millis(20),
+        pong: Duration::from_secs(1),
+        ..WsOptions::default()
+    };
+    let bus = Bus::with(options, Default::default()).await;
+    let mut client = bus.connect("me").await;
+    client
+        .send(&json!({ "action": "claim", "work_id": SLOW, "ref": 1 }))
+        .await;
+    let heard = async {
+        until("pongs for longer than one may be late", || {
+            bus.sessions.heard.load(Ordering::SeqCst) >= 60
+        })
+        .await;
+    };
+    tokio::select! {
+        () = heard => {}
+        frame = client.next() => panic!("{frame}"),
+    }
+    bus.sessions.goes_on.add_permits(1);
+    assert_eq!(client.next().await["status"], "claimed");
+}
+
+#[tokio::test]
 async fn who_may_not_be_there_any_more_is_closed() {
     for (standing, code) in [(Standing::Revoked, 4500), (Standing::SignedOff, 4510)] {
         let bus = Bus::start().await;
@@ -59,19 +85,21 @@ async fn a_server_that_drains_ends_what_was_begun_and_says_where_to_go_on() {
         .await;
     // What is behind it waits for it.
     client
-        .send(&json!({ "action": "unsubscribe", "topics": ["status.*"], "ref": 2 }))
+        .send(&json!({ "action": "renew", "work_id": SLOW, "ref": 2 }))
         .await;
-    until("the claim is under way", || {
-        bus.sessions.heard.load(Ordering::SeqCst) >= 2
+    until("both are read", || {
+        bus.sessions.heard.load(Ordering::SeqCst) >= 3
     })
     .await;
     bus.shutdown.cancel();
     bus.sessions.goes_on.add_permits(1);
-    let answer = client.next().await;
-    assert_eq!(
-        (&answer["ref"], &answer["status"]),
-        (&json!(1), &json!("claimed"))
-    );
+    for (reference, status) in [(1, "claimed"), (2, "renewed")] {
+        let answer = client.next().await;
+        assert_eq!(
+            (&answer["ref"], &answer["status"]),
+            (&json!(reference), &json!(status))
+        );
+    }
     let (frame, _) = client.closed().await;
     assert_eq!(u16::from(frame.code), 4012);
     assert!(resume_position(&frame).seq >= seen.first);
