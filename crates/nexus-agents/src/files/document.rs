@@ -38,11 +38,12 @@ impl<'a> Document<'a> {
         })
     }
 
-    /// Every member that has a name, in order: the name, and the value as it was written.
-    pub(crate) fn members(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.members
-            .iter()
-            .filter_map(|member| Some((member.name.as_deref()?, member.value.as_ref())))
+    /// Every member that has a name, in order: its place, its name, and its value as it was written.
+    pub(crate) fn members(&self) -> impl Iterator<Item = (usize, &str, &str)> {
+        let members = self.members.iter().enumerate();
+        members.filter_map(|(place, member)| {
+            Some((place, member.name.as_deref()?, member.value.as_ref()))
+        })
     }
 
     /// The value of a member as it was written. Of several with one name it is the last, as for every other
@@ -76,16 +77,29 @@ impl<'a> Document<'a> {
 
     /// Gives a member a value that is written already.
     pub(crate) fn set_written(&mut self, name: &str, value: String) {
-        self.is_changed = true;
-        let mut members = self.members.iter_mut().rev();
-        match members.find(|member| member.name.as_deref() == Some(name)) {
-            Some(member) => member.value = Cow::Owned(value),
-            None => self.members.push(Member {
-                written: Cow::Owned(Value::from(name).to_string()),
-                name: Some(Cow::Owned(name.to_owned())),
-                value: Cow::Owned(value),
-            }),
+        let is_it = |member: &Member<'_>| member.name.as_deref() == Some(name);
+        match self.members.iter().rposition(is_it) {
+            Some(place) => self.replace(place, value),
+            None => self.push(name, value),
         }
+    }
+
+    /// Gives the member at a place a value that is written already.
+    pub(crate) fn replace(&mut self, place: usize, value: String) {
+        if let Some(member) = self.members.get_mut(place) {
+            member.value = Cow::Owned(value);
+            self.is_changed = true;
+        }
+    }
+
+    /// Adds a member with a value that is written already; whoever calls knows that there is none of this name.
+    pub(crate) fn push(&mut self, name: &str, value: String) {
+        self.is_changed = true;
+        self.members.push(Member {
+            written: Cow::Owned(Value::from(name).to_string()),
+            name: Some(Cow::Owned(name.to_owned())),
+            value: Cow::Owned(value),
+        });
     }
 
     /// Whether anything was given another value.

@@ -48,8 +48,8 @@ pub(crate) fn merge(
 ) -> Option<Merged> {
     let mut object = Document::parse(found)?;
     let members = object.members();
-    let members: Vec<(String, String)> = members
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    let members: Vec<(usize, String, String)> = members
+        .map(|(place, key, value)| (place, key.to_owned(), value.to_owned()))
         .collect();
     let mut entries = Entries::read(&members, elsewhere);
     let mut numbers = Numbers::new();
@@ -63,8 +63,11 @@ pub(crate) fn merge(
     }
     let (count, roster) = (entries.count(), entries.roster());
     for entry in &entries.list {
-        if let Some(document) = entry.document.as_ref().filter(|entry| entry.is_changed()) {
-            object.set_written(&entry.key, document.write(level + 1));
+        let changed = entry.document.as_ref().filter(|entry| entry.is_changed());
+        match (changed.map(|entry| entry.write(level + 1)), entry.member) {
+            (Some(written), Some(member)) => object.replace(member, written),
+            (Some(written), None) => object.push(&entry.key, written),
+            (None, _) => {}
         }
     }
     Some(Merged {
@@ -78,6 +81,8 @@ pub(crate) fn merge(
 /// One member of the object.
 struct Entry<'a> {
     key: String,
+    /// Where in the object; nothing if it is new.
+    member: Option<usize>,
     /// Nothing when it is no object, and so no entry.
     document: Option<Document<'a>>,
 }
@@ -88,29 +93,34 @@ struct Entries<'a> {
     by_session: HashMap<String, usize>,
     /// Numbers that are somebody's.
     taken: HashSet<u64>,
+    /// The largest of them that is not numbered by a time.
+    largest: u64,
     elsewhere: &'a Numbers,
 }
 
 impl<'a> Entries<'a> {
-    fn read(members: &'a [(String, String)], elsewhere: &'a Numbers) -> Self {
+    fn read(members: &'a [(usize, String, String)], elsewhere: &'a Numbers) -> Self {
         let mut entries = Self {
             list: Vec::with_capacity(members.len()),
             by_key: HashMap::new(),
             by_session: HashMap::new(),
             taken: HashSet::new(),
+            largest: 0,
             elsewhere,
         };
-        for (key, value) in members {
+        for (member, key, value) in members {
             let document = Document::parse(value);
             let place = entries.list.len();
             // Of several with one key only the last counts, for every reader.
             entries.by_key.insert(key.clone(), place);
-            entries.taken.extend(number_of_key(key));
-            if let Some(document) = &document {
-                entries.taken.extend(document.value("number").as_u64());
+            let said = document.as_ref();
+            let said = said.and_then(|entry| entry.value("number").as_u64());
+            for number in number_of_key(key).into_iter().chain(said) {
+                entries.take(number);
             }
             entries.list.push(Entry {
                 key: key.clone(),
+                member: Some(*member),
                 document,
             });
         }
@@ -139,7 +149,7 @@ impl<'a> Entries<'a> {
             }
         }
         // `session-5` goes before `worker-5`, and whoever has a number before those who get any.
-        left.sort_by_key(|card| {
+        left.sort_by_cached_key(|card| {
             let has_one = self.elsewhere.contains_key(&card.id);
             (!has_one, rank(&card.id), card.id.clone())
         });
@@ -178,14 +188,21 @@ impl<'a> Entries<'a> {
         self.by_key.insert(key.clone(), place);
         self.list.push(Entry {
             key,
+            member: None,
             document: Some(Document::default()),
         });
         place
     }
 
+    fn take(&mut self, number: u64) {
+        self.taken.insert(number);
+        if number < LARGE {
+            self.largest = self.largest.max(number);
+        }
+    }
+
     fn next_free(&self) -> u64 {
-        let small = self.taken.iter().filter(|number| **number < LARGE);
-        let mut next = small.max().map_or(1, |largest| largest + 1);
+        let mut next = self.largest + 1;
         while self.taken.contains(&next) {
             next += 1;
         }
@@ -214,7 +231,7 @@ impl<'a> Entries<'a> {
         let own = self.own_number(id);
         let own = own.filter(|number| !self.taken.contains(number));
         let number = own.unwrap_or_else(|| self.next_free());
-        self.taken.insert(number);
+        self.take(number);
         number
     }
 

@@ -102,6 +102,8 @@ impl Follower {
     /// Gives every session that is connected a heartbeat.
     pub(crate) fn beat(&mut self) {
         let now_us = self.agents.log().clock().now_us();
+        // How far the files are is noted as often, also where nothing was for them: retention waits for them.
+        self.is_news = true;
         // Those that could not be written until now would say nothing more.
         self.beats.clear();
         for session in self.agents.connected() {
