@@ -41,7 +41,7 @@ pub use options::{
     REQUESTS_PER_SESSION_MAX, REQUEST_TIMEOUT, RETRY_MS, SESSION_IDLE, SESSIONS_MAX,
     SESSIONS_PER_CALLER_MAX, STREAM_AFTER, STREAM_BYTES_MAX, STREAM_MESSAGES_MAX,
 };
-pub use visitor::Door;
+pub use visitor::{Door, Others};
 
 /// Where the endpoint is.
 pub const PATH: &str = "/mcp";

@@ -13,7 +13,7 @@ mod work;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use nexus_agents::Handle;
+use nexus_agents::{Handle, Pace};
 use nexus_core::{Log, Principal};
 use nexus_hub::{
     About, CallError, Changed, INTERNAL_ERROR, INVALID_PARAMS, METHOD_NOT_FOUND, Raw, Request,
@@ -43,6 +43,7 @@ pub(crate) struct Bus(Arc<Shared>);
 struct Shared {
     log: Log,
     agents: Handle,
+    pace: Pace,
     limits: Arc<NodeLimits>,
     described: Described,
     about: Arc<About>,
@@ -54,6 +55,7 @@ struct Shared {
 struct Context<'a> {
     log: &'a Log,
     agents: &'a Handle,
+    pace: &'a Pace,
     limits: &'a NodeLimits,
     caller: &'a Principal,
 }
@@ -66,7 +68,7 @@ struct ToolCall {
 }
 
 impl Bus {
-    pub(crate) fn new(log: Log, agents: Handle, limits: Arc<NodeLimits>) -> Self {
+    pub(crate) fn new(log: Log, agents: Handle, pace: Pace, limits: Arc<NodeLimits>) -> Self {
         let changes = broadcast::channel(CHANGES_KEPT).0;
         Self(Arc::new(Shared {
             watches: Watches::new(log.clone(), changes.clone()),
@@ -74,6 +76,7 @@ impl Bus {
             about: Arc::new(about()),
             log,
             agents,
+            pace,
             limits,
             changes,
         }))
@@ -87,6 +90,7 @@ impl Bus {
         let context = Context {
             log: &shared.log,
             agents: &shared.agents,
+            pace: &shared.pace,
             limits: &shared.limits,
             caller,
         };

@@ -47,7 +47,7 @@ impl Handle {
     /// None; the patterns are fixed.
     pub fn principal(&self, id: &SessionId) -> Result<Principal, Error> {
         let patterns = PatternSet::parse(SAID_BY_SESSIONS)?;
-        let scopes = [Scope::Read].into_iter().collect();
+        let scopes = [Scope::Read, Scope::Publish].into_iter().collect();
         Ok(Principal::new(
             id.source(),
             Publish::Matching(patterns),

@@ -4,21 +4,30 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
-use http::header;
-use nexus_auth::{Auth, Grant};
+use http::{HeaderMap, header};
+use nexus_auth::{Auth, Grant, Secret};
 use nexus_core::{Principal, Scope};
 use nexus_http::{Call, Problem};
 
 use crate::Caller;
 
+/// Whose a token is that was given out elsewhere. Erased, because who keeps it is joined to the hub later.
+pub type Others = Arc<dyn Fn(&str) -> Option<Principal> + Send + Sync>;
+
 /// Who may come in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub enum Door {
     /// Whoever has a token that may read.
-    Tokens(Auth),
+    Tokens {
+        /// Who gave the tokens out.
+        auth: Auth,
+        /// Who else did.
+        others: Option<Others>,
+    },
     /// Everybody, as this one: for a hub that only one person can reach.
     Open(Principal),
 }
@@ -32,9 +41,14 @@ pub(crate) struct Visitor {
 /// What somebody was let in by.
 struct Ticket {
     auth: Auth,
-    grant: Grant,
+    proof: Proof,
     /// Ends when rights have changed.
     changed: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+enum Proof {
+    Grant(Grant),
+    Other(Others, Secret),
 }
 
 impl Door {
@@ -43,8 +57,8 @@ impl Door {
     /// # Errors
     /// They have no token, or one that may not read.
     pub(crate) fn admit(&self, call: &Call) -> Result<Visitor, Problem> {
-        let auth = match self {
-            Self::Tokens(auth) => auth,
+        let (auth, others) = match self {
+            Self::Tokens { auth, others } => (auth, others.as_ref()),
             Self::Open(principal) => {
                 return Ok(Visitor {
                     caller: Caller::of(principal.clone()),
@@ -54,24 +68,42 @@ impl Door {
         };
         // Asked for before it is asked who it is, so that no change goes by unseen.
         let changed = changed(auth);
-        let grant = call.identify(|headers| {
-            // A signature says who sent one request: it does not carry a session.
-            if headers.contains_key(header::AUTHORIZATION) {
-                auth.reader_grant(headers)
-            } else {
-                Err(nexus_auth::Error::Unauthorized)
-            }
-        })?;
-        auth.require(&grant.principal, Scope::Read)?;
+        let (principal, proof) = call.identify(|headers| identify(auth, others, headers))?;
+        auth.require(&principal, Scope::Read)?;
         Ok(Visitor {
-            caller: Caller::of(grant.principal.clone()),
+            caller: Caller::of(principal),
             ticket: Some(Ticket {
                 auth: auth.clone(),
-                grant,
+                proof,
                 changed,
             }),
         })
     }
+}
+
+fn identify(
+    auth: &Auth,
+    others: Option<&Others>,
+    headers: &HeaderMap,
+) -> Result<(Principal, Proof), nexus_auth::Error> {
+    // A signature says who sent one request: it does not carry a session.
+    let token = bearer(headers).ok_or(nexus_auth::Error::Unauthorized)?;
+    if let Some(others) = others
+        && let Some(principal) = others(token)
+    {
+        let proof = Proof::Other(others.clone(), Secret::new(token));
+        return Ok((principal, proof));
+    }
+    let grant = auth.reader_grant(headers)?;
+    Ok((grant.principal.clone(), Proof::Grant(grant)))
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, token) = value.split_once(' ')?;
+    scheme
+        .eq_ignore_ascii_case("bearer")
+        .then_some(token.trim())
 }
 
 impl Visitor {
@@ -80,13 +112,19 @@ impl Visitor {
         let Some(ticket) = &mut self.ticket else {
             return true;
         };
-        match ticket.auth.renew(&ticket.grant) {
-            Ok(grant) => {
-                let may_read = grant.principal.scopes().has(Scope::Read);
-                ticket.grant = grant;
-                may_read
+        match &mut ticket.proof {
+            Proof::Grant(grant) => match ticket.auth.renew(grant) {
+                Ok(renewed) => {
+                    *grant = renewed;
+                    grant.principal.scopes().has(Scope::Read)
+                }
+                Err(_) => false,
+            },
+            Proof::Other(others, token) => {
+                let principal = others(token.expose());
+                let source = self.caller.principal.source();
+                principal.is_some_and(|principal| principal.source() == source)
             }
-            Err(_) => false,
         }
     }
 
@@ -101,6 +139,19 @@ impl Visitor {
             ticket.changed = changed(&ticket.auth);
         }
         has_changed
+    }
+}
+
+impl fmt::Debug for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tokens { auth, others } => f
+                .debug_struct("Tokens")
+                .field("auth", auth)
+                .field("has_others", &others.is_some())
+                .finish(),
+            Self::Open(principal) => f.debug_tuple("Open").field(principal).finish(),
+        }
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Parts<'a> {
 /// The agents, before they run.
 pub(super) struct Agents {
     pub(super) handle: Handle,
+    /// How often a session may publish, whichever way it does.
+    pub(super) pace: Pace,
     service: Service,
     files: FilesService,
     chat: Option<Chat>,
@@ -107,11 +109,12 @@ impl Agents {
             .map_err(Error::Agents)?;
         let chat = options::chat(config, &log.catalogue()).map_err(Error::Log)?;
         let chat = chat
-            .map(|chat| Chat::new(handle.clone(), chat, pace, dependencies.chat))
+            .map(|chat| Chat::new(handle.clone(), chat, pace.clone(), dependencies.chat))
             .transpose()
             .map_err(Error::Agents)?;
         let agents = Self {
             handle,
+            pace,
             service,
             files,
             chat,

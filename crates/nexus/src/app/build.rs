@@ -91,6 +91,7 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         auth: &auth,
         vault: &vault,
         agents: agents.handle.clone(),
+        pace: agents.pace.clone(),
         limits: node_limits,
         client: reactions.client(),
         random: random.clone(),

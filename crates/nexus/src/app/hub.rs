@@ -4,14 +4,14 @@ mod options;
 
 use std::sync::Arc;
 
-use nexus_agents::Handle;
+use nexus_agents::{Handle, Pace};
 use nexus_auth::{Auth, Vault};
 use nexus_core::{Log, Random};
 use nexus_http::Route;
 use nexus_hub::{
     Alias, ClientCapabilities, Hub, HubServer, Isolation, Jobs, OWN_ALIAS, Registry, RegistryParts,
     Review, ServerId, Service, Transport, UpstreamConfig, UpstreamLimits, Upstreams,
-    mcp::{Door, Mcp},
+    mcp::{Door, Mcp, Others},
 };
 use nexus_outbound::{Client, Trust};
 use tokio::task::JoinSet;
@@ -25,6 +25,7 @@ pub(super) struct Parts<'a> {
     pub(super) auth: &'a Auth,
     pub(super) vault: &'a Vault,
     pub(super) agents: Handle,
+    pub(super) pace: Pace,
     pub(super) limits: Arc<NodeLimits>,
     /// Calls servers that are at an address.
     pub(super) client: &'a Client,
@@ -63,7 +64,8 @@ impl HubPart {
             options::catalogue(config),
         );
         let (hub, service) = opened.await.map_err(Error::Hub)?;
-        let bus = Bus::new(parts.log.clone(), parts.agents, parts.limits);
+        let others = sessions(&parts.agents);
+        let bus = Bus::new(parts.log.clone(), parts.agents, parts.pace, parts.limits);
         upstreams.put(ServerId::new(OWN_ALIAS), Arc::new(bus));
         let (server, way) = own()?;
         let id = server.id.clone();
@@ -80,7 +82,10 @@ impl HubPart {
         let registry = registry.await.map_err(Error::Hub)?;
         let jobs = Jobs::open(parts.log.clone(), hub.clone(), options::jobs(config));
         let jobs = jobs.await.map_err(Error::Hub)?;
-        let door = Door::Tokens(parts.auth.clone());
+        let door = Door::Tokens {
+            auth: parts.auth.clone(),
+            others: Some(others),
+        };
         let mcp = Mcp::new(hub, door, options::mcp(config), parts.random);
         let mut routes = mcp.routes();
         routes.extend(nexus_hub::http::routes(&registry, &jobs, parts.auth));
@@ -117,6 +122,15 @@ impl Running {
         self.upstreams.close_all().await;
         self.loops.shutdown().await;
     }
+}
+
+/// Agents come with the tokens of their sessions, and as those.
+fn sessions(agents: &Handle) -> Others {
+    let agents = agents.clone();
+    Arc::new(move |token| {
+        let session = agents.session_of_token(token)?;
+        agents.principal(&session).ok()
+    })
 }
 
 /// Nexus's own tools among all others: under their own names, and for everybody.

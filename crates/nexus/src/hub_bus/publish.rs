@@ -1,8 +1,12 @@
 //! Publishing by a tool, and what there is to publish.
 
-use nexus_core::{Causes, Command, Error, NewEvent, Once, REQUEST_KEY_BYTES_MAX, Scope, iso8601};
+use nexus_agents::SessionId;
+use nexus_core::{
+    Causes, Command, Error, NewEvent, Once, REQUEST_KEY_BYTES_MAX, Receipt, Scope, iso8601,
+};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
+use tokio::time::Instant;
 
 use super::{
     Context, Told, read_arguments,
@@ -49,6 +53,41 @@ pub(super) async fn publish(context: &Context<'_>, arguments: Option<&RawValue>)
         correlation_id: publish.correlation_id,
         ..Causes::default()
     };
+    let receipt = match SessionId::of_source(context.caller.source()) {
+        Some(session) => by_session(context, &session, event, request_key).await?,
+        None => by_anybody(context, event, request_key).await?,
+    };
+    Ok(json!({
+        "id": receipt.first_id,
+        "position": receipt.position(),
+        "seq": receipt.last.get(),
+        "topic": topic.as_str(),
+        "time": iso8601(receipt.time_us),
+        "replayed": receipt.replayed,
+    }))
+}
+
+/// What a session says, with all that follows from it.
+async fn by_session(
+    context: &Context<'_>,
+    session: &SessionId,
+    event: NewEvent,
+    request_key: Option<&str>,
+) -> Result<Receipt, Refusal> {
+    if request_key.is_some() {
+        let why = "`idempotency_key` is not for sessions of agents";
+        return Err(Refusal::invalid(why));
+    }
+    context.pace.take(session, Instant::now())?;
+    Ok(context.agents.publish(session, event).await?.receipt)
+}
+
+async fn by_anybody(
+    context: &Context<'_>,
+    event: NewEvent,
+    request_key: Option<&str>,
+) -> Result<Receipt, Refusal> {
+    context.limits.take(context.caller.source(), 1)?;
     let events = vec![event];
     let now_us = context.log.clock().now_us();
     let once = request_key
@@ -58,15 +97,7 @@ pub(super) async fn publish(context: &Context<'_>, arguments: Option<&RawValue>)
         once,
         ..Command::default()
     };
-    let receipt = context.log.submit(context.caller, command).await?;
-    Ok(json!({
-        "id": receipt.first_id,
-        "position": receipt.position(),
-        "seq": receipt.last.get(),
-        "topic": topic.as_str(),
-        "time": iso8601(receipt.time_us),
-        "replayed": receipt.replayed,
-    }))
+    Ok(context.log.submit(context.caller, command).await?)
 }
 
 #[derive(Deserialize)]

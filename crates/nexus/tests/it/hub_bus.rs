@@ -21,7 +21,7 @@ async fn start() -> Running {
 /// A session of MCP.
 struct Mcp {
     address: SocketAddr,
-    token: &'static str,
+    token: String,
     session: String,
 }
 
@@ -38,7 +38,7 @@ async fn send(address: SocketAddr, token: &str, session: Option<&str>, message: 
 }
 
 impl Mcp {
-    async fn begin(address: SocketAddr, token: &'static str) -> Self {
+    async fn begin(address: SocketAddr, token: &str) -> Self {
         let hello = json!({ "jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {
             "protocolVersion": "2025-11-25",
             "capabilities": {},
@@ -52,14 +52,14 @@ impl Mcp {
             .to_owned();
         Self {
             address,
-            token,
+            token: token.to_owned(),
             session,
         }
     }
 
     async fn ask(&self, method: &str, params: Value) -> Value {
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
-        let answer = send(self.address, self.token, Some(&self.session), &request).await;
+        let answer = send(self.address, &self.token, Some(&self.session), &request).await;
         assert_eq!(answer.status, 200, "{answer:?}");
         answer.body
     }
@@ -341,5 +341,46 @@ async fn topics_are_resources_that_can_be_followed() {
         .as_array()
         .unwrap();
     assert!(values.contains(&json!("payment.received")), "{completed}");
+    nexus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_agent_acts_as_itself_with_the_token_of_its_session() {
+    let nexus = start().await;
+    let bearer = format!("Bearer {ADMIN_TOKEN}");
+    let headers = [("Authorization", bearer.as_str())];
+    let made = json!({ "session_id": "session-5" }).to_string();
+    let made = request("POST", "/agents/sessions", &headers, made.as_bytes());
+    let made = ask(nexus.address, &made).await;
+    let token = made.body["token"].as_str().unwrap();
+    let agent = Mcp::begin(nexus.address, token).await;
+
+    let claimed = agent
+        .call("nexus_claim_work", json!({ "work_id": "w" }))
+        .await;
+    assert_eq!(claimed["claimed_by"], "session-5");
+    let another = json!({ "work_id": "v", "session_id": "session-6" });
+    assert_eq!(
+        agent.refused("nexus_claim_work", another).await,
+        "not-permitted"
+    );
+
+    let said = json!({ "event": "message.broadcast", "payload": { "message": "hello" } });
+    let said = agent.call("nexus_publish", said).await;
+    let read = agent
+        .call("nexus_read", json!({ "patterns": ["message.*"] }))
+        .await;
+    assert_eq!(read["events"][0]["source"], "session:session-5");
+    assert_eq!(read["events"][0]["seq"], said["seq"]);
+    // It says what agents say, and nothing else.
+    let paid = json!({ "event": "payment.received", "payload": {} });
+    assert_eq!(agent.refused("nexus_publish", paid).await, "not-permitted");
+
+    // Once it is signed off, its token and its session count no more.
+    let gone = request("DELETE", "/agents/sessions/session-5", &headers, b"");
+    assert_eq!(ask(nexus.address, &gone).await.status, 204);
+    let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
+    let refused = send(nexus.address, token, Some(&agent.session), &ping).await;
+    assert_eq!(refused.status, 401);
     nexus.stop().await;
 }

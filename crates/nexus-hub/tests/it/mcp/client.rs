@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use nexus_auth::{Auth, AuthOptions, Secret, TokenOptions, TokenValue};
-use nexus_core::{Catalogue, Clock, Log, Nexus, Random, Scope};
+use nexus_core::{Catalogue, Clock, Log, Nexus, Principal, Publish, Random, Scope, Source};
 use nexus_http::{Server, ServerOptions};
 use nexus_hub::{
     CatalogueOptions, ClientCapabilities, Hub, HubServer, Isolation, PoolOptions, Review, ServerId,
@@ -19,6 +19,8 @@ use url::Url;
 
 use super::toy::Toy;
 
+/// The token of an agent, which somebody else gave out.
+pub(crate) const AGENT_TOKEN: &str = "a-token-of-an-agent";
 /// Longer than anything here takes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -134,7 +136,15 @@ impl Endpoint {
         hub.sync(&ServerId::new("toy")).await.unwrap();
 
         let auth = Auth::new(&auth_options(), &Catalogue::known(), Clock::System).unwrap();
-        let door = Door::Tokens(auth.clone());
+        let others = |token: &str| {
+            let scopes = [Scope::Read, Scope::Publish].into_iter().collect();
+            let agent = Principal::new(Source::session("agent-7"), Publish::Nothing, scopes);
+            (token == AGENT_TOKEN).then_some(agent)
+        };
+        let door = Door::Tokens {
+            auth: auth.clone(),
+            others: Some(Arc::new(others)),
+        };
         let mcp = Mcp::new(hub.clone(), door, options, Random::system());
         let stop = CancellationToken::new();
         let address = ([127, 0, 0, 1], 0).into();

@@ -4,7 +4,7 @@ use http::Method;
 use nexus_hub::mcp::McpOptions;
 use serde_json::json;
 
-use super::client::{Endpoint, auth_options, request};
+use super::client::{AGENT_TOKEN, Endpoint, auth_options, request};
 
 #[tokio::test]
 async fn without_a_token_a_client_is_told_where_to_get_one() {
@@ -45,6 +45,19 @@ async fn without_a_token_a_client_is_told_where_to_get_one() {
         assert_eq!(answer.body["resource"], resource);
         let servers = json!(["https://login.example"]);
         assert_eq!(answer.body["authorization_servers"], servers);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_given_out_elsewhere_counts_too() {
+    let endpoint = Endpoint::start().await;
+    let hello = json!({ "protocolVersion": "2025-11-25", "capabilities": {} });
+    let hello = request(1, "initialize", hello);
+    for (token, status) in [(AGENT_TOKEN, 200), ("another", 401)] {
+        let token = format!("Bearer {token}");
+        let headers = [("authorization", token.as_str())];
+        let answer = endpoint.ask(Method::POST, "/mcp", &headers, &hello).await;
+        assert_eq!(answer.status, status, "{}", answer.body);
     }
 }
 
