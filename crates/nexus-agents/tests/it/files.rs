@@ -15,7 +15,7 @@ use nexus_agents::{
     Availability, Dependency, Profile,
     files::{FilesOptions, FilesService},
 };
-use nexus_core::{NewEvent, ProtocolEvent};
+use nexus_core::{NewEvent, Principal, ProtocolEvent};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::task::JoinHandle;
@@ -538,6 +538,23 @@ async fn who_is_registered_or_only_claims_is_in_the_files_too() {
         "nobody's entry is removed"
     );
     drop(connection);
+}
+
+#[tokio::test]
+async fn what_is_not_for_the_files_is_not_held_for_them() {
+    let often = |options: &mut FilesOptions| options.heartbeat = Duration::from_millis(50);
+    let folder = tempfile::tempdir().unwrap();
+    let files = Files::over(World::new().await, folder, often).await;
+    let log = files.world.log.clone();
+    let vote = log.catalogue().known_type(ProtocolEvent::VoteCast);
+    let payload = json!({ "proposalId": "p", "voterId": "v", "decision": "for" });
+    let vote = NewEvent::new(vote, payload.to_string());
+    let receipt = log.dispatch(&Principal::nexus(), vote).await.unwrap();
+    until("the files to be behind it", async || {
+        let cursors = log.durable_cursors().await.unwrap();
+        cursors[0].cursor.position == receipt.position()
+    })
+    .await;
 }
 
 #[tokio::test]
