@@ -1,4 +1,107 @@
 //! The hub: many MCP servers behind one, for whoever may use them.
+//!
+//! Servers are programs, addresses, or Nexus itself. What they offer is read to its end, kept in the log, and
+//! shown to each user as far as they may use it, under names that never change; what is shown is what can be
+//! called. A call is passed on as it was written, and its answer comes back as its server wrote it. Whatever
+//! fails with one server stays with that server, and what changes in what a model reads is hidden until
+//! somebody has looked at it.
+//!
+//! ```
+//! use std::{collections::BTreeMap, sync::Arc};
+//!
+//! use futures_util::future::{BoxFuture, FutureExt};
+//! use nexus_core::{Nexus, Principal, Publish, Scope as Right, Source};
+//! use nexus_hub::{
+//!     About, Alias, Call, CallError, Caller, CatalogueOptions, Changed, ClientCapabilities, Hub,
+//!     HubServer, Isolation, PoolOptions, Raw, Request, Review, ServerId, Transport, Upstream,
+//!     UpstreamConfig, UpstreamLimits, Upstreams,
+//! };
+//! use nexus_outbound::{Client, OutboundOptions};
+//! use serde_json::value::RawValue;
+//! use tokio::sync::broadcast;
+//!
+//! /// A server in this process; most are programs or addresses, and then only the way to them is told.
+//! struct Greeter(broadcast::Sender<Changed>);
+//!
+//! fn raw(text: &str) -> Raw {
+//!     RawValue::from_string(text.to_owned()).expect("it is JSON")
+//! }
+//!
+//! impl Upstream for Greeter {
+//!     fn request(&self, request: Request) -> BoxFuture<'_, Result<Raw, CallError>> {
+//!         let answer = match &*request.method {
+//!             "tools/list" => r#"{"tools":[{"name":"greet","inputSchema":{"type":"object"}}]}"#,
+//!             _ => r#"{"content":[{"type":"text","text":"Good morning."}]}"#,
+//!         };
+//!         async move { Ok(raw(answer)) }.boxed()
+//!     }
+//!     fn notify<'a>(&'a self, _: &'a str, _: Option<Raw>) -> BoxFuture<'a, Result<(), CallError>> {
+//!         async { Ok(()) }.boxed()
+//!     }
+//!     fn about(&self) -> Arc<About> {
+//!         Arc::new(About {
+//!             protocol_version: "2025-11-25".into(),
+//!             capabilities: raw(r#"{"tools":{}}"#).into(),
+//!             server_info: None,
+//!             instructions: None,
+//!         })
+//!     }
+//!     fn changes(&self) -> broadcast::Receiver<Changed> {
+//!         self.0.subscribe()
+//!     }
+//!     fn is_open(&self) -> bool {
+//!         true
+//!     }
+//!     fn close(&self) -> BoxFuture<'_, ()> {
+//!         async {}.boxed()
+//!     }
+//! }
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = Nexus::in_memory().await?.log().clone();
+//! let client = Client::new(&OutboundOptions::default())?;
+//! let upstreams = Upstreams::new(PoolOptions::default(), client);
+//! let (hub, service) = Hub::open(log, upstreams.clone(), CatalogueOptions::default()).await?;
+//! tokio::spawn(service.run());
+//!
+//! let id = ServerId::new("greeter");
+//! upstreams.put(id.clone(), Arc::new(Greeter(broadcast::channel(8).0)));
+//! let server = HubServer {
+//!     id: id.clone(),
+//!     alias: Alias::parse("polite")?,
+//!     name: "Greeter".into(),
+//!     owner: None,
+//!     enabled: true,
+//!     calls_per_minute: 60,
+//!     review: Review::Changes,
+//!     overrides: BTreeMap::new(),
+//! };
+//! let way = UpstreamConfig {
+//!     id: id.clone(),
+//!     revision: 1,
+//!     transport: Transport::Stdio { program: "greeter".into(), args: vec![], env: vec![] },
+//!     isolation: Isolation::Shared,
+//!     capabilities: ClientCapabilities::none(),
+//!     limits: UpstreamLimits::stdio(),
+//! };
+//! hub.put_server(server, way).await?;
+//! hub.sync(&id).await?;
+//!
+//! let rights = [Right::Read, Right::Publish].into_iter().collect();
+//! let ana = Caller::of(Principal::new(Source::user("ana"), Publish::Nothing, rights));
+//! assert_eq!(hub.view(&ana, "")?.tools().items()[0].name(), "polite_greet");
+//! let answer = hub.call(&ana, "", Call::tool("polite_greet", None)).await?;
+//! assert!(answer.get().contains("Good morning."));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! In reading order: messages ([`Incoming`]), a server that Nexus is a client of ([`Upstream`], [`Upstreams`]),
+//! what all of them offer (`catalogue`), what one caller sees of it ([`View`]), how a call finds its way
+//! (`router`), and what others hold ([`Hub`]); then the servers that users and operators add ([`Registry`]),
+//! calls that take long ([`Jobs`]), and the faces: [`mcp`], [`http`] and the [`bridge()`] for clients that start
+//! a program.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
