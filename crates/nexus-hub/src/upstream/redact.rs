@@ -168,11 +168,13 @@ mod tests {
         let redactor = redactor(&[
             KEY,
             "information",
-            "/home/ana/projects1",
+            "/srv/ana/my-projects1",
             "a\"b1cdefghijklmnop",
         ]);
-        let message = format!(r#"{{"text":"{KEY} information /home/ana/projects1","x":"{KEY}"}}"#);
-        let expected = br#"{"text":"[redacted] information /home/ana/projects1","x":"[redacted]"}"#;
+        let message =
+            format!(r#"{{"text":"{KEY} information /srv/ana/my-projects1","x":"{KEY}"}}"#);
+        let expected =
+            br#"{"text":"[redacted] information /srv/ana/my-projects1","x":"[redacted]"}"#;
         assert_eq!(*redactor.message(message.as_bytes()), expected[..]);
         let escaped = br#"{"text":"a\"b1cdefghijklmnop"}"#;
         let expected = br#"{"text":"[redacted]"}"#;
