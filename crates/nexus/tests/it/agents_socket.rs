@@ -392,3 +392,29 @@ async fn a_nexus_that_stops_tells_sessions_where_to_go_on() {
     assert!(frame.reason.contains("resume from"), "{frame:?}");
     nexus.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_in_the_files_lets_its_session_in_as_long_as_it_stands_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("claude_sessions.json");
+    let write = |entry: Value| std::fs::write(&file, json!({ "5": entry }).to_string()).unwrap();
+    write(json!({ "session_id": "session-5", "role": "Builder", "token": "from-the-files" }));
+    let path_of_folder = folder.path().to_str().unwrap();
+    let nexus = start(&[("COORDINATION_PATH", path_of_folder)]).await;
+    let token = bearer("from-the-files");
+    let opening = async {
+        loop {
+            if let Ok(socket) = Socket::open(nexus.address, &path("session-5"), Some(&token)).await
+            {
+                return socket;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let socket = timeout(PATIENCE, opening).await.expect("the file is read");
+    let known = call(&nexus, "GET", "/sessions/session-5", &Value::Null).await;
+    assert_eq!(known.body["role"], "Builder", "{known:?}");
+    write(json!({ "session_id": "session-5" }));
+    assert_eq!(u16::from(socket.closed().await.code), 4500);
+    nexus.stop().await;
+}
