@@ -1,6 +1,7 @@
 //! Servers over the API: from being added to being removed, and who may add which.
 
 use http::Method;
+use nexus_auth::Secret;
 use serde_json::json;
 
 use super::{
@@ -424,5 +425,193 @@ async fn a_server_is_there_again_after_a_restart_and_reads_its_secrets() {
         called.body["data"]["content"][0]["text"], "again",
         "{}",
         called.body
+    );
+}
+
+#[tokio::test]
+async fn system_servers_are_called_with_the_keys_of_the_configuration() {
+    let world = World::new().await;
+    let (maps, github) = (Stub::start().await, Stub::start().await);
+    let api = world
+        .start_with(|options| {
+            let system = &mut options.registry.system;
+            system.maps_key = Some(Secret::new("the-key-of-maps-abcd"));
+            system.maps_url = Some(maps.url.parse().unwrap());
+            system.github_token = Some(Secret::new("the-token-of-github-wxyz"));
+            system.github_url = Some(github.url.parse().unwrap());
+        })
+        .await;
+    for (id, hint) in [("maps", "abcd"), ("github", "wxyz")] {
+        let sync = json!({ "action": "sync_tools", "serverId": id });
+        assert_eq!(api.act(ANA, sync.clone()).await.status, 403, "{id}");
+        assert_eq!(api.act(OPERATOR, sync).await.body["success"], true, "{id}");
+        let path = format!("/api/v1/servers/{id}");
+        let server = api.ask(ANA, Method::GET, &path, None).await;
+        assert_eq!(server.body["data"]["secret_hint"], hint, "{}", server.text);
+        assert_eq!(server.body["data"]["health"], "healthy", "{}", server.text);
+        let called = api
+            .call(ANA, &format!("{id}_echo"), json!({ "text": id }))
+            .await;
+        assert_eq!(
+            called.body["data"]["content"][0]["text"], id,
+            "{}",
+            called.text
+        );
+        // Whoever calls, the token that they showed Nexus goes nowhere.
+        let sent = format!(
+            "{} {}",
+            maps.header("authorization"),
+            github.header("authorization")
+        );
+        assert!(!sent.contains(ANA), "{sent}");
+    }
+    assert_eq!(maps.header("x-goog-api-key"), "the-key-of-maps-abcd");
+    assert_eq!(
+        github.header("authorization"),
+        "Bearer the-token-of-github-wxyz"
+    );
+}
+
+#[tokio::test]
+async fn resources_and_prompts_are_read_as_their_servers_give_them() {
+    let world = World::new().await;
+    let api = world.start().await;
+    let stub = Stub::start().await;
+    api.add(ANA, "notes", &stub, None).await;
+    let resources = api.act(ANA, json!({ "action": "list_resources" })).await;
+    let resource = &resources.body["resources"][0];
+    assert_eq!(resource["name"], "note", "{}", resources.text);
+    assert_eq!(resources.body["cached"], true);
+    let uri = resource["uri"].clone();
+    let read = api
+        .act(ANA, json!({ "action": "get_resource", "resourceUri": uri }))
+        .await;
+    assert_eq!(
+        read.body["result"]["contents"][0]["text"], "a note",
+        "{}",
+        read.text
+    );
+    let read = api
+        .ask(
+            ANA,
+            Method::POST,
+            "/api/v1/resources/read",
+            Some(json!({ "uri": uri })),
+        )
+        .await;
+    assert_eq!(
+        read.body["data"]["contents"][0]["text"], "a note",
+        "{}",
+        read.text
+    );
+    let prompts = api.act(ANA, json!({ "action": "list_prompts" })).await;
+    assert_eq!(
+        prompts.body["prompts"][0]["name"], "notes_greet",
+        "{}",
+        prompts.text
+    );
+    let arguments = json!({ "who": "Ana" });
+    let got = api
+        .act(
+            ANA,
+            json!({ "action": "get_prompt", "promptName": "notes_greet", "params": arguments }),
+        )
+        .await;
+    let text = |result: &serde_json::Value| result["messages"][0]["content"]["text"].clone();
+    assert_eq!(text(&got.body["result"]), "greet \"Ana\"", "{}", got.text);
+    let path = "/api/v1/prompts/notes_greet";
+    let body = json!({ "arguments": arguments });
+    let got = api.ask(ANA, Method::POST, path, Some(body)).await;
+    assert_eq!(text(&got.body["data"]), "greet \"Ana\"", "{}", got.text);
+    let wrong = json!({ "argument": {} });
+    assert_eq!(
+        api.ask(ANA, Method::POST, path, Some(wrong)).await.status,
+        400
+    );
+}
+
+#[tokio::test]
+async fn tools_are_listed_in_pages_filtered_hidden_and_limited() {
+    let world = World::new().await;
+    let api = world.start().await;
+    let stub = Stub::start().await;
+    let id = api.add(ANA, "notes", &stub, None).await;
+    let (mut names, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let path = format!("/api/v1/tools?limit=4&server={id}{cursor}");
+        let page = api.ask(ANA, Method::GET, &path, None).await;
+        let tools = page.body["data"].as_array().unwrap();
+        names.extend(
+            tools
+                .iter()
+                .map(|tool| tool["name"].as_str().unwrap().to_owned()),
+        );
+        match page.body["meta"]["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    let all =
+        ["echo", "export", "fail", "large", "leak", "wait"].map(|name| format!("notes_{name}"));
+    assert_eq!(names, all);
+    let one = api
+        .ask(ANA, Method::GET, "/api/v1/tools/notes_export", None)
+        .await;
+    let metadata = &one.body["data"]["metadata"];
+    assert_eq!(metadata["estimatedDuration"], "slow", "{}", one.text);
+    assert!(metadata["priority"].is_u64() && metadata["tags"].is_array());
+    assert_eq!(one.body["data"]["inputSchema"]["type"], "object");
+    let odd = api
+        .ask(ANA, Method::GET, "/api/v1/tools?category=odd", None)
+        .await;
+    assert_eq!(odd.status, 400, "{}", odd.text);
+
+    // A tool that one may not use does not exist.
+    let hide =
+        json!({ "action": "set_tool_permission", "toolName": "notes_echo", "allowed": false });
+    assert_eq!(api.act(ANA, hide).await.body["success"], true);
+    let listed = api.act(ANA, json!({ "action": "list_tools" })).await;
+    assert!(!listed.text.contains("notes_echo"), "{}", listed.text);
+    assert_eq!(api.call(ANA, "notes_echo", json!({})).await.status, 404);
+    let path = "/api/v1/tools/notes_echo/permissions";
+    let permissions = api.ask(ANA, Method::GET, path, None).await;
+    assert_eq!(
+        permissions.body["data"][0]["allowed"], false,
+        "{}",
+        permissions.text
+    );
+    let allow = json!({ "allowed": true });
+    assert_eq!(
+        api.ask(ANA, Method::POST, path, Some(allow)).await.status,
+        204
+    );
+    let for_bob = json!({ "allowed": true, "user": "bob" });
+    assert_eq!(
+        api.ask(ANA, Method::POST, path, Some(for_bob)).await.status,
+        403
+    );
+
+    let limit = json!({ "rate_limit_per_minute": 1 });
+    let limited = json!({ "action": "update_server", "serverId": id, "config": limit });
+    assert_eq!(api.act(ANA, limited).await.body["success"], true);
+    let invoke = json!({ "action": "invoke", "toolName": "notes_echo" });
+    let mut last = api.act(ANA, invoke.clone()).await;
+    for _ in 0..3 {
+        last = api.act(ANA, invoke.clone()).await;
+    }
+    assert_eq!(
+        (last.status, last.code()),
+        (429, "rate-limited"),
+        "{}",
+        last.text
+    );
+    assert!(
+        last.body["retry_after"]
+            .as_u64()
+            .is_some_and(|seconds| seconds >= 1)
+    );
+    assert_eq!(
+        last.header("retry-after"),
+        last.body["retry_after"].to_string()
     );
 }

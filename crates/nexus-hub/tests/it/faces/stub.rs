@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{Method, StatusCode, header};
+use http::{HeaderMap, Method, StatusCode, header};
 use nexus_http::{Access, Call, Problem, Reply, Route, Server, ServerOptions};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
@@ -19,6 +19,8 @@ pub(crate) struct Stub {
 struct State {
     /// What has to be sent as `Authorization`; nothing: nothing has to.
     token: Mutex<Option<String>>,
+    /// The headers of the last request.
+    headers: Mutex<HeaderMap>,
     /// The tools that were called, in order.
     calls: Mutex<Vec<String>>,
     /// Whether `wait` goes on.
@@ -29,6 +31,7 @@ impl Stub {
     pub(crate) async fn start() -> Self {
         let state = Arc::new(State {
             token: Mutex::default(),
+            headers: Mutex::default(),
             calls: Mutex::default(),
             is_open: watch::Sender::new(false),
         });
@@ -60,6 +63,13 @@ impl Stub {
         self.state.is_open.send_replace(true);
     }
 
+    /// A header of the last request.
+    pub(crate) fn header(&self, name: &str) -> String {
+        let headers = self.state.headers.lock();
+        let value = headers.get(name).map(|value| value.to_str().unwrap());
+        value.unwrap_or_default().to_owned()
+    }
+
     /// How often a tool was called.
     pub(crate) fn called(&self, tool: &str) -> usize {
         self.state
@@ -80,6 +90,7 @@ impl Drop for Stub {
 impl State {
     async fn answer(&self, call: &Call) -> Reply {
         assert_eq!(call.method, Method::POST);
+        *self.headers.lock() = call.headers.clone();
         let sent = call.headers.get(header::AUTHORIZATION);
         let sent = sent.map(|value| value.to_str().unwrap().to_owned());
         let wanted = self.token.lock().clone();
