@@ -21,7 +21,8 @@ pub(super) async fn make(
     server: &ServerId,
     scope: Option<&Scope>,
 ) -> io::Result<PathBuf> {
-    let home = homes.join(name(server, scope));
+    // Whole, because the child starts elsewhere.
+    let home = std::path::absolute(homes)?.join(name(server, scope));
     let mut builder = DirBuilder::new();
     builder.recursive(true).mode(0o700).create(&home).await?;
     Ok(home)

@@ -11,12 +11,11 @@ use crate::{Error, config::Config};
 
 /// Where programs are found that servers start, unless the configuration says.
 const PATH_DEFAULT: &str = "/usr/local/bin:/usr/bin:/bin";
-/// What a server that is a program may take for its home, below the data directory.
-const HOME: &str = "hub";
+/// Below it, in the data directory, each server that is a program has its home.
+const HOMES: &str = "hub";
 
 pub(super) fn pool(config: &Config) -> PoolOptions {
     let hub = &config.hub;
-    let home = config.storage.data_dir.join(HOME);
     let path = hub.stdio_path.as_deref().unwrap_or(PATH_DEFAULT);
     let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
     PoolOptions {
@@ -24,9 +23,9 @@ pub(super) fn pool(config: &Config) -> PoolOptions {
         processes_max: hub.processes,
         environment: vec![
             variable("PATH", path),
-            variable("HOME", &home.display().to_string()),
             variable("LANG", "C.UTF-8"),
         ],
+        homes: Some(config.storage.data_dir.join(HOMES)),
         ..PoolOptions::default()
     }
 }
