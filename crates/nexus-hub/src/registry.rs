@@ -191,9 +191,12 @@ impl Live {
             owner: self.kept.owner.clone(),
             enabled: settings.enabled,
             calls_per_minute: settings.rate_limit_per_minute,
-            // Versions of system servers are pinned, and of what their operators run at an address only a
-            // change can be noticed.
-            review: Review::Changes,
+            // What Nexus knows by itself is pinned or of somebody known; others may add what they like, when
+            // they like.
+            review: match self.is_seed() {
+                true => Review::Changes,
+                false => Review::ChangesAndNew,
+            },
             overrides: BTreeMap::new(),
         })
     }

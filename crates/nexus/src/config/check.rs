@@ -184,6 +184,8 @@ impl Loader {
         let reactors = &self.config.reactors;
         let alerts = &self.config.alerts;
         let agents = &self.config.agents;
+        let auth = &self.config.auth;
+        let has_jwt = auth.jwt_secret.is_some() || auth.jwks_url.is_some();
         let retention = &self.config.retention;
         let is_kept = [retention.age_hours, retention.events, retention.bytes] == [0; 3];
         let pairs = [
@@ -216,6 +218,16 @@ impl Loader {
                 "alerts.format",
                 alerts.url.is_some(),
                 "alerts.url is not set",
+            ),
+            (
+                "auth.jwt_issuer",
+                has_jwt,
+                "neither auth.jwt_secret nor auth.jwks_url is set",
+            ),
+            (
+                "auth.jwt_audience",
+                has_jwt,
+                "neither auth.jwt_secret nor auth.jwks_url is set",
             ),
             (
                 "agents.public_url",
