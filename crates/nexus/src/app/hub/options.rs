@@ -21,10 +21,7 @@ pub(super) fn pool(config: &Config) -> PoolOptions {
     PoolOptions {
         connections_max: hub.connections,
         processes_max: hub.processes,
-        environment: vec![
-            variable("PATH", path),
-            variable("LANG", "C.UTF-8"),
-        ],
+        environment: vec![variable("PATH", path), variable("LANG", "C.UTF-8")],
         homes: Some(config.storage.data_dir.join(HOMES)),
         ..PoolOptions::default()
     }
