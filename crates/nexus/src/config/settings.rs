@@ -145,7 +145,7 @@ table! {
     hub.processes: Whole(0, 10_000), "Servers that are programs and run at once.";
     hub.sync_interval_s: Whole(5, 86_400), "How often it is asked what servers offer, in seconds, give or take a quarter. What changes meanwhile they tell by themselves.";
     hub.call_timeout_s: Whole(1, 600), "How long a call may take that nobody follows, in seconds.";
-    hub.job_timeout_s: Whole(1, 86_400), "How long a job may take, in seconds.";
+    hub.job_timeout_s: Whole(1, 600), "How long a job may take, in seconds.";
     hub.user_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user; 0 is off.";
     hub.tool_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user to one tool; 0 is off.";
     hub.promote_after_ms: Whole(10, HOUR_MS), "A call that takes longer becomes a job, for clients that can follow one, in milliseconds.";
