@@ -19,7 +19,7 @@ use std::{
 };
 
 use crate::{
-    ServerId,
+    Scope, ServerId,
     catalogue::{
         entry::{Entry, ItemKind},
         kept::Known,
@@ -101,6 +101,14 @@ impl HubServer {
     /// Whether a user sees it.
     pub(crate) fn is_visible_to(&self, user: &str) -> bool {
         self.owner.as_deref().is_none_or(|owner| owner == user)
+    }
+
+    /// Over whose connection its lists are read.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope {
+            user: self.owner.clone().unwrap_or_else(|| "".into()),
+            session: None,
+        }
     }
 }
 

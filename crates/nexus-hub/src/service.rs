@@ -19,6 +19,9 @@ use crate::{
     router::{subscribing, subscriptions::Line},
 };
 
+/// A list that is doubted is read again after this.
+const DOUBT: Duration = Duration::from_secs(60);
+
 /// The loop of the hub. Nothing is read by itself while it does not run.
 pub struct Service {
     shared: Arc<Shared>,
@@ -111,7 +114,12 @@ impl Service {
             }
             Changed::Notified { .. } => return,
         };
-        if self.workers.contains_key(&notice.server) {
+        // What one of many connections has of its own is no reason to read the list of all.
+        let is_of_list = self.shared.server(&notice.server).is_ok_and(|server| {
+            let scope = server.running.scope_of(&server.server.scope());
+            notice.scope.is_none() || notice.scope == scope
+        });
+        if is_of_list && self.workers.contains_key(&notice.server) {
             self.stale(&notice.server, kinds);
         }
     }
@@ -176,9 +184,14 @@ async fn work(
         }
         let kinds = stale.send_replace(Kinds::NONE);
         match sync(&shared, &id, kinds).await {
-            Ok(_) => {
+            Ok(report) => {
                 retry = shared.options.sync_retry;
-                next = Instant::now() + jittered(&shared, shared.options.sync_interval);
+                let interval = if report.doubted.is_empty() {
+                    shared.options.sync_interval
+                } else {
+                    DOUBT.min(shared.options.sync_interval)
+                };
+                next = Instant::now() + jittered(&shared, interval);
             }
             Err(Error::UnknownServer { .. }) if shared.server(&id).is_err() => return,
             Err(error) => {

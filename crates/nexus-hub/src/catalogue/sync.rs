@@ -10,7 +10,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use crate::{
-    About, CallError, Error, HubChange, Scope, ServerId,
+    About, CallError, Error, HubChange, ServerId,
     breaker::Sign,
     catalogue::{
         ServerCatalogue,
@@ -94,11 +94,7 @@ async fn hear(
 ) -> Result<Heard, Error> {
     let now_us = || shared.log.clock().now_us();
     let passage = running.enter(server.alias.as_str())?;
-    let scope = Scope {
-        user: server.owner.clone().unwrap_or_else(|| "".into()),
-        session: None,
-    };
-    let upstream = match running.connect(&shared.upstreams, &scope).await {
+    let upstream = match running.connect(&shared.upstreams, &server.scope()).await {
         Ok(upstream) => upstream,
         Err(error) => {
             passage.ended(running.note(Err(&error), now_us()), Instant::now());
@@ -175,6 +171,7 @@ async fn take_over(
         if !fetched.offered.is_empty() {
             running.came_full(kind.place());
         } else if !running.believe_empty(kind.place(), was_full) {
+            report.doubted.push(kind);
             continue;
         }
         let taken = snapshot.taken(&catalogue.server, kind);

@@ -12,8 +12,8 @@ use tokio::{
 
 use super::{CHANGES_KEPT, Hub, HubChange, Shared};
 use crate::{
-    CatalogueOptions, CircuitState, Error, HubServer, ItemKind, OWN_ALIAS, Scope, ServerId,
-    Service, UpstreamConfig, Upstreams,
+    CatalogueOptions, CircuitState, Error, HubServer, ItemKind, OWN_ALIAS, ServerId, Service,
+    UpstreamConfig, Upstreams,
     catalogue::{
         ServerCatalogue, Snapshot, kept,
         running::{Failure, Running},
@@ -36,6 +36,9 @@ pub struct SyncReport {
     pub left_out: usize,
     /// Lists that could not be read; what was known of them stays.
     pub failed: Vec<ItemKind>,
+    /// Lists that came empty although they had been full. What was known stays until they come so again: some
+    /// servers say that they have nothing when they have forgotten who asks.
+    pub doubted: Vec<ItemKind>,
     /// Whether anything is other than before.
     pub has_changed: bool,
 }
@@ -202,10 +205,7 @@ impl Hub {
         let running = &server.running;
         let now_us = || shared.log.clock().now_us();
         let passage = running.enter(server.server.alias.as_str())?;
-        let scope = Scope {
-            user: server.server.owner.clone().unwrap_or_else(|| "".into()),
-            session: None,
-        };
+        let scope = server.server.scope();
         let upstream = running.connect(&shared.upstreams, &scope).await;
         let upstream = match upstream {
             Ok(upstream) => upstream,

@@ -219,3 +219,20 @@ async fn a_server_that_cannot_be_read_is_tried_again_by_itself() {
     fake.lists(Mood::Well);
     until(|| world.names("ana") == ["s_a"]).await;
 }
+
+#[tokio::test]
+async fn a_list_that_stays_empty_is_believed_without_being_told_again() {
+    let world = World::with(CatalogueOptions {
+        sync_interval: Duration::from_millis(50),
+        ..options()
+    })
+    .await;
+    let fake = Fake::tools(&["a"]);
+    let id = world.listed("s", &fake).await;
+    fake.set("tools/list", []);
+    let report = world.hub.sync(&id).await.unwrap();
+    assert_eq!(report.doubted, [nexus_hub::ItemKind::Tool]);
+    assert_eq!(world.names("ana"), ["s_a"]);
+    world.run();
+    until(|| world.names("ana").is_empty()).await;
+}
