@@ -331,6 +331,10 @@ impl Calls {
         if !is_within_bounds {
             debug!(method = &*method, "the server asks too much at once");
         }
+        // What was read after the end is for nobody.
+        if !self.is_open() {
+            withdrawn.cancel();
+        }
         Asked {
             calls: is_within_bounds.then(|| self.clone()),
             id,
@@ -348,3 +352,6 @@ impl Calls {
         self.questions.lock().remove(id);
     }
 }
+
+#[cfg(test)]
+mod tests;
