@@ -5,6 +5,7 @@ use nexus_auth::{
     Auth, AuthOptions, Error, JWT_LEEWAY_S, JwkSet, JwtOptions, Secret, TokenOptions, TokenValue,
 };
 use nexus_core::{Catalogue, Clock, Scope, Topic};
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -260,4 +261,22 @@ async fn a_key_that_is_not_known_is_asked_for() {
             .is_err()
     );
     waiting.await.unwrap();
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_changed_of_a_token_it_does_not_count_any_more(
+        which in 0_usize..4, place: prop::sample::Index, letter in "[A-Za-z0-9_.=-]",
+    ) {
+        let vectors = vectors();
+        let auth = open(options(&vectors), &Clock::manual(NOW_US));
+        auth.set_jwks(keys(&vectors));
+        let algorithm = ["HS256", "RS256", "ES256", "EdDSA"][which];
+        let token = vectors["tokens"][algorithm].as_str().unwrap();
+        let place = place.index(token.len());
+        let changed = format!("{}{letter}{}", &token[..place], &token[place + 1..]);
+        prop_assert_eq!(auth.token(&changed).is_ok(), changed == token);
+        let longer = format!("{}{letter}{}", &token[..place], &token[place..]);
+        prop_assert!(auth.token(&longer).is_err());
+    }
 }
