@@ -2,12 +2,13 @@
 
 use std::{
     io::{BufRead, BufReader, Lines, Write},
-    process::{Child, ChildStdin, ChildStdout, Stdio},
+    path::Path,
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
 };
 
 use serde_json::{Value, json};
 
-use crate::support::{Daemon, DaemonOptions, SECRET, nexusd};
+use crate::support::{CLIENTS, Daemon, DaemonOptions, SECRET, Tool, need, nexusd, tool};
 
 const TOKEN: &str = "operator-token-0123456789abcdef01234567";
 
@@ -144,4 +145,37 @@ fn a_command_has_the_rights_of_its_token_and_says_what_is_wrong() {
         "{refused}"
     );
     nowhere.end();
+}
+
+/// What the client of the official SDK saw, over HTTP or over the command.
+fn by_the_sdk(daemon: &Daemon, more: &[&str]) -> Value {
+    let python = tool(Tool::McpSdk).expect("it was asked for");
+    let output = Command::new(python)
+        .arg(Path::new(CLIENTS).join("mcp_client.py"))
+        .args([&format!("{}/mcp", daemon.url()), TOKEN])
+        .args(more)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_official_sdk_uses_the_hub_over_http_and_over_a_command() {
+    if !need(&[Tool::McpSdk]) {
+        return;
+    }
+    let daemon = DaemonOptions::serve()
+        .env("NEXUS_ADMIN_TOKEN", TOKEN)
+        .start();
+    for way in [&[][..], &[env!("CARGO_BIN_EXE_nexusd")]] {
+        let seen = by_the_sdk(&daemon, way);
+        let tools = seen["tools"].as_array().unwrap();
+        assert!(tools.contains(&json!("nexus_claim_work")), "{seen}");
+        for member in ["read", "resource"] {
+            assert_eq!(seen[member], seen["published"], "{seen}");
+        }
+        assert_eq!(seen["refused"], true, "{seen}");
+    }
 }

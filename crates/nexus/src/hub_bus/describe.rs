@@ -117,7 +117,9 @@ fn or_null(mut schema: Value) -> Value {
 }
 
 fn list(items: Value, description: &str) -> Value {
-    json!({ "type": "array", "items": items, "description": description })
+    let mut list = json!({ "type": "array", "description": description });
+    list["items"] = items;
+    list
 }
 
 fn flag(description: &str) -> Value {

@@ -15,6 +15,8 @@ pub(crate) enum Tool {
     Node,
     /// Python with the packages that the clients use.
     Python,
+    /// Python with the SDK of MCP beside them.
+    McpSdk,
     /// bash, curl and openssl.
     Shell,
     /// A browser that needs no screen.
@@ -27,7 +29,8 @@ pub(crate) enum Tool {
 pub(crate) fn tool(tool: Tool) -> Option<PathBuf> {
     match tool {
         Tool::Node => node_modules().and(program("node")),
-        Tool::Python => python(),
+        Tool::Python => python(PACKAGES),
+        Tool::McpSdk => python("import httpx2, mcp"),
         Tool::Browser => program("chromium-headless-shell").or_else(|| program("chromium")),
         Tool::Shell => program("curl").and(program("openssl")).and(program("bash")),
         Tool::Clock => clock(),
@@ -45,15 +48,14 @@ pub(crate) fn node_modules() -> Option<PathBuf> {
     })
 }
 
-fn python() -> Option<PathBuf> {
+/// What the clients in Python import.
+const PACKAGES: &str =
+    "import cloudevents.core, httpx, standardwebhooks, svix, websockets.sync.client";
+
+fn python(imports: &str) -> Option<PathBuf> {
     let told = std::env::var_os("NEXUS_TEST_PYTHON").map(PathBuf::from);
     let python = told.or_else(|| program("python3"))?;
-    let has_packages = Command::new(&python)
-        .args([
-            "-c",
-            "import cloudevents.core, httpx, standardwebhooks, svix, websockets.sync.client",
-        ])
-        .output();
+    let has_packages = Command::new(&python).args(["-c", imports]).output();
     has_packages
         .is_ok_and(|output| output.status.success())
         .then_some(python)
