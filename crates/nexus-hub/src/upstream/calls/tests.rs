@@ -15,7 +15,7 @@ use crate::RpcError;
 const QUESTIONS_MAX: usize = 3;
 
 /// What happens next. Small numbers, so that they meet.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Step {
     Begin,
     Forget(i64),
