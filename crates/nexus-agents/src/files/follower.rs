@@ -102,8 +102,6 @@ impl Follower {
     /// Gives every session that is connected a heartbeat.
     pub(crate) fn beat(&mut self) {
         let now_us = self.agents.log().clock().now_us();
-        // How far the files are is noted as often, also where nothing was for them: retention waits for them.
-        self.is_news = true;
         // Those that could not be written until now would say nothing more.
         self.beats.clear();
         for session in self.agents.connected() {
@@ -184,6 +182,13 @@ impl Follower {
     /// Whether heartbeats are left to be written.
     pub(crate) fn has_beats(&self) -> bool {
         !self.beats.is_empty()
+    }
+
+    /// Notes how far the files are where the log went on without anything for them: retention waits for them. Only
+    /// for when everything that was read is in the files.
+    pub(crate) async fn pass(&mut self) {
+        self.is_news = true;
+        self.settle().await;
     }
 
     /// Everything that was read is in the files: notes how far they are. That it could not be noted means only that

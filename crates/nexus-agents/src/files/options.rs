@@ -13,6 +13,8 @@ pub struct FilesOptions {
     pub look: Duration,
     /// How often each session that is connected gets a heartbeat.
     pub heartbeat: Duration,
+    /// How often it is noted how far the files are where the log goes on without anything for them.
+    pub pass: Duration,
     /// How long heartbeats are kept.
     pub heartbeats_kept: Duration,
 }
@@ -26,6 +28,7 @@ impl FilesOptions {
             gather: Duration::from_millis(200),
             look: Duration::from_millis(200),
             heartbeat: Duration::from_secs(300),
+            pass: Duration::from_secs(2),
             heartbeats_kept: Duration::from_secs(7 * 86_400),
         }
     }

@@ -88,6 +88,7 @@ impl FilesService {
         self.tidy().await;
         let mut look = every(self.options.look, self.options.look);
         let mut heartbeat = every(self.options.heartbeat, self.options.heartbeat);
+        let mut pass = every(self.options.pass, self.options.pass);
         let mut prune = every(PRUNE_FIRST, PRUNE_INTERVAL);
         let agents = self.follower.agents().clone();
         loop {
@@ -116,6 +117,7 @@ impl FilesService {
                     self.follower.beat();
                     self.due_in(Duration::ZERO);
                 }
+                _ = pass.tick(), if self.due.is_none() => self.follower.pass().await,
                 _ = prune.tick() => self.prune().await,
             }
         }

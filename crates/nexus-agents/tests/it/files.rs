@@ -542,7 +542,7 @@ async fn who_is_registered_or_only_claims_is_in_the_files_too() {
 
 #[tokio::test]
 async fn what_is_not_for_the_files_is_not_held_for_them() {
-    let often = |options: &mut FilesOptions| options.heartbeat = Duration::from_millis(50);
+    let often = |options: &mut FilesOptions| options.pass = Duration::from_millis(50);
     let folder = tempfile::tempdir().unwrap();
     let files = Files::over(World::new().await, folder, often).await;
     let log = files.world.log.clone();
