@@ -71,7 +71,11 @@ impl HubPart {
         let id = server.id.clone();
         hub.put_server(server, way).await.map_err(Error::Hub)?;
         // Known from the first request on, as this version has them.
-        hub.sync(&id).await.map_err(Error::Hub)?;
+        if let Err(error) = hub.sync(&id).await {
+            // A full disk does not keep Nexus from starting; it is tried again.
+            let error = crate::chain(&error);
+            tracing::warn!(error, "the hub's own tools are not known yet");
+        }
         let registry = RegistryParts {
             log: parts.log.clone(),
             vault: parts.vault.clone(),

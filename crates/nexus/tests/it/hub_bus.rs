@@ -384,3 +384,41 @@ async fn an_agent_acts_as_itself_with_the_token_of_its_session() {
     assert_eq!(refused.status, 401);
     nexus.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_hub_there_is_no_endpoint() {
+    let nexus = crate::running::start(&[("NEXUS__HUB__ENABLED", "false")]).await;
+    let ping = json!({ "jsonrpc": "2.0", "id": 1, "method": "ping" });
+    let answer = send(nexus.address, ADMIN_TOKEN, None, &ping).await;
+    assert_eq!(answer.status, 404, "{answer:?}");
+    let document = "/.well-known/oauth-protected-resource/mcp";
+    let answer = ask(nexus.address, &request("GET", document, &[], b"")).await;
+    assert_eq!(answer.status, 404, "{answer:?}");
+    nexus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_listens_does_not_keep_nexus_from_ending() {
+    let nexus = start().await;
+    let mcp = Mcp::begin(nexus.address, ADMIN_TOKEN).await;
+    let bearer = format!("Bearer {ADMIN_TOKEN}");
+    let headers = [
+        ("Authorization", bearer.as_str()),
+        ("Accept", "text/event-stream"),
+        ("Mcp-Session-Id", mcp.session.as_str()),
+    ];
+    let mut socket = TcpStream::connect(nexus.address).await.unwrap();
+    let listen = request("GET", "/mcp", &headers, b"");
+    socket.write_all(&listen).await.unwrap();
+    let mut piece = [0; 4096];
+    assert!(socket.read(&mut piece).await.unwrap() > 0);
+    nexus.stop().await;
+    // Its stream has ended in order.
+    let mut rest = Vec::new();
+    socket.read_to_end(&mut rest).await.unwrap();
+    assert!(
+        rest.ends_with(b"0\r\n\r\n"),
+        "{}",
+        String::from_utf8_lossy(&rest)
+    );
+}
