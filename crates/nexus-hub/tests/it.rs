@@ -25,6 +25,8 @@ mod http_fixture;
 mod mcp;
 #[path = "it/quarantine.rs"]
 mod quarantine;
+#[path = "it/real_servers.rs"]
+mod real_servers;
 #[path = "it/router.rs"]
 mod router;
 #[path = "it/upstream_http.rs"]

@@ -33,24 +33,29 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// What the revision requires.
 const REQUIRED: usize = 30;
 
-/// The suite, if all of it is there; where everything was asked for it has to be.
-fn suite() -> Option<Suite> {
+/// What npm installed for these tests.
+pub(crate) fn modules() -> PathBuf {
     let told = std::env::var_os("NEXUS_TEST_CONFORMANCE").map(PathBuf::from);
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/node_modules");
-    let modules = told.unwrap_or(here);
-    let nodes = ["x64", "arm64"].map(|cpu| modules.join(format!("node-linux-{cpu}/bin/node")));
-    let suite = Suite {
-        node: nodes
-            .iter()
-            .find(|node| node.is_file())
-            .unwrap_or(&nodes[0])
-            .clone(),
-        script: modules.join("@modelcontextprotocol/conformance/dist/index.js"),
-        fixture: fixture(),
-    };
-    let files = [&suite.node, &suite.script, &suite.fixture];
-    let Some(missing) = files.into_iter().find(|file| !file.is_file()) else {
-        return Some(suite);
+    told.unwrap_or(here)
+}
+
+/// The Node.js among it that is for this processor.
+pub(crate) fn node() -> PathBuf {
+    let nodes = ["x64", "arm64"].map(|cpu| modules().join(format!("node-linux-{cpu}/bin/node")));
+    let [usual, _] = &nodes;
+    nodes
+        .iter()
+        .find(|node| node.is_file())
+        .unwrap_or(usual)
+        .clone()
+}
+
+/// Whether all of these are there. Without one the test is to be skipped, which is said, and which is a failure
+/// where everything was asked for.
+pub(crate) fn need(files: &[&Path]) -> bool {
+    let Some(missing) = files.iter().find(|file| !file.is_file()) else {
+        return true;
     };
     let required = std::env::var_os("NEXUS_REQUIRE_ALL").is_some_and(|value| value == "1");
     assert!(!required, "not there: {}", missing.display());
@@ -58,7 +63,17 @@ fn suite() -> Option<Suite> {
         "skipped: there is no {}; `cargo xtask test` makes it",
         missing.display()
     );
-    None
+    false
+}
+
+/// The suite, if all of it is there.
+fn suite() -> Option<Suite> {
+    let suite = Suite {
+        node: node(),
+        script: modules().join("@modelcontextprotocol/conformance/dist/index.js"),
+        fixture: fixture(),
+    };
+    need(&[&suite.node, &suite.script, &suite.fixture]).then_some(suite)
 }
 
 /// The server: where the build of everything put it, else beside this test.
