@@ -1,4 +1,4 @@
-//! Servers that people use, as npm installs them, behind one hub: listed together and called.
+//! Servers that people use, as npm and pip install them, behind one hub: listed together and called.
 
 use std::path::PathBuf;
 
@@ -85,6 +85,59 @@ async fn call(session: &Session<'_>, name: &str, arguments: Value) -> Value {
     let answer = session.ask(1, "tools/call", params).await;
     assert_ne!(answer["result"]["isError"], true, "{name}: {answer}");
     answer["result"].clone()
+}
+
+/// The Python that has its own servers, if set-up made it.
+fn python() -> PathBuf {
+    let told = std::env::var_os("NEXUS_TEST_PYTHON").map(PathBuf::from);
+    told.unwrap_or_else(|| PathBuf::from("NEXUS_TEST_PYTHON"))
+}
+
+/// Puts a server of a Python package in.
+async fn put_module(endpoint: &Endpoint, alias: &str, module: &str, more: &[&str]) {
+    let (server, config) = server(alias);
+    let id = ServerId::new(alias);
+    let args = [&["-m", module][..], more].concat();
+    let transport = Transport::Stdio {
+        program: python().display().to_string(),
+        args: args.into_iter().map(str::to_owned).collect(),
+        env: Vec::new(),
+    };
+    let config = UpstreamConfig {
+        transport,
+        ..config
+    };
+    endpoint.hub.put_server(server, config).await.unwrap();
+    let report = endpoint.hub.sync(&id).await;
+    assert!(report.is_ok(), "{alias}: {report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_in_python_are_behind_the_hub_as_well() {
+    if !crate::conformance::need(&[&python()]) {
+        return;
+    }
+    let endpoint = Endpoint::start().await;
+    let zone = ["--local-timezone", "Europe/Berlin"];
+    put_module(&endpoint, "time", "mcp_server_time", &zone).await;
+    put_module(&endpoint, "fetch", "mcp_server_fetch", &[]).await;
+    let session = endpoint.begin("ana", json!({})).await;
+    let tools = session.ask(1, "tools/list", json!({})).await;
+    for name in ["time_convert_time", "fetch"] {
+        let tools = tools["result"]["tools"].as_array().unwrap();
+        assert!(
+            tools.iter().any(|tool| tool["name"] == name),
+            "{name}: {tools:?}"
+        );
+    }
+    let arguments = json!({
+        "source_timezone": "Europe/Berlin",
+        "time": "12:00",
+        "target_timezone": "UTC",
+    });
+    let converted = call(&session, "time_convert_time", arguments).await;
+    assert!(converted.to_string().contains("UTC"), "{converted}");
+    endpoint.hub.upstreams().close_all().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
