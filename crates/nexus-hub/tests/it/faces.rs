@@ -6,6 +6,8 @@ mod canary;
 mod isolation;
 #[path = "faces/jobs.rs"]
 mod jobs;
+#[path = "faces/programs.rs"]
+mod programs;
 #[path = "faces/servers.rs"]
 mod servers;
 #[path = "faces/stub.rs"]
