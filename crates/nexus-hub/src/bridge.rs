@@ -30,7 +30,7 @@ use tokio::{
 use url::Url;
 
 use crate::{
-    Id, Incoming, INTERNAL_ERROR, INVALID_REQUEST, MessageError, PARSE_ERROR, RpcError, message,
+    INTERNAL_ERROR, INVALID_REQUEST, Id, Incoming, MessageError, PARSE_ERROR, RpcError, message,
     upstream::stdio::lines::{Line, Lines},
 };
 
@@ -195,7 +195,8 @@ async fn relay<R: AsyncRead + Unpin>(
                     MessageError::Malformed { .. } => PARSE_ERROR,
                     _ => INVALID_REQUEST,
                 };
-                link.refuse(None, RpcError::new(code, error.to_string())).await;
+                link.refuse(None, RpcError::new(code, error.to_string()))
+                    .await;
             }
         }
     }
@@ -215,7 +216,8 @@ impl Link {
 
     /// The hub gave no answer, for a reason in words.
     async fn failed(&self, id: &Id, why: &str) {
-        self.refuse(Some(id), RpcError::new(INTERNAL_ERROR, why)).await;
+        self.refuse(Some(id), RpcError::new(INTERNAL_ERROR, why))
+            .await;
     }
 
     /// Remembers what the client does not want any more.
@@ -236,11 +238,13 @@ impl Link {
             return;
         }
         let cancelled = serde_json::from_str::<Cancelled>(params.get());
-        let id = cancelled.ok().and_then(|cancelled| match cancelled.request_id {
-            serde_json::Value::Number(number) => number.as_i64().map(Id::Number),
-            serde_json::Value::String(text) => Some(Id::Text(text.into())),
-            _ => None,
-        });
+        let id = cancelled
+            .ok()
+            .and_then(|cancelled| match cancelled.request_id {
+                serde_json::Value::Number(number) => number.as_i64().map(Id::Number),
+                serde_json::Value::String(text) => Some(Id::Text(text.into())),
+                _ => None,
+            });
         if let Some(id) = id {
             self.cancelled.lock().insert(id);
         }

@@ -11,12 +11,12 @@ mod bridge;
 mod catalogue;
 #[path = "it/conformance.rs"]
 mod conformance;
+#[path = "it/faces.rs"]
+mod faces;
 #[path = "it/fake.rs"]
 mod fake;
 #[path = "it/faults.rs"]
 mod faults;
-#[path = "it/faces.rs"]
-mod faces;
 #[path = "it/fixture.rs"]
 mod fixture;
 #[path = "it/http_fixture.rs"]

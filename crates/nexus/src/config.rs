@@ -31,9 +31,9 @@ pub use fingerprint::Fingerprint;
 pub use load::{DEFAULT_FILE, Loaded, Sources};
 pub use problem::ConfigProblem;
 pub use sections::{
-    Agents, AgentsAuth, AlertFormat, Alerts, Auth, Config, DatabaseUrl, EventDeclaration, Events, Hub, Limits, LogFormat,
-    LogLevel, Node, Outbound, Reactors, Retention, Retry, Server, Stage, Storage, Telemetry, Token,
-    Vault,
+    Agents, AgentsAuth, AlertFormat, Alerts, Auth, Config, DatabaseUrl, EventDeclaration, Events,
+    Hub, Limits, LogFormat, LogLevel, Node, Outbound, Reactors, Retention, Retry, Server, Stage,
+    Storage, Telemetry, Token, Vault,
 };
 pub use value::{Address, Namespace, Origin, WebSocketAddress};
 

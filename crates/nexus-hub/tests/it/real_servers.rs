@@ -64,7 +64,7 @@ fn servers(folder: &std::path::Path) -> Vec<Real> {
     ]
 }
 
-fn config(real: &Real, node: &std::path::Path, script: PathBuf) -> UpstreamConfig {
+fn config(real: &Real, node: &std::path::Path, script: &std::path::Path) -> UpstreamConfig {
     let (_, config) = server(real.alias);
     let script = script.display().to_string();
     let env = real.env.iter();
@@ -155,7 +155,7 @@ async fn servers_that_people_use_are_one_behind_the_hub() {
     }
     std::fs::write(folder.path().join("hello.txt"), "hello from a file").unwrap();
     let endpoint = Endpoint::start().await;
-    for (real, script) in real.iter().zip(scripts) {
+    for (real, script) in real.iter().zip(&scripts) {
         let (server, _) = server(real.alias);
         let id = ServerId::new(real.alias);
         let config = config(real, &node, script);

@@ -20,12 +20,10 @@ impl Config {
         if self.mode != other.mode {
             problems.add("dev", WHAT);
         }
-        let fixed = SETTINGS
-            .iter()
-            .filter(|setting| {
-                let is_live = LIVE.iter().any(|live| setting.key.starts_with(live));
-                !is_live || setting.key == NOT_LIVE
-            });
+        let fixed = SETTINGS.iter().filter(|setting| {
+            let is_live = LIVE.iter().any(|live| setting.key.starts_with(live));
+            !is_live || setting.key == NOT_LIVE
+        });
         for setting in fixed {
             if (setting.show)(self) != (setting.show)(other) {
                 problems.add(setting.key, WHAT);

@@ -305,7 +305,9 @@ impl Session<'_> {
 }
 
 pub(crate) fn request(id: u64, method: &str, params: Value) -> String {
-    json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }).to_string()
+    let mut request = json!({ "jsonrpc": "2.0", "id": id, "method": method });
+    request["params"] = params;
+    request.to_string()
 }
 
 impl Answer {
