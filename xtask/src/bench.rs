@@ -5,6 +5,7 @@ mod batch;
 mod book;
 mod fanout;
 mod growth;
+mod hub;
 mod ingest;
 mod latency;
 mod machine;
@@ -36,10 +37,16 @@ pub(crate) enum Bench {
     Reactors(stage::Options),
     /// Sessions of agents: how soon they hear each other, and what that costs the server.
     Agents(stage::Options),
+    /// Calls of tools through the hub and through its peers: what each of them adds.
+    Hub(stage::Options),
     /// What a log of ten million events costs.
     Growth(stage::Options),
     /// All of them for seconds with what `--release` built: whether they work, as `test` asks.
-    Smoke,
+    Smoke {
+        /// This one alone.
+        #[arg(long)]
+        only: Option<String>,
+    },
 }
 
 const LIST: &str = "\
@@ -55,6 +62,8 @@ benchmarks:
            engine; beside poison; and ingress beside a backlog
   agents   sessions of agents, against the stack of their specification: how soon they
            hear each other, processor time and memory
+  hub      calls of tools through the hub, against the server alone, mcp-proxy and a
+           proxy of FastMCP
   growth   appending to, reading and opening a log of 10,000,000 events
   smoke    all of them for seconds with what `--release` built";
 
@@ -68,8 +77,9 @@ pub(crate) fn run(workspace: &Workspace, bench: Option<Bench>) -> Result<()> {
         Some(Bench::Memory(options)) => memory::BENCHMARK.run(workspace, &options),
         Some(Bench::Reactors(options)) => reactors::BENCHMARK.run(workspace, &options),
         Some(Bench::Agents(options)) => agents::BENCHMARK.run(workspace, &options),
+        Some(Bench::Hub(options)) => hub::BENCHMARK.run(workspace, &options),
         Some(Bench::Growth(options)) => growth::BENCHMARK.run(workspace, &options),
-        Some(Bench::Smoke) => smoke(workspace),
+        Some(Bench::Smoke { only }) => smoke(workspace, only.as_deref()),
         None => {
             println!("{LIST}");
             Ok(())
@@ -81,13 +91,18 @@ pub(crate) fn run(workspace: &Workspace, bench: Option<Bench>) -> Result<()> {
 pub(crate) fn can_run(workspace: &Workspace) -> bool {
     let peers = ["redis-server", "nats-server"];
     setup::reference_node(&workspace.root).is_some()
-        && setup::reference_python(&workspace.tools()).is_some()
+        && setup::PYTHON_STACKS
+            .iter()
+            .all(|stack| stack.python(&workspace.tools()).is_some())
         && peers.iter().all(|peer| find(peer).is_some())
 }
 
-/// Runs every benchmark for seconds with what is built already, so that it is known to work.
-pub(crate) fn smoke(workspace: &Workspace) -> Result<()> {
-    ingest::smoke(workspace)?;
+/// Runs every benchmark, or one alone, for seconds with what is built already, so that it is known to work.
+pub(crate) fn smoke(workspace: &Workspace, only: Option<&str>) -> Result<()> {
+    let is_wanted = |name| only.is_none_or(|only| only == name);
+    if is_wanted("ingest") {
+        ingest::smoke(workspace)?;
+    }
     let all = [
         batch::BENCHMARK,
         fanout::BENCHMARK,
@@ -95,8 +110,10 @@ pub(crate) fn smoke(workspace: &Workspace) -> Result<()> {
         memory::BENCHMARK,
         reactors::BENCHMARK,
         agents::BENCHMARK,
+        hub::BENCHMARK,
         growth::BENCHMARK,
     ];
     all.iter()
+        .filter(|benchmark| is_wanted(benchmark.name))
         .try_for_each(|benchmark| benchmark.smoke(workspace))
 }

@@ -52,11 +52,33 @@ const CLIENTS: &str = "bins/nexusd/tests/clients";
 const CONFORMANCE: &str = "crates/nexus-hub/tests/conformance";
 /// Where the stack is that the benchmarks compare with.
 const REFERENCE: &str = "bench/reference";
-/// The same of the agents, on the stack that their specification names.
-pub(crate) const REFERENCE_AGENTS: &str = "bench/reference-agents";
-/// The environments of Python, below the folder of the tools.
+/// The environment of Python that the clients have, below the folder of the tools.
 const PYTHON_OF_CLIENTS: &str = "venv";
-const PYTHON_OF_REFERENCE: &str = "venv-reference-agents";
+
+/// What the benchmarks compare with and is written in Python.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PythonStack {
+    /// Where it is.
+    pub(crate) folder: &'static str,
+    /// Its environment, below the folder of the tools.
+    environment: &'static str,
+}
+
+/// The stack that the specification of the agents names.
+pub(crate) const REFERENCE_AGENTS: PythonStack = PythonStack {
+    folder: "bench/reference-agents",
+    environment: "venv-reference-agents",
+};
+/// Two peers of the hub, which cannot share their packages.
+pub(crate) const MCP_PROXY: PythonStack = PythonStack {
+    folder: "bench/reference-hub/mcp-proxy",
+    environment: "venv-mcp-proxy",
+};
+pub(crate) const FASTMCP: PythonStack = PythonStack {
+    folder: "bench/reference-hub/fastmcp",
+    environment: "venv-fastmcp",
+};
+pub(crate) const PYTHON_STACKS: [PythonStack; 3] = [REFERENCE_AGENTS, MCP_PROXY, FASTMCP];
 /// The version whose options are used here.
 const NEXTEST_VERSION: &str = "0.9.143";
 
@@ -113,8 +135,10 @@ pub(crate) fn for_tests(root: &Path, tools: &Path) -> Result<Ready> {
         Ok(None) => {}
         Err(error) => ready.leave_out(format!("Python packages of {CLIENTS}"), &error),
     }
-    if let Err(error) = reference_agents(root, tools) {
-        ready.leave_out(format!("Python packages of {REFERENCE_AGENTS}"), &error);
+    for stack in PYTHON_STACKS {
+        if let Err(error) = stack.set_up(root, tools) {
+            ready.leave_out(format!("Python packages of {}", stack.folder), &error);
+        }
     }
     ready.nextest = nextest();
     Ok(ready)
@@ -126,23 +150,23 @@ pub(crate) fn for_benches(root: &Path, tools: &Path) -> Result<Ready> {
     fs::create_dir_all(tools).map_err(|source| Error::write(tools, source))?;
     debian(&mut ready);
     npm(&root.join(REFERENCE), tools)?;
-    reference_agents(root, tools)?;
+    for stack in PYTHON_STACKS {
+        stack.set_up(root, tools)?;
+    }
     Ok(ready)
 }
 
-fn reference_agents(root: &Path, tools: &Path) -> Result<()> {
-    python(
-        &root.join(REFERENCE_AGENTS),
-        &tools.join(PYTHON_OF_REFERENCE),
-    )
-    .map(|_| ())
-}
+impl PythonStack {
+    fn set_up(self, root: &Path, tools: &Path) -> Result<()> {
+        python(&root.join(self.folder), &tools.join(self.environment)).map(|_| ())
+    }
 
-/// The Python of the agents' reference stack, once its packages are installed.
-pub(crate) fn reference_python(tools: &Path) -> Option<PathBuf> {
-    let environment = tools.join(PYTHON_OF_REFERENCE);
-    let is_whole = stamp_of(&environment).is_file();
-    is_whole.then(|| python_in(&environment))
+    /// Its Python, once its packages are installed.
+    pub(crate) fn python(self, tools: &Path) -> Option<PathBuf> {
+        let environment = tools.join(self.environment);
+        let is_whole = stamp_of(&environment).is_file();
+        is_whole.then(|| python_in(&environment))
+    }
 }
 
 /// The Node.js that the reference stack brings for this processor, once it is installed.

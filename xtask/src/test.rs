@@ -64,7 +64,7 @@ pub(crate) fn run_all(workspace: &Workspace, options: Options) -> Result<()> {
             run(doc.env("RUSTDOCFLAGS", "-D warnings"))
         });
         if bench::can_run(workspace) {
-            steps.run("benchmark, in short", || bench::smoke(workspace));
+            steps.run("benchmark, in short", || bench::smoke(workspace, None));
         } else {
             steps.leave_out([LeftOut {
                 what: String::from("benchmark, in short"),

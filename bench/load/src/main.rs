@@ -18,6 +18,8 @@ mod redis;
 mod server;
 mod single;
 mod tally;
+mod tools;
+mod upstream;
 mod watch;
 
 use std::{future::Future, io, net::SocketAddr, process::ExitCode, time::Duration};
@@ -25,7 +27,7 @@ use std::{future::Future, io, net::SocketAddr, process::ExitCode, time::Duration
 use clap::{Args, Parser, Subcommand};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde::Serialize;
-use tokio::task::LocalSet;
+use tokio::{net::TcpListener, task::LocalSet};
 
 use crate::server::{Kind, Server};
 
@@ -142,6 +144,14 @@ enum Load {
         warmup_seconds: u64,
         #[arg(long, default_value_t = 10)]
         seconds: u64,
+    },
+    /// Callers of tools, each with one request in flight.
+    Tools(tools::Options),
+    /// The server of tools that is called: over HTTP, or over its input and output without an address.
+    Upstream {
+        /// On loopback.
+        #[arg(long)]
+        address: Option<SocketAddr>,
     },
     /// Idle subscribers, held until standard input ends.
     Hold {
@@ -363,6 +373,17 @@ fn run(load: Load) -> io::Result<()> {
                 duration: Duration::from_secs(seconds),
             };
             print(&on_one_thread(agents::run(&options))?)
+        }
+        Load::Tools(options) => {
+            check(options.address, options.callers, options.seconds_in_all())?;
+            print(&on_one_thread(tools::run(&options))?)
+        }
+        Load::Upstream { address: None } => upstream::over_stdio(),
+        Load::Upstream {
+            address: Some(address),
+        } => {
+            check_loopback(address)?;
+            on_one_thread(async { upstream::over_http(TcpListener::bind(address).await?).await })
         }
         Load::Hold { target, sockets } => {
             target.check(sockets)?;

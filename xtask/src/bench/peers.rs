@@ -12,7 +12,7 @@ use std::{
 use crate::{
     error::{Error, Result},
     process::{find, line_of},
-    setup,
+    setup::{self, PythonStack},
     workspace::Workspace,
 };
 
@@ -62,11 +62,8 @@ impl Peer {
     /// An event bus for agents on the stack that their specification names.
     pub(crate) fn reference_agents(workspace: &Workspace, folder: &Path) -> Result<Self> {
         let address = free_address()?;
-        let python = setup::reference_python(&workspace.tools()).ok_or_else(|| Error::Missing {
-            what: String::from("the Python of the reference stack of the agents"),
-            why: String::from("`cargo xtask setup` says why it could not be installed"),
-        })?;
-        let stack = workspace.root.join(setup::REFERENCE_AGENTS);
+        let python = python_of(setup::REFERENCE_AGENTS, workspace)?;
+        let stack = workspace.root.join(setup::REFERENCE_AGENTS.folder);
         let mut uvicorn = ends_with_us(&python);
         uvicorn
             .args(["-m", "uvicorn", "server:app", "--app-dir"])
@@ -77,6 +74,45 @@ impl Peer {
             .args(["--log-level", "warning", "--no-access-log"])
             .env("PYTHONDONTWRITEBYTECODE", "1");
         Self::start(uvicorn, address, folder)
+    }
+
+    /// The server of tools that the hub and its peers stand before.
+    pub(crate) fn upstream(load: &Path, folder: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut upstream = ends_with_us(load);
+        upstream.args(["upstream", "--address", &address.to_string()]);
+        Self::start(upstream, address, folder)
+    }
+
+    /// `mcp-proxy` before the same server as a program.
+    pub(crate) fn mcp_proxy(workspace: &Workspace, load: &Path, folder: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut proxy = ends_with_us(&python_of(setup::MCP_PROXY, workspace)?);
+        proxy
+            .args(["-m", "mcp_proxy", "--log-level", "WARNING"])
+            .args(["--host", &address.ip().to_string()])
+            .args(["--port", &address.port().to_string(), "--"])
+            .arg(load)
+            .arg("upstream")
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        Self::start(proxy, address, folder)
+    }
+
+    /// A proxy of FastMCP before a server over HTTP.
+    pub(crate) fn fastmcp(
+        workspace: &Workspace,
+        upstream: SocketAddr,
+        folder: &Path,
+    ) -> Result<Self> {
+        let address = free_address()?;
+        let stack = workspace.root.join(setup::FASTMCP.folder);
+        let mut proxy = ends_with_us(&python_of(setup::FASTMCP, workspace)?);
+        proxy
+            .arg(stack.join("proxy.py"))
+            .args([format!("http://{upstream}/mcp"), address.port().to_string()])
+            .env("FASTMCP_CHECK_FOR_UPDATES", "off")
+            .env("PYTHONDONTWRITEBYTECODE", "1");
+        Self::start(proxy, address, folder)
     }
 
     /// The reference stack on the Node.js that it brings.
@@ -212,6 +248,15 @@ fn nexusd(binary: &Path, address: SocketAddr, folder: &Path, secret: &str) -> Co
         nexusd.env(format!("NEXUS__REACTORS__{reactor}"), "false");
     }
     nexusd
+}
+
+fn python_of(stack: PythonStack, workspace: &Workspace) -> Result<PathBuf> {
+    stack
+        .python(&workspace.tools())
+        .ok_or_else(|| Error::Missing {
+            what: format!("the Python of {}", stack.folder),
+            why: String::from("`cargo xtask setup` says why it could not be installed"),
+        })
 }
 
 /// A command that the system ends when this process ends, however that happens.
