@@ -2,7 +2,6 @@
 
 use std::{fmt, sync::Arc};
 
-use nexus_auth::Secret;
 use nexus_core::{Coded, Kind, Random};
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -196,13 +195,13 @@ impl Running {
     }
 }
 
-/// Knows what may not be told of a way to a server.
+/// Knows what may not be told of a way to a server; nothing when that has no secrets.
 fn redactor(transport: &Transport) -> Option<Redactor> {
-    let secrets: Vec<&Secret> = match transport {
-        Transport::Http { headers, .. } => headers.iter().map(|(_, secret)| secret).collect(),
-        Transport::Stdio { env, .. } => env.iter().map(|(_, secret)| secret).collect(),
+    let redactor = match transport {
+        Transport::Http { url, headers, .. } => Redactor::of_address(url, headers),
+        Transport::Stdio { env, .. } => Redactor::new(env.iter().map(|(_, secret)| secret)),
     };
-    (!secrets.is_empty()).then(|| Redactor::new(secrets))
+    (!redactor.is_empty()).then_some(redactor)
 }
 
 /// An error with what it came from, in one line.

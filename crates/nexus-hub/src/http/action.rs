@@ -190,8 +190,15 @@ fn acting_for(caller: Caller, asked: &Asked<'_>) -> Result<Caller, Problem> {
     }
     match asked.text(NAME)? {
         None => Ok(caller),
-        Some(user) if crate::caller::source_of(user).is_ok() => Ok(caller.acting_for(user)),
-        Some(_) => Err(must(NAME, "be the name of a user")),
+        Some(user) => as_user(caller, NAME, user),
+    }
+}
+
+/// An operator, acting for the user that a member names.
+pub(super) fn as_user(operator: Caller, member: &str, user: &str) -> Result<Caller, Problem> {
+    match !user.is_empty() && crate::caller::source_of(user).is_ok() {
+        true => Ok(operator.acting_for(user)),
+        false => Err(must(member, "be the name of a user")),
     }
 }
 

@@ -165,7 +165,7 @@ impl Api {
         let asked: Permitting = call.json()?;
         let caller = match asked.user {
             None => caller,
-            Some(user) if caller.is_operator => caller.acting_for(&user),
+            Some(user) if caller.is_operator => super::action::as_user(caller, "user", &user)?,
             Some(user) if *caller.user == *user => caller,
             Some(_) => return Err(problem(crate::Error::Forbidden { who: "an operator" })),
         };

@@ -57,7 +57,7 @@ pub struct ServerView {
     pub rate_limit_per_minute: u32,
     /// Who shares a connection to it.
     pub sharing: Sharing,
-    /// The end of its secret, by which people tell it from others.
+    /// The end of its secret, by which people tell it from others; for who may change it.
     pub secret_hint: Option<String>,
     /// The same of each of its secrets.
     pub secrets: Vec<Hint>,
@@ -76,7 +76,7 @@ impl Registry {
     pub fn list(&self, caller: &Caller) -> Vec<ServerView> {
         let all: Vec<Arc<Live>> = self.0.live.read().values().cloned().collect();
         let seen = all.iter().filter(|live| live.may_be_seen_by(caller));
-        seen.map(|live| self.view(live)).collect()
+        seen.map(|live| self.shown(caller, live)).collect()
     }
 
     /// One server.
@@ -84,7 +84,17 @@ impl Registry {
     /// # Errors
     /// [`Error::UnknownServer`].
     pub fn get(&self, caller: &Caller, id: &str) -> Result<ServerView, Error> {
-        Ok(self.view(&*self.seen(caller, id)?))
+        Ok(self.shown(caller, &*self.seen(caller, id)?))
+    }
+
+    /// A server as the caller may see it: the end of a secret is for who may change it.
+    fn shown(&self, caller: &Caller, live: &Live) -> ServerView {
+        let mut view = self.view(live);
+        if !live.may_be_changed_by(caller) {
+            view.secret_hint = None;
+            view.secrets.clear();
+        }
+        view
     }
 
     pub(super) fn view(&self, live: &Live) -> ServerView {

@@ -152,7 +152,7 @@ impl Http {
             limits: limits.clone(),
             listen_backoff: options.listen_backoff,
             calls: Calls::new(config.isolation, limits.questions_max),
-            redactor: Redactor::new(address.headers.iter().map(|(_, value)| value)),
+            redactor: Redactor::of_address(address.url, address.headers),
             session: Mutex::default(),
             about: Arc::new(ArcSwap::from_pointee(About::unknown())),
             subscriptions: Subscriptions::default(),

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use http::HeaderName;
 use nexus_auth::Secret;
 use nexus_core::write_json_string;
+use url::Url;
 use zeroize::Zeroizing;
 
 /// What stands where a secret was.
@@ -49,6 +51,25 @@ impl Redactor {
             credentials: credentials.map(Needle::new).collect(),
             all: all.into_iter().map(Needle::new).collect(),
         }
+    }
+
+    /// Learns the secrets of a server at an address: the values of its headers, and the keys that some want in
+    /// the query of the address.
+    pub(crate) fn of_address(url: &Url, headers: &[(HeaderName, Secret)]) -> Self {
+        let written = url.query().unwrap_or_default().split('&');
+        let written = written.filter_map(|pair| Some(pair.split_once('=')?.1.to_owned()));
+        let meant = url.query_pairs().map(|(_, value)| value.into_owned());
+        let keys: Vec<Secret> = written
+            .chain(meant)
+            .filter(|value| is_credential(value.as_bytes()))
+            .map(Secret::new)
+            .collect();
+        Self::new(headers.iter().map(|(_, value)| value).chain(&keys))
+    }
+
+    /// Whether it knows no secret.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.all.is_empty()
     }
 
     /// A message without the credentials in it.
@@ -189,6 +210,18 @@ mod tests {
         let text = redactor.text(b"got 'Bearer tok-en', tok-en, hunter2 and short");
         assert_eq!(text, "got '[redacted]', [redacted], [redacted] and short");
         assert!(!format!("{redactor:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn a_key_in_the_query_of_an_address_is_a_secret_too() {
+        let address = "https://mcp.example.com/mcp?mode=all&key=BSAfK3%2FT0ken1234567890";
+        let redactor = Redactor::of_address(&Url::parse(address).unwrap(), &[]);
+        let text = redactor.text(b"BSAfK3%2FT0ken1234567890 is BSAfK3/T0ken1234567890 in mode all");
+        assert_eq!(text, "[redacted] is [redacted] in mode all");
+        let message = redactor.message(br#"{"url":"?key=BSAfK3%2FT0ken1234567890"}"#);
+        assert_eq!(*message, br#"{"url":"?key=[redacted]"}"#[..]);
+        let plain = Url::parse("https://mcp.example.com/mcp?mode=all").unwrap();
+        assert!(Redactor::of_address(&plain, &[]).is_empty());
     }
 
     proptest! {

@@ -446,8 +446,15 @@ async fn system_servers_are_called_with_the_keys_of_the_configuration() {
         assert_eq!(api.act(ANA, sync.clone()).await.status, 403, "{id}");
         assert_eq!(api.act(OPERATOR, sync).await.body["success"], true, "{id}");
         let path = format!("/api/v1/servers/{id}");
-        let server = api.ask(ANA, Method::GET, &path, None).await;
+        let server = api.ask(OPERATOR, Method::GET, &path, None).await;
         assert_eq!(server.body["data"]["secret_hint"], hint, "{}", server.text);
+        // The keys are not those of users: they see nothing of them.
+        let server = api.ask(ANA, Method::GET, &path, None).await;
+        assert!(server.body["data"]["secret_hint"].is_null());
+        assert_eq!(server.body["data"]["secrets"], json!([]));
+        assert!(!server.text.contains(hint), "{}", server.text);
+        let listed = api.act(ANA, json!({ "action": "list_servers" })).await;
+        assert!(!listed.text.contains(hint), "{}", listed.text);
         assert_eq!(server.body["data"]["health"], "healthy", "{}", server.text);
         let called = api
             .call(ANA, &format!("{id}_echo"), json!({ "text": id }))
@@ -590,6 +597,13 @@ async fn tools_are_listed_in_pages_filtered_hidden_and_limited() {
         api.ask(ANA, Method::POST, path, Some(for_bob)).await.status,
         403
     );
+    for nobody in [String::new(), "b\nob".into(), "b".repeat(100_000)] {
+        let for_nobody = json!({ "allowed": true, "user": nobody });
+        let refused = api
+            .ask(OPERATOR, Method::POST, path, Some(for_nobody))
+            .await;
+        assert_eq!(refused.status, 400, "{}", refused.text);
+    }
 
     let limit = json!({ "rate_limit_per_minute": 1 });
     let limited = json!({ "action": "update_server", "serverId": id, "config": limit });
