@@ -184,18 +184,22 @@ impl State {
         }
     }
 
-    /// Claims that ended early leave their deadlines behind: those are dropped before they are most of all.
+    /// Claims that ended early leave their deadlines behind, and so do sessions that come and go: those are dropped
+    /// before they are most of all.
     fn tidy_deadlines(&mut self) {
         const FEW: usize = 1_024;
         if self.deadlines.len() <= 2 * (self.work.len() + self.sessions.len()) + FEW {
             return;
         }
-        let work = &self.work;
-        self.deadlines.retain(|due| match due {
+        let (work, sessions) = (&self.work, &self.sessions);
+        self.deadlines.tidy(|at, due| match due {
             Due::Claim(work_id, token) => work
                 .get(work_id)
                 .is_some_and(|held| held.claim.token == *token),
-            Due::Session(_) => true,
+            // One that comes before the session's time is over finds that it may still come back.
+            Due::Session(id) => sessions.get(id).is_some_and(
+                |session| matches!(session.presence, Presence::Grace(until) if until <= at),
+            ),
         });
     }
 
@@ -239,6 +243,7 @@ impl State {
 
     /// What a session became; its claims are held at least as long as it may come back.
     pub(crate) fn set_presence(&mut self, id: &SessionId, presence: Presence, now: Instant) {
+        self.tidy_deadlines();
         let silence = self.options.silence;
         let Some(session) = self.sessions.get_mut(id) else {
             return;
@@ -421,6 +426,32 @@ mod tests {
         }
         let last = state.deadlines.pop(now + Duration::from_secs(61));
         assert!(last.is_some());
+    }
+
+    #[test]
+    fn a_session_that_comes_and_goes_leaves_no_deadlines_behind() {
+        let id = SessionId::parse("me").unwrap();
+        let (mut state, mut now) = (state(&id), Instant::now());
+        state.hold(claim(&id, Term::Seconds(60), 1), now);
+        let grace = state.options.grace;
+        for time in 0..10_000 {
+            now += Duration::from_millis(1);
+            let last = now + grace;
+            for presence in [
+                Presence::Online(1),
+                Presence::Grace(last),
+                Presence::Offline,
+                Presence::Online(1),
+                Presence::Grace(last),
+            ] {
+                state.set_presence(&id, presence, now);
+                assert!(state.deadlines.len() < 1_100, "{time}");
+            }
+        }
+        let mut due = std::iter::from_fn(|| state.deadlines.pop(now + grace));
+        assert!(due.any(|due| due == Due::Session(id.clone())));
+        let mut due = std::iter::from_fn(|| state.deadlines.pop(now + Duration::from_secs(60)));
+        assert!(due.any(|due| matches!(due, Due::Claim(..))));
     }
 
     #[test]

@@ -204,15 +204,19 @@ async fn expire(log: Log, handle: Handle, work_id: WorkId, token: Seq, command: 
 }
 
 async fn leave(handle: Handle, id: SessionId) {
-    if let Err(error) = handle.leave(&id, Leaving::Elapsed).await {
-        handle.failed();
-        tracing::warn!(
-            error = &error as &dyn std::error::Error, session = %id,
-            "it could not be told that a session is gone; it is tried again"
-        );
-        let mut state = handle.board().lock();
-        let again = Instant::now() + RETRY;
-        state.deadlines.add(again, Due::Session(id));
+    match handle.leave(&id, Leaving::Elapsed).await {
+        // It may have been signed off while its time ran.
+        Ok(()) | Err(Error::UnknownSession { .. }) => {}
+        Err(error) => {
+            handle.failed();
+            tracing::warn!(
+                error = &error as &dyn std::error::Error, session = %id,
+                "it could not be told that a session is gone; it is tried again"
+            );
+            let mut state = handle.board().lock();
+            let again = Instant::now() + RETRY;
+            state.deadlines.add(again, Due::Session(id));
+        }
     }
 }
 

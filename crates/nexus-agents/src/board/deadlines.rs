@@ -29,9 +29,15 @@ impl Deadlines {
         self.0.len()
     }
 
-    /// Drops what is not wanted any more.
-    pub(crate) fn retain(&mut self, is_wanted: impl Fn(&Due) -> bool) {
-        self.0.retain(|Reverse((_, due))| is_wanted(due));
+    /// Drops what is not wanted any more, and of what is there several times all but the earliest.
+    pub(crate) fn tidy(&mut self, is_wanted: impl Fn(Instant, &Due) -> bool) {
+        let mut all = std::mem::take(&mut self.0).into_vec();
+        all.retain(|Reverse((at, due))| is_wanted(*at, due));
+        all.sort_unstable_by(|Reverse((at, due)), Reverse((other_at, other))| {
+            (due, at).cmp(&(other, other_at))
+        });
+        all.dedup_by(|Reverse((_, later)), Reverse((_, earlier))| later == earlier);
+        self.0 = all.into();
     }
 
     /// When the first may run out.

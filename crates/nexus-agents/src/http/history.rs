@@ -147,26 +147,36 @@ impl Question {
             ..EventQuery::page(self.after, self.through, self.patterns.clone())
         };
         let now_us = face.agents.log().clock().now_us();
-        let mut bytes = 0;
+        let (mut bytes, mut events_min) = (0, LIMIT_DEFAULT);
         for _ in 0..STORE_PAGES_MAX {
             let is_full = found.events.len() >= self.limit || bytes >= PAGE_BYTES_MAX;
             if is_full || !found.has_more {
                 break;
             }
-            query.events_max = self.limit - found.events.len();
+            // What is for others, or over, does not count: there may be much of it before what is looked for.
+            query.events_max = (self.limit - found.events.len()).max(events_min);
+            events_min = LIMIT_MAX;
             query.bytes_max = PAGE_BYTES_MAX - bytes;
             let page = face.agents.log().events(&query).await?;
-            let readable = page.events.into_iter();
-            for event in readable.filter(|event| reader.may_read(event) && !is_over(event, now_us))
-            {
-                bytes += event.payload.len();
-                found.events.push(event);
-            }
             found.looked_at = page.reached;
             found.has_more = !page.done;
+            let events = page.events.into_iter();
+            let mut readable = events
+                .filter(|event| reader.may_read(event) && !is_over(event, now_us))
+                .peekable();
+            while found.events.len() < self.limit
+                && let Some(event) = readable.next()
+            {
+                bytes += event.payload.len();
+                if found.events.len() + 1 == self.limit && readable.peek().is_some() {
+                    found.looked_at = event.seq;
+                    found.has_more = true;
+                }
+                found.events.push(event);
+            }
             match self.order {
-                Order::Ascending => query.after = page.reached,
-                Order::Descending => query.through = page.reached.previous(),
+                Order::Ascending => query.after = found.looked_at,
+                Order::Descending => query.through = found.looked_at.previous(),
             }
         }
         if self.order == Order::Descending {

@@ -409,6 +409,39 @@ async fn a_direct_message_is_read_by_its_two_ends_and_operators() {
 }
 
 #[tokio::test]
+async fn messages_of_others_hide_nothing_of_the_history() {
+    let face = Face::new(Trust::Token, 0).await;
+    let reader = session("reader");
+    let reader = face.world.agents.register(&reader, able(&[]));
+    let reader = bearer(reader.await.unwrap().expose());
+    let say = async |event_type: &str, payload: Value| {
+        let said = json!({ "event_type": event_type, "session_id": "from", "payload": payload });
+        let (status, said) = face.post("events", &bearer(OPERATOR), &said).await;
+        assert_eq!(status, 200, "{said}");
+        said["seq"].clone()
+    };
+    let first = say("status.update", json!({ "status": "idle" })).await;
+    for _ in 0..10 {
+        say("message.direct", json!({ "to": "to", "message": "m" })).await;
+    }
+    let second = say("status.update", json!({ "status": "active" })).await;
+    for _ in 0..10 {
+        say("message.direct", json!({ "to": "to", "message": "m" })).await;
+    }
+    let asked = async |path: &str| face.ask(Method::GET, path, &reader, "").await.1;
+    let last = asked("events/history?limit=1").await;
+    assert_eq!(last["events"][0]["seq"], second, "{last}");
+    let both = asked("events/history?limit=2").await;
+    let seqs = [&both["events"][0]["seq"], &both["events"][1]["seq"]];
+    assert_eq!(seqs, [&first, &second], "{both}");
+    // Read on one by one, each comes once, and then nothing follows.
+    let after = both["events"][0]["position"].as_str().unwrap();
+    let next = asked(&format!("events/history?limit=1&after={after}")).await;
+    assert_eq!(next["events"][0]["seq"], second, "{next}");
+    assert_eq!(next["next"], Value::Null, "{next}");
+}
+
+#[tokio::test]
 async fn bad_input_is_refused() {
     let face = Face::new(Trust::Open, 0).await;
     for (path, body) in [

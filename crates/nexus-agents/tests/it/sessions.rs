@@ -293,3 +293,28 @@ async fn a_session_says_only_what_sessions_say() {
     }
     assert!(world.topics(&["*"]).await.is_empty());
 }
+
+#[tokio::test]
+async fn who_was_signed_off_while_it_was_away_is_not_waited_for() {
+    let world = World::new().await;
+    let (me, other) = (session("me"), session("other"));
+    drop(world.agents.connect(&me, Profile::default()).await.unwrap());
+    world.agents.sign_off(&me).await.unwrap();
+    // The time of this one is over after that of the first.
+    drop(
+        world
+            .agents
+            .connect(&other, Profile::default())
+            .await
+            .unwrap(),
+    );
+    until("the other is gone", async || {
+        world.agents.session(&other).unwrap().presence == Presence::Offline
+    })
+    .await;
+    assert_eq!(world.agents.measured().errors_last_hour, 0);
+    assert!(matches!(
+        world.agents.session(&me),
+        Err(Error::UnknownSession { .. })
+    ));
+}
