@@ -195,7 +195,11 @@ impl Channel {
     /// Tells, when somebody listens, that a resource is another.
     pub(crate) fn resource_updated(&self, uri: &Arc<str>) {
         let mut state = self.state.lock();
-        if !state.is_ended && state.updated.insert(uri.clone()) {
+        // A server can name as many parts of what somebody listens to as it likes, and nobody may be listening.
+        let bytes: usize = state.updated.iter().map(|uri| uri.len()).sum();
+        let has_room = state.updated.len() < STREAM_MESSAGES_MAX
+            && bytes.saturating_add(uri.len()) <= STREAM_BYTES_MAX;
+        if !state.is_ended && has_room && state.updated.insert(uri.clone()) {
             state.wake();
         }
     }
@@ -407,6 +411,21 @@ mod tests {
         assert_eq!(next(&mut reader), None);
         channel.list_changed(List::Tools);
         assert_eq!(next(&mut reader), text(3, tools));
+    }
+
+    #[test]
+    fn what_nobody_listens_to_is_not_gathered_without_end() {
+        let waiting = |uris: &mut dyn Iterator<Item = String>| {
+            let channel = Channel::new(0, &Budget::new(usize::MAX));
+            for uri in uris {
+                channel.resource_updated(&uri.into());
+            }
+            channel.state.lock().updated.len()
+        };
+        let parts = &mut (0..10_000).map(|n| format!("notes://all/{n}"));
+        assert_eq!(waiting(parts), STREAM_MESSAGES_MAX);
+        let long = &mut (0..100).map(|n| format!("{n}{}", "x".repeat(STREAM_BYTES_MAX / 4)));
+        assert_eq!(waiting(long), 3);
     }
 
     #[tokio::test]
