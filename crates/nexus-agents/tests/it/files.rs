@@ -419,8 +419,12 @@ async fn a_tool_that_rewrites_a_file_in_place_and_the_bus_do_not_undo_each_other
     files
         .until_entry("5", |entry| entry["current_work"] == "the last")
         .await;
+    // What the tool wrote into a file that was being replaced is found there, and comes back.
+    until("the tool's last entry is there", async || {
+        files.read("claude_sessions.json")["tool-39"] == json!({"added": 39})
+    })
+    .await;
     let sessions = files.read("claude_sessions.json");
-    assert_eq!(sessions["tool-39"], json!({"added": 39}));
     assert_eq!(sessions["13"]["terminal"], "s001");
     assert_eq!(sessions["5"]["status"], "working");
 }
