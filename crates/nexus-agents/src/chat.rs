@@ -1,6 +1,6 @@
 //! The chat that people read: events are told there, and what is said there is published.
 
-use std::{borrow::Cow, collections::VecDeque, sync::Arc, time::Duration};
+use std::{borrow::Cow, collections::VecDeque, pin::pin, sync::Arc, time::Duration};
 
 use nexus_client::TextSocket;
 use nexus_core::{
@@ -20,6 +20,8 @@ const SESSION: &str = "unified-chat";
 /// How soon it is connected again, and at most how late.
 const RETRY: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
+/// For so long it is still told what happened when everything ends.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Where the chat is, and what is told there.
 #[derive(Debug, Clone)]
@@ -127,10 +129,18 @@ impl Chat {
         mut socket: TextSocket,
         stop: &CancellationToken,
     ) -> Result<(), Error> {
+        let mut over = pin!(async {
+            stop.cancelled().await;
+            tokio::time::sleep(LAST_WORDS).await;
+        });
         loop {
             while let Some(event) = self.untold.front() {
                 let frame = self.frame(event);
-                socket.send(frame).await.map_err(outside)?;
+                tokio::select! {
+                    sent = socket.send(frame) => sent.map_err(outside)?,
+                    // A chat that takes nothing does not hold up the end.
+                    () = &mut over => return Ok(()),
+                }
                 self.untold.pop_front();
             }
             tokio::select! {

@@ -64,6 +64,7 @@ mod group;
 mod groups;
 mod handle;
 mod http;
+mod lasting;
 mod neo;
 mod options;
 mod pages;
@@ -83,6 +84,7 @@ pub use agents::{
 };
 pub use error::Error;
 pub use handle::Edge;
+pub use lasting::Lasting;
 pub use options::{PublishLimit, WsOptions};
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]

@@ -220,3 +220,18 @@ async fn what_happens_while_the_chat_is_away_is_told_when_it_is_back() {
     link.running.await.unwrap();
     assert_eq!(link.dependency.availability(), Availability::Unavailable);
 }
+
+#[tokio::test]
+async fn a_chat_that_takes_nothing_does_not_hold_up_the_end() {
+    let link = Link::new(&["message.broadcast"], 0).await;
+    let _reads_nothing = link.peer().await;
+    // More than the system takes for a socket that nobody reads.
+    let long = "x".repeat(100_000);
+    for _ in 0..150 {
+        link.broadcast("ann", &long).await;
+    }
+    link.stop.cancel();
+    // Sooner than the chat would be given up for its silence.
+    let ended = timeout(Duration::from_secs(15), link.running).await;
+    ended.expect("it ends").unwrap();
+}

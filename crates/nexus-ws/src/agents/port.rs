@@ -10,6 +10,8 @@ use nexus_http::{Call, Problem};
 use serde_json::Value;
 use tokio::sync::watch;
 
+use crate::Lasting;
+
 /// Whoever knows which sessions there are and what they may do. What an agent's session says over its
 /// WebSocket becomes a call of this.
 pub trait Coordinator: Send + Sync + 'static {
@@ -113,8 +115,10 @@ pub struct Done {
 }
 
 /// How the WebSocket of sessions behaves.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 pub struct SessionOptions {
     /// Whether pages that this machine serves may connect, whatever their port.
     pub allows_loopback_origins: bool,
+    /// Keeps the sockets open while their server ends; without, they end with it.
+    pub lasting: Option<Lasting>,
 }

@@ -69,6 +69,7 @@ impl<C: Coordinator> Door<C> {
         let seat = self.edge.seat_of_session(name);
         let session = self.coordinator.connect(call).await?;
         let start = shared.start(From::After(session.received())).await?;
+        let lasting = self.options.lasting.clone();
         Ok(Reply::upgrade(headers, move |socket, draining| {
             let options = &shared.options;
             let bounds = Bounds {
@@ -79,7 +80,13 @@ impl<C: Coordinator> Door<C> {
             let grant = session.grant();
             let face = Agents::new(shared.clone(), &seat, session, start);
             let socket = TokioIo::new(socket);
-            socket::serve(socket, face, bounds, seat, grant, draining)
+            let serve = move |draining| socket::serve(socket, face, bounds, seat, grant, draining);
+            async move {
+                match lasting {
+                    Some(lasting) => lasting.serve(serve),
+                    None => serve(draining).await,
+                }
+            }
         }))
     }
 

@@ -14,12 +14,12 @@ use nexus_auth::Auth;
 use nexus_core::{Log, Random};
 use nexus_http::{Route, Server};
 use nexus_outbound::Client;
-use nexus_ws::{Edge, SessionOptions};
+use nexus_ws::{Edge, Lasting, SessionOptions};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use self::options::Dependencies;
+use self::options::{Dependencies, FACE_DRAIN_TIMEOUT};
 use crate::{
     Error,
     config::{Config, Mode},
@@ -47,6 +47,8 @@ pub(super) struct Agents {
     chat: Option<Chat>,
     registration: Option<Registration>,
     server: Option<Server>,
+    /// The sockets of sessions, where they came by the server of everything else.
+    sockets: Option<Lasting>,
 }
 
 /// What it takes to register, but for the address, which is known when everything listens.
@@ -60,6 +62,7 @@ struct Registration {
 /// The agents while they run.
 pub(super) struct Running {
     server: Option<JoinHandle<()>>,
+    sockets: Option<Lasting>,
     draining: CancellationToken,
     loops: JoinSet<()>,
     stopping: CancellationToken,
@@ -84,12 +87,15 @@ impl Agents {
             .map_err(Error::Agents)?;
         let dependencies = Dependencies::of(config);
         let pace = Pace::new(config.limits.session_events_per_minute);
+        // On a port of their own they end with their server, which ends last.
+        let sockets = (config.agents.port == 0).then(Lasting::default);
         let face = Face {
             agents: handle.clone(),
             auth: auth.clone(),
             edge: edge.clone(),
             socket: SessionOptions {
                 allows_loopback_origins: config.mode == Mode::Dev,
+                lasting: sockets.clone(),
             },
             options: options::face(config, pace.clone(), &dependencies),
         };
@@ -120,6 +126,7 @@ impl Agents {
             chat,
             registration: registration(config, client, dependencies.registry),
             server,
+            sockets,
         };
         Ok((agents, routes))
     }
@@ -148,6 +155,7 @@ impl Agents {
         let server = server.map(|server| tokio::spawn(server.run(draining.clone())));
         Running {
             server,
+            sockets: self.sockets,
             draining,
             loops,
             stopping,
@@ -175,11 +183,17 @@ impl Running {
         }
     }
 
-    /// Ends their server, then what tells others of them: so the files have what happened until then.
+    /// Ends their server and their sockets, then what tells others of them: so the files have what happened until then.
     pub(super) async fn drain(mut self) {
         self.draining.cancel();
         if let Some(server) = self.server.take() {
             let _ = server.await;
+        }
+        if let Some(sockets) = &self.sockets {
+            let aborted = sockets.drain(FACE_DRAIN_TIMEOUT).await;
+            if aborted > 0 {
+                tracing::warn!(aborted, "connections of sessions did not end in time");
+            }
         }
         self.stopping.cancel();
         while self.loops.join_next().await.is_some() {}
@@ -190,6 +204,9 @@ impl Drop for Running {
     /// However the application ends, nothing new is answered.
     fn drop(&mut self) {
         self.draining.cancel();
+        if let Some(sockets) = &self.sockets {
+            sockets.tell_to_end();
+        }
     }
 }
 

@@ -5,7 +5,11 @@ use std::{net::SocketAddr, time::Duration};
 use data_encoding::BASE64;
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
 use tokio_tungstenite::{
     WebSocketStream, client_async,
     tungstenite::{
@@ -379,6 +383,36 @@ async fn a_session_whose_right_ends_is_closed() {
         assert_eq!(u16::from(socket.closed().await.code), 4510);
     }
     nexus.stop().await;
+}
+
+/// While a request is under way that ends slowly, everything else is closed, and sessions still act.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_on_the_shared_port_are_closed_last_too() {
+    let nexus = start(&[OPEN]).await;
+    let mut me = connect(&nexus, "me").await;
+    // A request whose body is on its way keeps the server from ending.
+    let mut slow = TcpStream::connect(nexus.address).await.unwrap();
+    let claim = json!({ "session_id": "me", "work_id": "w" }).to_string();
+    let headers = [("Expect", "100-continue")];
+    let whole = request("POST", "/agents/work/claim", &headers, claim.as_bytes());
+    let (head, body) = whole.split_at(whole.len() - claim.len());
+    slow.write_all(head).await.unwrap();
+    let mut go_on = *b"HTTP/1.1 100 Continue\r\n\r\n";
+    let is_asked_for = timeout(PATIENCE, slow.read_exact(&mut go_on)).await;
+    is_asked_for.expect("the body is asked for").unwrap();
+    nexus.tell_to_stop();
+    let closing = async {
+        while TcpStream::connect(nexus.address).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, closing).await.expect("it stops");
+    me.subscribe(&["work.*"]).await;
+    slow.write_all(body).await.unwrap();
+    let told = me.next_of("work.claimed").await;
+    assert_eq!(told["payload"]["work_id"], "w");
+    let ((), frame) = tokio::join!(nexus.stop(), me.closed());
+    assert_eq!(u16::from(frame.code), 4012, "{frame:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -33,6 +33,7 @@ async fn pages_of_this_machine_may_connect_where_that_is_allowed() {
     for allows_loopback_origins in [true, false] {
         let options = SessionOptions {
             allows_loopback_origins,
+            ..SessionOptions::default()
         };
         let bus = Bus::with(Default::default(), options).await;
         for (origin, is_local) in [

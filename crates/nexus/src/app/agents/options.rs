@@ -16,7 +16,7 @@ use crate::config::{AgentsAuth, Config};
 
 /// How long the face may take to end. It ends last, and its clients come back once, two seconds after they
 /// were closed: they should meet the process that follows, not the one that goes.
-const FACE_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const FACE_DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What the agents use outside of this process.
 pub(super) struct Dependencies {
