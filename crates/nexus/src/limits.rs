@@ -20,7 +20,11 @@ use nexus_http::{Problem, rate_limit_headers};
 type Buckets =
     RateLimiter<Source, DefaultKeyedStateStore<Source>, DefaultClock, StateInformationMiddleware>;
 
-/// A token bucket for each node. There are only as many as there are nodes and tokens.
+/// When there are so many buckets, those that are full again are dropped: users of an identity provider come
+/// and go.
+const BUCKETS_KEPT: usize = 4_096;
+
+/// A token bucket for each node, token and user who lately sent something.
 pub(crate) struct NodeLimits {
     /// What holds for every node without a limit of its own.
     common: Option<Arc<Limited>>,
@@ -87,6 +91,7 @@ impl NodeLimits {
         let (Some(limited), Some(events)) = (self.limit(source), NonZeroU32::new(events)) else {
             return Ok(None);
         };
+        limited.make_room();
         match limited.buckets.check_key_n(source, events) {
             Ok(Ok(state)) => Ok(Some(limited.allowance(&state))),
             Ok(Err(not_until)) => Err(limited.refused(&not_until)),
@@ -107,6 +112,13 @@ impl Limited {
             rate,
             buckets: buckets.with_middleware::<StateInformationMiddleware>(),
         }))
+    }
+
+    /// Forgets who has not sent anything for as long as their bucket takes to fill.
+    fn make_room(&self) {
+        if self.buckets.len() >= BUCKETS_KEPT {
+            self.buckets.retain_recent();
+        }
     }
 
     fn allowance(&self, state: &StateSnapshot) -> Allowance {
@@ -151,6 +163,17 @@ mod tests {
         let never = limits.take(&b, 5).unwrap_err();
         assert_eq!(never.code, "too-large", "waiting would not help");
         assert!((0..10_000).all(|_| NodeLimits::new(0).take(&a, 1).unwrap().is_none()));
+    }
+
+    #[test]
+    fn whoever_comes_once_is_not_remembered_for_ever() {
+        // A bucket of so many a second is full again within a microsecond.
+        let limits = NodeLimits::new(1_000_000);
+        for n in 0..4 * BUCKETS_KEPT {
+            limits.take(&Source::user(&n.to_string()), 1).unwrap();
+        }
+        let kept = limits.common.as_ref().unwrap().buckets.len();
+        assert!(kept < 2 * BUCKETS_KEPT, "{kept}");
     }
 
     #[test]

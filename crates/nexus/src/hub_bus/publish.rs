@@ -87,7 +87,6 @@ async fn by_anybody(
     event: NewEvent,
     request_key: Option<&str>,
 ) -> Result<Receipt, Refusal> {
-    context.limits.take(context.caller.source(), 1)?;
     let events = vec![event];
     let now_us = context.log.clock().now_us();
     let once = request_key

@@ -15,8 +15,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A Nexus that knows the name by which its tests call it.
 async fn start() -> Running {
-    crate::running::start(&[("NEXUS__HUB__ALLOWED_HOSTS", "nexus")]).await
+    crate::running::start(&[NAMED]).await
 }
+
+const NAMED: (&str, &str) = ("NEXUS__HUB__ALLOWED_HOSTS", "nexus");
 
 /// A session of MCP.
 struct Mcp {
@@ -259,6 +261,16 @@ async fn work_that_is_claimed_by_a_tool_is_claimed_for_everybody() {
         mcp.call("nexus_sessions", json!({})).await["sessions"],
         json!([])
     );
+    nexus.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_counts_once_against_what_its_publisher_may_send() {
+    let once = ("NEXUS__LIMITS__NODE_EVENTS_PER_SECOND", "1");
+    let nexus = crate::running::start(&[NAMED, once]).await;
+    let mcp = Mcp::begin(nexus.address, ADMIN_TOKEN).await;
+    let publish = json!({ "event": "message.broadcast", "payload": { "message": "x" } });
+    mcp.call("nexus_publish", publish).await;
     nexus.stop().await;
 }
 
