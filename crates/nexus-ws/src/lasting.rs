@@ -58,7 +58,7 @@ mod tests {
         let (ended, waits) = tokio::sync::oneshot::channel::<()>();
         lasting.serve(|_| async move {
             let _ended = ended;
-            std::future::pending().await
+            std::future::pending::<()>().await;
         });
         assert_eq!(lasting.drain(Duration::ZERO).await, 1);
         assert!(waits.await.is_err(), "what it held is gone");

@@ -1,6 +1,6 @@
 //! Who fits best: sessions ranked by what they can do.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::HashSet};
 
 use crate::session::{SessionView, Status};
 
@@ -16,10 +16,12 @@ pub struct Match {
 /// Those of the sessions that have at least one of the skills, or all if none is asked for: the most skills
 /// first, then the idle, then those that have been quiet for longest. The case of letters makes no difference.
 pub(crate) fn rank(sessions: Vec<SessionView>, skills: &[String]) -> Vec<Match> {
+    // Whoever asks says how many: they are compared as a set.
+    let asked: HashSet<String> = skills.iter().map(|skill| skill.to_lowercase()).collect();
     let mut matches: Vec<Match> = sessions
         .into_iter()
         .map(|session| Match {
-            matched: matched(&session.capabilities, skills),
+            matched: matched(&session.capabilities, &asked),
             session,
         })
         .filter(|found| found.matched > 0 || skills.is_empty())
@@ -39,15 +41,14 @@ fn order(found: &Match) -> impl Ord {
     )
 }
 
-/// How many of the skills are among the capabilities; one that is asked for twice counts once.
-fn matched(capabilities: &[String], skills: &[String]) -> usize {
-    let same = |a: &str, b: &str| a.to_lowercase() == b.to_lowercase();
-    skills
+/// How many of the skills, in small letters, are among the capabilities.
+fn matched(capabilities: &[String], asked: &HashSet<String>) -> usize {
+    let has: HashSet<String> = capabilities
         .iter()
-        .enumerate()
-        .filter(|(n, skill)| !skills[..*n].iter().any(|before| same(before, skill)))
-        .filter(|(_, skill)| capabilities.iter().any(|has| same(has, skill)))
-        .count()
+        .map(|capability| capability.to_lowercase())
+        .filter(|capability| asked.contains(capability))
+        .collect();
+    has.len()
 }
 
 #[cfg(test)]
@@ -91,6 +92,18 @@ mod tests {
         let expected = [("both", 2), ("old", 1), ("new", 1), ("busy", 1)];
         let expected = expected.map(|(id, matched)| (id.to_owned(), matched));
         assert_eq!(ranked(sessions, &["python", "PYTHON", "rust"]), expected);
+    }
+
+    #[test]
+    fn a_very_long_list_of_skills_is_looked_through_once() {
+        let asked: Vec<String> = (0..100_000).map(|n| format!("skill-{n}")).collect();
+        let sessions = vec![session(
+            "a",
+            &["SKILL-7", "skill-7", "skill-9"],
+            Status::Idle,
+            1,
+        )];
+        assert_eq!(rank(sessions, &asked)[0].matched, 2);
     }
 
     #[test]
