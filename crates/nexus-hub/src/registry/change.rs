@@ -183,7 +183,9 @@ impl Registry {
             forget_other_transport(&mut input, &changed);
         }
         let is_way_changed = changed.iter().any(|member| WAY.contains(member));
-        if is_way_changed {
+        // A program that somebody switched off is not started by a user where users may start none.
+        let is_switched_on = input.enabled.unwrap_or(true) && !live.kept.settings.enabled;
+        if is_way_changed || is_switched_on {
             self.check_stdio(caller, &input)?;
         }
         // What was judged when it was kept is not judged again: an operator may have allowed it.

@@ -240,6 +240,21 @@ async fn programs_are_for_operators_unless_the_configuration_opens_them() {
         .ask(ANA, Method::POST, "/api/v1/servers", Some(program.clone()))
         .await;
     assert_eq!(added.status, 201, "{}", added.body);
+    let id = added.body["data"]["id"].as_str().unwrap();
+    let one = format!("/api/v1/servers/{id}");
+    let closed = world.start().await;
+    // What is off stays off where users may start no program, however they say it.
+    let enable = format!("{one}/enable");
+    let refused = closed.ask(ANA, Method::POST, &enable, None).await;
+    assert_eq!((refused.status, refused.code()), (403, "stdio-closed"));
+    for enabled in [json!(true), json!(null)] {
+        let patch = Some(json!({ "enabled": enabled }));
+        let refused = closed.ask_if(ANA, Method::PATCH, &one, patch, "*").await;
+        assert_eq!((refused.status, refused.code()), (403, "stdio-closed"));
+    }
+    let renamed = Some(json!({ "name": "clock" }));
+    let renamed = closed.ask_if(ANA, Method::PATCH, &one, renamed, "*").await;
+    assert_eq!(renamed.status, 200, "{}", renamed.text);
     let mut shell = program;
     shell["command"] = json!("sh");
     let refused = open
