@@ -9,6 +9,8 @@ use crate::{
 
 /// Steps that a comparison may take; templates that need more match nothing.
 const STEPS_MAX: u32 = 10_000;
+/// Templates of more parts match nothing: each part is a call deeper, and a server chooses how many there are.
+const PARTS_MAX: usize = 64;
 
 /// The templates of a view.
 #[derive(Default)]
@@ -37,7 +39,7 @@ impl Templates {
             };
             let prefix = item.name.strip_suffix(&*entry.original);
             Some(Template {
-                parts: parse(&item.name),
+                parts: parse(&item.name)?,
                 server: server.clone(),
                 prefix: prefix.filter(|prefix| !prefix.is_empty()).map(Into::into),
             })
@@ -61,7 +63,8 @@ impl Templates {
     }
 }
 
-fn parse(template: &str) -> Vec<Part> {
+/// The parts of a template; nothing when there are too many.
+fn parse(template: &str) -> Option<Vec<Part>> {
     let mut parts = Vec::new();
     let mut rest = template;
     while let Some((literal, after)) = rest.split_once('{') {
@@ -73,12 +76,15 @@ fn parse(template: &str) -> Vec<Part> {
         }
         let takes_slash = expression.starts_with(['+', '#', '/', '?', '&']);
         parts.push(Part::Hole { takes_slash });
+        if parts.len() >= PARTS_MAX {
+            return None;
+        }
         rest = next;
     }
     if !rest.is_empty() {
         parts.push(Part::Literal(rest.into()));
     }
-    parts
+    Some(parts)
 }
 
 fn fits(parts: &[Part], uri: &str) -> bool {
@@ -122,7 +128,7 @@ mod tests {
     use super::*;
 
     fn is_of(template: &str, uri: &str) -> bool {
-        fits(&parse(template), uri)
+        parse(template).is_some_and(|parts| fits(&parts, uri))
     }
 
     #[test]
@@ -153,6 +159,12 @@ mod tests {
     fn a_template_that_takes_too_long_fits_nothing() {
         let template = "{+a}".repeat(30) + "x";
         assert!(!is_of(&template, &"y".repeat(2_000)));
+    }
+
+    #[test]
+    fn a_template_of_very_many_parts_fits_nothing_and_ends_nothing() {
+        assert!(is_of(&"{+a}".repeat(PARTS_MAX - 1), "y"));
+        assert!(!is_of(&"{+a}".repeat(1_000_000), "y"));
     }
 
     proptest! {
