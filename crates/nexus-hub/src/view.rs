@@ -13,6 +13,7 @@ use crate::{
         ServerCatalogue,
         entry::{Entry, ItemKind},
     },
+    router::search::Own,
     view::build::templates::Templates,
 };
 
@@ -147,7 +148,7 @@ impl View {
         if self.waiting.contains_key(name) {
             return Err(Error::AwaitingReview { name: name.into() });
         }
-        Err(unknown(ItemKind::Tool, name))
+        Own::named(name).ok_or_else(|| unknown(ItemKind::Tool, name))
     }
 
     /// Where the name of a prompt leads.

@@ -196,7 +196,7 @@ fn look_only(
     let named = params.and_then(|params| serde_json::from_str::<Named<'_>>(params.get()).ok());
     let view = shared.hub.view(caller, &session.namespace);
     let item = match (&named, &view) {
-        (Some(named), Ok(view)) => view.tools().get(&named.name),
+        (Some(named), Ok(view)) => view.tool(&named.name).ok(),
         _ => None,
     };
     let may_call = item.is_none_or(|item| match &item.target {

@@ -1,6 +1,9 @@
 //! The hub's own tools: finding one among many, and calling one that is not in the list.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::Bytes;
 use nexus_core::{Json, RawObject};
@@ -51,6 +54,14 @@ impl Own {
             json: Bytes::from_static(json.as_bytes()),
             target: Target::Own(self),
         }
+    }
+
+    /// The tool of a name. Views that list neither of them have them too: a client that asked for some tools
+    /// alone was shown them.
+    pub(crate) fn named(name: &str) -> Option<&'static Arc<Item>> {
+        static ALL: LazyLock<[Arc<Item>; 2]> =
+            LazyLock::new(|| [Own::Search, Own::Call].map(|own| Arc::new(own.item())));
+        ALL.iter().find(|item| item.name() == name)
     }
 
     /// What is known of the tool.

@@ -244,6 +244,29 @@ async fn a_model_finds_tools_without_reading_them_all() {
 }
 
 #[tokio::test]
+async fn what_a_filtered_list_shows_can_be_called_also_where_there_are_few_tools() {
+    let world = World::new().await;
+    let fake = Fake::tools(&["a"]);
+    world.listed("s", &fake).await;
+    let view = world.hub.view(&caller("ana"), "").unwrap();
+    assert_eq!(view.tools().len(), 1);
+    let filter = ToolFilter {
+        query: Some("nothing of the kind".into()),
+        ..ToolFilter::default()
+    };
+    let shown = view.tools_matching(&filter);
+    let shown: Vec<&str> = shown.items().iter().map(|item| item.name()).collect();
+    assert_eq!(shown, ["nexus_call_tool", "nexus_search_tools"]);
+    let search = r#"{"name":"nexus_search_tools","arguments":{}}"#;
+    let found = world.ask(&caller("ana"), "tools/call", search).await;
+    let found = found.unwrap();
+    assert_eq!(found["structuredContent"]["tools"][0]["name"], "s_a");
+    let through = r#"{"name":"nexus_call_tool","arguments":{"name":"s_a"}}"#;
+    let called = world.ask(&caller("ana"), "tools/call", through).await;
+    called.unwrap();
+}
+
+#[tokio::test]
 async fn a_view_is_made_once_for_all_of_whom_nothing_is_said() {
     let world = World::with(CatalogueOptions {
         views_max: 4,

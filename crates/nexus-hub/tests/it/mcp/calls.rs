@@ -104,6 +104,10 @@ async fn a_token_that_only_reads_calls_no_tool_of_a_server() {
         .ask(2, "tools/call", json!({ "name": "toy_echo" }))
         .await;
     assert_eq!(refused["error"]["code"], -32_003, "{refused}");
+    // Nor through the tool that calls others, though no list has it.
+    let through = json!({ "name": "nexus_call_tool", "arguments": { "name": "toy_echo" } });
+    let refused = eve.ask(4, "tools/call", through).await;
+    assert_eq!(refused["error"]["code"], -32_003, "{refused}");
     // What is not there is not there for her either.
     let unknown = eve
         .ask(3, "tools/call", json!({ "name": "toy_nothing" }))
