@@ -1,10 +1,11 @@
 //! The loop: follows the log, and tells it what ran out.
 
+mod forgetting;
+
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use nexus_core::{
-    Change, Command, Cursor, Error as LogError, Guard, Log, PatternSet, Principal, RecordQuery,
-    RecordsBy, Seq,
+    Command, Cursor, Error as LogError, Log, PatternSet, Principal, RecordQuery, RecordsBy, Seq,
 };
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
@@ -22,8 +23,6 @@ use crate::{
 
 /// How soon what could not be written or read is tried again.
 const RETRY: Duration = Duration::from_millis(500);
-/// How often it is looked for what may be forgotten: work that was completed, sessions that never came back.
-const FORGET_INTERVAL: Duration = Duration::from_secs(3_600);
 /// So many claims that ran out are told at once.
 const EXPIRED_AT_ONCE: usize = 64;
 /// So many records are read or forgotten at once.
@@ -83,7 +82,7 @@ impl Service {
         tokio::select! {
             () = follow(&handle, cursor, &through) => {}
             () = watch_deadlines(&log, &board, &handle) => {}
-            () = forget_again_and_again(&log, &handle) => {}
+            () = forgetting::forget_again_and_again(&log, &handle) => {}
         }
     }
 }
@@ -281,112 +280,5 @@ async fn records(log: &Log, family: nexus_core::Family) -> Result<Vec<nexus_core
         if is_last {
             return Ok(all);
         }
-    }
-}
-
-async fn forget_again_and_again(log: &Log, handle: &Handle) {
-    loop {
-        tokio::time::sleep(FORGET_INTERVAL).await;
-        for forgotten in [forget(log).await, handle.forget_strangers().await] {
-            if let Err(error) = forgotten {
-                handle.failed();
-                tracing::warn!(
-                    error = &error as &dyn std::error::Error,
-                    "what was long ago could not be forgotten; it is tried again"
-                );
-            }
-        }
-    }
-}
-
-/// Forgets completed work whose time is over; how much.
-async fn forget(log: &Log) -> Result<usize, Error> {
-    let mut forgotten = 0;
-    loop {
-        let query = RecordQuery {
-            family: kept::COMPLETED,
-            by: RecordsBy::Due(kept::COMPLETED_STATE.into(), log.clock().now_us()),
-            after_key: None,
-            records_max: PAGE_RECORDS,
-        };
-        let due = log.records(&query).await?;
-        if due.is_empty() {
-            return Ok(forgotten);
-        }
-        forgotten += due.len();
-        let mut command = Command::default();
-        for record in due {
-            // It may have been claimed and completed again since it was read.
-            command.guards.push(Guard::AbsentOrDue(record.key.clone()));
-            command.changes.push(Change::Delete(record.key));
-        }
-        log.submit(&Principal::nexus(), command).await?;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use nexus_core::{Catalogue, Clock, LogOptions, Memory, Random};
-
-    use super::*;
-    use crate::Profile;
-
-    const MONTH_US: i64 = 30 * 86_400 * 1_000_000;
-
-    #[tokio::test]
-    async fn what_was_long_ago_is_forgotten_and_nothing_else() {
-        let (clock, random) = (Clock::manual(MONTH_US), Random::seeded(7));
-        let memory = Memory::new(&random);
-        let (log, writer) = Log::open(
-            memory.clone(),
-            memory,
-            Catalogue::known(),
-            LogOptions::default(),
-            clock.clone(),
-            random,
-        )
-        .await
-        .unwrap();
-        tokio::spawn(writer.run());
-        let options = AgentsOptions {
-            grace: Duration::ZERO,
-            ..AgentsOptions::default()
-        };
-        let (agents, service) = Service::open(log.clone(), options).await.unwrap();
-        tokio::spawn(service.run());
-        let id = |name| SessionId::parse(name).unwrap();
-        let (stranger, known, there) = (id("stranger"), id("known"), id("there"));
-        drop(agents.connect(&stranger, Profile::default()).await.unwrap());
-        agents.register(&known, Profile::default()).await.unwrap();
-        let _connection = agents.connect(&there, Profile::default()).await.unwrap();
-        let work = WorkId::parse("w").unwrap();
-        agents.claim(&known, &work, "d", None).await.unwrap();
-        agents.complete(&known, &work, None).await.unwrap();
-        let is_gone = || !agents.session(&stranger).unwrap().presence.is_connected();
-        let gone = async {
-            while !is_gone() {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        };
-        tokio::time::timeout(Duration::from_secs(20), gone)
-            .await
-            .unwrap();
-
-        assert_eq!(forget(&log).await.unwrap(), 0);
-        assert_eq!(agents.forget_strangers().await.unwrap(), 0);
-        clock.advance_us(MONTH_US + 1_000_000);
-        assert_eq!(forget(&log).await.unwrap(), 1);
-        assert_eq!(agents.forget_strangers().await.unwrap(), 1);
-        assert!(
-            log.record(&kept::completed_key(&work))
-                .await
-                .unwrap()
-                .is_none()
-        );
-        assert!(matches!(
-            agents.session(&stranger),
-            Err(Error::UnknownSession { .. })
-        ));
-        assert_eq!(agents.sessions().len(), 2);
     }
 }
