@@ -4,6 +4,7 @@ use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Uri, header};
+use nexus_core::Causes;
 
 use crate::{
     Problem,
@@ -40,6 +41,17 @@ impl Call {
     #[must_use]
     pub fn path(&self) -> &str {
         self.path.as_deref().unwrap_or_else(|| self.uri.path())
+    }
+
+    /// What the events that follow from this request say of it.
+    #[must_use]
+    pub fn causes(&self) -> Causes {
+        Causes {
+            request_id: Some(self.request_id.as_ref().to_owned()),
+            remote: Some(self.remote.to_string()),
+            traceparent: self.traceparent.as_deref().map(str::to_owned),
+            ..Causes::default()
+        }
     }
 
     /// A parameter of the route's pattern.

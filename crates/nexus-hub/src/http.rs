@@ -16,7 +16,7 @@ use std::future::Future;
 
 use ::http::Method;
 use nexus_auth::Auth;
-use nexus_core::{Causes, Clock, Coded, Kind, Scope};
+use nexus_core::{Clock, Coded, Kind, Scope};
 use nexus_http::{Access, Call, Form, Problem, Reply, Route};
 use serde_json::json;
 
@@ -84,16 +84,6 @@ impl Api {
 
     fn clock(&self) -> &Clock {
         self.registry.log().clock()
-    }
-}
-
-/// What the events that tell of a request follow from.
-fn causes(call: &Call) -> Causes {
-    Causes {
-        request_id: Some(call.request_id.as_ref().to_owned()),
-        remote: Some(call.remote.to_string()),
-        traceparent: call.traceparent.as_deref().map(str::to_owned),
-        ..Causes::default()
     }
 }
 

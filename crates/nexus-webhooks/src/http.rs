@@ -9,7 +9,7 @@ use std::future::Future;
 
 use ::http::Method;
 use nexus_auth::Auth;
-use nexus_core::{Causes, Coded, Log, Principal, Scope};
+use nexus_core::{Coded, Log, Principal, Scope};
 use nexus_http::{Access, Call, Form, Problem, Reply, Route};
 use nexus_reactors::http::TargetApi;
 use serde_json::json;
@@ -84,12 +84,7 @@ fn id(call: &Call) -> &str {
 fn operator<'a>(principal: &'a Principal, call: &Call) -> Operator<'a> {
     Operator {
         principal,
-        causes: Causes {
-            request_id: Some(call.request_id.as_ref().to_owned()),
-            remote: Some(call.remote.to_string()),
-            traceparent: call.traceparent.as_deref().map(str::to_owned),
-            ..Causes::default()
-        },
+        causes: call.causes(),
     }
 }
 

@@ -19,7 +19,7 @@ pub(crate) const BENCHMARK: Benchmark = Benchmark {
     what: "The store in one process, without HTTP: 64 publishers with one event in flight each, synced before each \
            answer, into an empty log and into one of 10,000,000 events, without keys, and with a key that never \
            expires beside 10,000,000 others; pages of 1,000 events from all over the log (for a source that is \
-           seldom there: 20,000 rows looked at); and how long it takes to open.",
+           seldom there: 2,000 rows looked at); and how long it takes to open.",
     short: None,
     measure,
 };

@@ -110,11 +110,8 @@ impl Face {
         pace.take(&said.session_id, Instant::now())
             .map_err(problem)?;
         let causes = Causes {
-            request_id: Some(call.request_id.as_ref().to_owned()),
-            remote: Some(call.remote.to_string()),
-            traceparent: call.traceparent.as_deref().map(str::to_owned),
             ttl_s: said.ttl_s,
-            ..Causes::default()
+            ..call.causes()
         };
         let id = &said.session_id;
         let told = self.agents.say(id, &said.event_type, said.payload, causes);

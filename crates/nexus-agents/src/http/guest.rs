@@ -88,12 +88,7 @@ impl Guests {
             face: face.clone(),
             id,
             pass,
-            causes: Causes {
-                request_id: Some(call.request_id.as_ref().to_owned()),
-                remote: Some(call.remote.to_string()),
-                traceparent: call.traceparent.as_deref().map(str::to_owned),
-                ..Causes::default()
-            },
+            causes: call.causes(),
         })
     }
 

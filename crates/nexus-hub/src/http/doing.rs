@@ -5,7 +5,7 @@ use nexus_core::iso8601;
 use nexus_http::{Call, Reply};
 use serde_json::{Value, json};
 
-use super::{Answered, Api, action::Asked, causes, looking::with_result, problem};
+use super::{Answered, Api, action::Asked, looking::with_result, problem};
 use crate::{Caller, Invocation, Invoked, JobView, ServerInput, ServerPatch};
 
 /// How long calls take that are said to take a moment, some seconds, and long.
@@ -74,7 +74,7 @@ impl Api {
             tool: asked.needed("toolName")?.to_owned(),
             arguments: asked.object("params")?,
             wants_job: asked.flag("async")?.unwrap_or(false),
-            causes: causes(call),
+            causes: call.causes(),
         };
         let tool = invocation.tool.clone();
         let invoked = self.jobs.invoke(caller, invocation).await;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::{json, value::RawValue};
 
 use super::{
-    Answered, Api, causes,
+    Answered, Api,
     listing::ToolView,
     looking::{category, is_object},
     problem,
@@ -127,7 +127,7 @@ impl Api {
             tool: name(call).to_owned(),
             arguments,
             wants_job,
-            causes: causes(call),
+            causes: call.causes(),
         };
         let invoked = self.jobs.invoke(&caller, invocation).await;
         match invoked.map_err(problem)? {

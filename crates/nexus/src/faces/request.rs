@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderName};
 use nexus_core::{Causes, Kind, REQUEST_KEY_BYTES_MAX};
-use nexus_http::{Call, Problem};
+use nexus_http::Problem;
 
 pub(super) const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -25,16 +25,6 @@ pub(super) fn key(headers: &HeaderMap) -> Result<Option<&str>, Problem> {
         let detail = "an idempotency key has 1 to 255 visible ASCII characters";
         Problem::new(Kind::Malformed, "invalid-request", detail)
     })
-}
-
-/// What the request says of where its events came from.
-pub(super) fn causes(call: &Call) -> Causes {
-    Causes {
-        request_id: Some(call.request_id.as_ref().to_owned()),
-        remote: Some(call.remote.to_string()),
-        traceparent: call.traceparent.as_deref().map(str::to_owned),
-        ..Causes::default()
-    }
 }
 
 /// Adds to an event's causes what its request says; what the event says of its own trace stays.

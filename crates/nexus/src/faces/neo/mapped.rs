@@ -40,7 +40,7 @@ pub(super) async fn receive(neo: &Neo, call: &Call) -> Answered {
         Mapped::Event { event, once } => {
             let name = event.event_type.name.clone();
             let event = NewEvent {
-                causes: request::causes(call),
+                causes: call.causes(),
                 ..*event
             };
             let once = match once {

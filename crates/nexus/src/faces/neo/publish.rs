@@ -30,7 +30,7 @@ pub(super) async fn publish(
         )
     })?;
     let event = NewEvent {
-        causes: request::causes(call),
+        causes: call.causes(),
         ..NewEvent::new(named.event_type, call.body.slice_ref(payload.as_bytes()))
     };
     let once = Once::of_events(

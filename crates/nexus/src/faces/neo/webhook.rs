@@ -5,7 +5,6 @@ use nexus_core::{Command, Json, NewEvent, Once, Principal, ProtocolEvent, RawObj
 use nexus_http::{Call, Problem};
 
 use super::{Answered, Neo, answer};
-use crate::faces::request;
 
 /// What a webhook's body says.
 pub(super) enum Reading {
@@ -44,7 +43,7 @@ pub(super) async fn record(
     let command = Command {
         once: subject.map(|subject| Once::fact("webhook", format!("{sender}:{subject}:{outcome}"))),
         ..Command::event(NewEvent {
-            causes: request::causes(call),
+            causes: call.causes(),
             ..NewEvent::new(event_type, payload)
         })
     };

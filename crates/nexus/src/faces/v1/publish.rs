@@ -45,7 +45,7 @@ pub(super) async fn publish(v1: &V1, call: &Call) -> Answered {
     let key = request::key(&call.headers)?;
     let now_us = v1.log.clock().now_us();
     let once = Once::of_events(principal.source(), key, &events, now_us);
-    let of_request = request::causes(call);
+    let of_request = call.causes();
     for event in &mut events {
         request::add_causes(&mut event.causes, &of_request);
     }
