@@ -22,12 +22,15 @@ pub(crate) struct Disk {
     failpoint: Failpoint,
 }
 
+/// When a file was written: seconds and nanoseconds.
+pub(crate) type Time = (i64, i64);
+
 /// By what it is seen that a file is another, or was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
     inode: u64,
     bytes: u64,
-    modified: (i64, i64),
+    pub(crate) modified: Time,
 }
 
 /// What was read from a file.
@@ -87,29 +90,32 @@ impl Disk {
     /// Reads a file; nothing if there is none.
     pub(crate) fn read(&self, path: &Path, bytes_max: u64) -> io::Result<Option<Found>> {
         match File::open(path) {
-            Ok(file) => Self::read_open(file, bytes_max).map(Some),
+            Ok(mut file) => {
+                let (stamp, bytes) = Self::read_open(&mut file, bytes_max)?;
+                Ok(Some(Found { file, stamp, bytes }))
+            }
             Err(error) => absent(error),
         }
     }
 
-    /// Reads a file that is open, from its beginning.
-    pub(crate) fn read_open(mut file: File, bytes_max: u64) -> io::Result<Found> {
+    /// Reads a file that is open, from its beginning: how it was before that, and what stands in it.
+    pub(crate) fn read_open(file: &mut File, bytes_max: u64) -> io::Result<(Stamp, Vec<u8>)> {
         use std::io::{Seek, SeekFrom};
-        let stamp = Stamp::of(&file)?;
+        let stamp = Stamp::of(file)?;
         file.seek(SeekFrom::Start(0))?;
         let mut bytes = Vec::new();
-        let mut bounded = (&mut file).take(bytes_max.saturating_add(1));
+        let mut bounded = file.take(bytes_max.saturating_add(1));
         bounded.read_to_end(&mut bytes)?;
         if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > bytes_max {
             let why = format!("it is larger than {bytes_max} bytes");
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, why));
         }
-        Ok(Found { file, stamp, bytes })
+        Ok((stamp, bytes))
     }
 
-    /// Puts a text in the place of a file: whoever reads it at any moment reads the one or the other. It keeps
-    /// its rights, and stays where a link leads.
-    pub(crate) fn replace(&self, path: &Path, text: &[u8]) -> io::Result<()> {
+    /// Puts a text in the place of a file, and tells how it is then: whoever reads it at any moment reads the one
+    /// or the other. It keeps its rights, and stays where a link leads.
+    pub(crate) fn replace(&self, path: &Path, text: &[u8]) -> io::Result<Stamp> {
         let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
         let before = fs::metadata(&path).ok();
         let mode = if before.is_some() { MODE_OWN } else { MODE_NEW };
@@ -122,8 +128,11 @@ impl Disk {
             fs::set_permissions(&staged.path, mode)?;
         }
         self.failpoint.pass()?;
+        // Before it has its name: nobody else wrote it yet.
+        let stamp = Stamp::of_metadata(&fs::metadata(&staged.path)?);
         fs::rename(&staged.path, &path)?;
-        self.sync_folder(folder_of(&path))
+        self.sync_folder(folder_of(&path))?;
+        Ok(stamp)
     }
 
     /// Writes a text that has no name yet, in the folder in which it will have one.

@@ -2,6 +2,7 @@
 //! over what was not read.
 
 use std::{
+    collections::VecDeque,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::{
     Error,
-    files::disk::{Disk, Found, Stamp},
+    files::disk::{Disk, Found, Stamp, Time},
 };
 
 /// The largest file that is read.
@@ -20,6 +21,8 @@ pub(crate) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 pub(crate) const BROKEN_AFTER: Duration = Duration::from_secs(2);
 /// Somebody who opened a file before it was replaced writes to what was there; so long it is looked at.
 const REPLACED_WATCHED: Duration = Duration::from_secs(2);
+/// At most so many versions that were replaced are looked at; the oldest go.
+const REPLACED_KEPT: usize = 16;
 /// Others may write while this is being written so many times in a row, before they are waited for.
 const TRIES_MAX: usize = 5;
 /// At most so many broken files are kept of one file.
@@ -36,7 +39,10 @@ pub(crate) struct SharedFile {
     /// As it last could be read. Who finds it broken goes on from there.
     last: Option<String>,
     broken_since: Option<Instant>,
-    replaced: Option<Replaced>,
+    /// When others last wrote it, as far as that was seen.
+    others_wrote: Option<Time>,
+    /// The oldest first.
+    replaced: VecDeque<Replaced>,
 }
 
 /// What was there before it was replaced, in which somebody may still be writing.
@@ -73,7 +79,8 @@ impl SharedFile {
             is_looked_at_again: true,
             last: None,
             broken_since: None,
-            replaced: None,
+            others_wrote: None,
+            replaced: VecDeque::new(),
         }
     }
 
@@ -95,20 +102,22 @@ impl SharedFile {
         {
             return Ok(true);
         }
-        if self.replaced.as_ref().is_some_and(|it| it.until <= now) {
-            self.replaced = None;
-        }
-        Ok(self.is_late(disk) || self.broken_since.is_some())
+        self.replaced.retain(|replaced| replaced.until > now);
+        Ok(self.late(disk).is_some() || self.broken_since.is_some())
     }
 
-    /// Whether somebody wrote to what was there before.
-    fn is_late(&self, disk: &Disk) -> bool {
-        // What somebody wrote since under its name is newer.
+    /// What was there before, if somebody wrote to it after everything that others wrote under its name.
+    fn late(&self, disk: &Disk) -> Option<usize> {
+        // What somebody wrote since under its name is looked at first.
         if disk.stamp(&self.path).ok().flatten() != self.seen {
-            return false;
+            return None;
         }
-        let replaced = self.replaced.as_ref().map(|replaced| &replaced.found);
-        replaced.is_some_and(|found| Stamp::of(&found.file).is_ok_and(|now| now != found.stamp))
+        let stamps = self.replaced.iter().enumerate().filter_map(|(n, it)| {
+            let now = Stamp::of(&it.found.file).ok()?;
+            (now != it.found.stamp && Some(now.modified) >= self.others_wrote)
+                .then_some((now.modified, n))
+        });
+        stamps.max().map(|(_, n)| n)
     }
 
     /// Changes the file as `edit` says of what stands in it; `edit` is told whether that is kept elsewhere, so
@@ -120,8 +129,8 @@ impl SharedFile {
         now: Instant,
         mut edit: impl FnMut(&str, bool) -> Edit,
     ) -> Result<Outcome, Error> {
-        if self.is_late(disk) {
-            return self.take_late(disk, now, edit);
+        if let Some(late) = self.late(disk) {
+            return self.take_late(late, disk, now, edit);
         }
         for _ in 0..TRIES_MAX {
             let found = self.read(disk)?;
@@ -167,33 +176,28 @@ impl SharedFile {
     /// Somebody wrote to what was replaced, and does not know: what they wrote is put back, with ours in it.
     fn take_late(
         &mut self,
+        late: usize,
         disk: &Disk,
         now: Instant,
         mut edit: impl FnMut(&str, bool) -> Edit,
     ) -> Result<Outcome, Error> {
-        let Some(Replaced { found, until }) = self.replaced.take() else {
-            return Ok(Outcome::Settled);
-        };
-        let found =
-            Disk::read_open(found.file, FILE_BYTES_MAX).map_err(|error| self.fail(error))?;
-        let text = text_of(&found.bytes);
+        let read = Disk::read_open(&mut self.replaced[late].found.file, FILE_BYTES_MAX);
+        let (stamp, bytes) = read.map_err(|error| self.fail(error))?;
+        let text = text_of(&bytes);
         let new = match edit(text, false) {
             Edit::Text(new) => new,
             Edit::Same => text.to_owned(),
-            // They are not done; what they leave broken is given up, and what replaced it stays.
-            Edit::Broken => {
-                if until > now {
-                    let found = Found {
-                        // Still another than it was when it was replaced.
-                        stamp: self.seen.unwrap_or(found.stamp),
-                        ..found
-                    };
-                    self.replaced = Some(Replaced { found, until });
-                }
-                return Ok(Outcome::Later);
-            }
+            // They are not done; what they leave broken is given up in time, and what replaced it stays.
+            Edit::Broken => return Ok(Outcome::Later),
         };
-        self.replace(disk, new, None, now)?;
+        let found = self.read(disk)?;
+        if found.as_ref().map(|found| found.stamp) != self.seen {
+            return Ok(Outcome::Later);
+        }
+        // It counts once, however often it is looked at.
+        self.replaced[late].found.stamp = stamp;
+        self.others_wrote = Some(stamp.modified);
+        self.replace(disk, new, found, now)?;
         Ok(Outcome::Settled)
     }
 
@@ -205,12 +209,15 @@ impl SharedFile {
         now: Instant,
     ) -> Result<(), Error> {
         let replaced = disk.replace(&self.path, new.as_bytes());
-        replaced.map_err(|error| self.fail(error))?;
+        self.seen = Some(replaced.map_err(|error| self.fail(error))?);
         self.last = Some(new);
-        self.seen = disk.stamp(&self.path).map_err(|error| self.fail(error))?;
         self.is_looked_at_again = true;
         let until = now + REPLACED_WATCHED;
-        self.replaced = found.map(|found| Replaced { found, until });
+        if self.replaced.len() == REPLACED_KEPT {
+            self.replaced.pop_front();
+        }
+        self.replaced
+            .extend(found.map(|found| Replaced { found, until }));
         Ok(())
     }
 
@@ -222,6 +229,9 @@ impl SharedFile {
     fn look(&mut self, found: Option<&Found>) {
         let stamp = found.map(|found| found.stamp);
         self.is_looked_at_again = stamp != self.seen;
+        if stamp != self.seen {
+            self.others_wrote = stamp.map(|stamp| stamp.modified);
+        }
         self.seen = stamp;
     }
 

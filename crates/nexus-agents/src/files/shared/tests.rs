@@ -53,6 +53,12 @@ impl World {
         fs::write(self.path(), text).unwrap();
     }
 
+    /// The file under its name now, as who rewrites it in place opens it.
+    fn open(&self) -> fs::File {
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).open(self.path()).unwrap()
+    }
+
     fn change(&mut self) -> Outcome {
         let edit = |found: &str, _| mark(found);
         let changed = self.file.change(&self.disk, &self.clock, self.now, edit);
@@ -210,11 +216,7 @@ fn who_always_writes_is_waited_for() {
 fn what_is_written_to_a_file_that_was_replaced_is_not_lost() {
     let mut world = World::new();
     world.write(r#"{"first": 1}"#);
-    let mut theirs = fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(world.path())
-        .unwrap();
+    let mut theirs = world.open();
     assert_eq!(world.change(), Outcome::Settled);
     world.change();
     assert!(!world.is_changed());
@@ -231,14 +233,80 @@ fn what_is_written_to_a_file_that_was_replaced_is_not_lost() {
     assert!(!world.is_changed());
 }
 
+/// Writes a file that is open, as who does not know that it was replaced.
+fn rewrite(file: &mut fs::File, text: &str) {
+    file.set_len(0).unwrap();
+    file.seek(SeekFrom::Start(0)).unwrap();
+    file.write_all(text.as_bytes()).unwrap();
+}
+
+#[test]
+fn who_writes_to_what_was_replaced_twice_loses_nothing() {
+    let mut world = World::new();
+    world.write(r#"{"first": 1}"#);
+    let mut theirs = world.open();
+    world.change();
+    world.write(r#"{"second": 1}"#);
+    world.change();
+    rewrite(&mut theirs, r#"{"first": 1, "theirs": 2}"#);
+    assert!(world.is_changed());
+    assert_eq!(world.change(), Outcome::Settled);
+    assert_eq!(world.found(), json!({"first": 1, "theirs": 2, "bus": 1}));
+}
+
+#[test]
+fn who_opened_what_a_late_text_replaced_loses_nothing() {
+    let mut world = World::new();
+    world.write("{}");
+    let mut first = world.open();
+    world.change();
+    let mut second = world.open();
+    rewrite(&mut first, r#"{"theirs": 1}"#);
+    assert_eq!(world.change(), Outcome::Settled);
+    rewrite(&mut second, r#"{"theirs": 2}"#);
+    assert!(world.is_changed());
+    assert_eq!(world.change(), Outcome::Settled);
+    assert_eq!(world.found(), json!({"theirs": 2, "bus": 1}));
+    world.change();
+    assert!(!world.is_changed(), "what came late counts once");
+}
+
+#[test]
+fn what_was_written_under_the_name_since_is_not_undone_by_what_came_late() {
+    let mut world = World::new();
+    world.write("{}");
+    let mut theirs = world.open();
+    world.change();
+    rewrite(&mut theirs, r#"{"theirs": "old"}"#);
+    let earlier = theirs.metadata().unwrap().modified().unwrap() - REPLACED_WATCHED / 4;
+    theirs.set_modified(earlier).unwrap();
+    world.write(r#"{"theirs": "new"}"#);
+    for _ in 0..3 {
+        assert!(world.is_changed());
+        assert_eq!(world.change(), Outcome::Settled);
+        if !world.is_changed() {
+            break;
+        }
+    }
+    assert_eq!(world.found(), json!({"theirs": "new", "bus": 1}));
+    assert!(!world.is_changed());
+}
+
+#[test]
+fn no_more_than_so_many_versions_are_kept_open() {
+    let mut world = World::new();
+    for n in 0..REPLACED_KEPT * 2 {
+        world.write(&format!(r#"{{"n": {n}}}"#));
+        world.change();
+    }
+    assert_eq!(world.file.replaced.len(), REPLACED_KEPT);
+}
+
 #[test]
 fn a_file_that_was_replaced_is_not_watched_for_ever() {
     let mut world = World::new();
     world.write("{}");
-    let theirs = fs::OpenOptions::new()
-        .write(true)
-        .open(world.path())
-        .unwrap();
+    let theirs = world.open();
     world.change();
     world.change();
     world.now += REPLACED_WATCHED;
