@@ -78,9 +78,9 @@ pub use log::{
     CursorPage, DurableCursor, EventPage, EventQuery, Fatal, Fault, Fenced, From, Head, Health,
     Loaded, Log, LogOptions, Memory, NamedCursor, Order, Outcome, PAGE_BYTES_MAX, PAGE_EVENTS_MAX,
     PAGE_EXAMINED_MAX, PRUNE_BYTES_MAX, PRUNE_EVENTS_MAX, Pages, Pin, PinSource, Plan, Pruned,
-    ReadError, Receipt, RecordQuery, RecordWrite, RecordsBy, Recovery, Retention, RetentionHandle,
-    RetentionOptions, RetentionStatus, Selector, Service, Start, Verdict, Wanted, WriteError,
-    decide,
+    RECORDS_PAGE_MAX, ReadError, Receipt, RecordPages, RecordQuery, RecordWrite, RecordsBy,
+    Recovery, Retention, RetentionHandle, RetentionOptions, RetentionStatus, Selector, Service,
+    Start, Verdict, Wanted, WriteError, decide,
 };
 pub use nexus::{Nexus, Subscription};
 pub use pattern::{Pattern, PatternSet};

@@ -16,6 +16,7 @@ mod options;
 mod plan;
 mod pruning;
 mod read;
+mod records;
 mod retention;
 mod ring;
 mod service;
@@ -36,6 +37,7 @@ pub use handle::Log;
 pub use memory::Memory;
 pub use options::LogOptions;
 pub use plan::{Append, Batch, Plan, RecordWrite, Verdict};
+pub use records::{RECORDS_PAGE_MAX, RecordPages};
 pub use retention::{
     Pin, PinSource, Retention, RetentionHandle, RetentionOptions, RetentionStatus,
 };

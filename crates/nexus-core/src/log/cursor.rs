@@ -10,6 +10,9 @@ use super::{
 };
 use crate::{Error, Event, Filter, PatternSet, Position, Seq};
 
+/// A filter may cost much: after so many events that were held against one others may run.
+const FILTERED_AT_ONCE: usize = 32;
+
 /// Which events a reader wants: those whose topic matches, and that meet a condition.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Selector {
@@ -150,7 +153,7 @@ impl Cursor {
         // their turn.
         tokio::task::coop::consume_budget().await;
         let page = match self.log.recent_after(self.after, PAGE_EVENTS_MAX) {
-            Some(batches) => self.select(&batches),
+            Some(batches) => self.select(&batches).await,
             None => self.read_store(head).await?,
         };
         // Only now, with nothing left to wait for: so a dropped read loses nothing.
@@ -159,15 +162,16 @@ impl Cursor {
     }
 
     /// A page of what is in memory: it ends where one of its bounds is met, also in the middle of a batch.
-    fn select(&self, batches: &[Arc<Batch>]) -> CursorPage {
+    async fn select(&self, batches: &[Arc<Batch>]) -> CursorPage {
         let mut page = CursorPage {
             events: Vec::new(),
             through: self.after,
         };
         let mut bytes = 0;
+        let mut filtered = 0;
         let events = batches.iter().flat_map(|batch| batch.after(self.after));
         for event in events {
-            if self.selector.matches(event) {
+            if self.wants(event, &mut filtered).await {
                 bytes += event.payload.len();
                 let is_full = page.events.len() >= PAGE_EVENTS_MAX
                     || (bytes > PAGE_BYTES_MAX && !page.events.is_empty());
@@ -183,7 +187,7 @@ impl Cursor {
 
     async fn read_store(&mut self, head: Seq) -> Result<CursorPage, Error> {
         let query = EventQuery::page(self.after, head, self.selector.patterns.clone());
-        let mut page = self.log.events(&query).await?;
+        let page = self.log.events(&query).await?;
         // Asked behind the page: what was removed before it was read is known by now. Some of it may be
         // in the page all the same; that it may not is reason enough to say so.
         if let Some(pruned) = self.log.pruned_since(self.after).await? {
@@ -192,10 +196,30 @@ impl Cursor {
                 through: self.log.position(pruned),
             });
         }
-        page.events.retain(|event| self.selector.matches(event));
+        let (mut events, mut filtered) = (Vec::with_capacity(page.events.len()), 0);
+        for event in page.events {
+            if self.wants(&event, &mut filtered).await {
+                events.push(event);
+            }
+        }
         Ok(CursorPage {
-            events: page.events,
+            events,
             through: page.reached,
         })
+    }
+
+    /// Whether the reader wants the event, of which so many were held against a filter before it.
+    async fn wants(&self, event: &Event, filtered: &mut usize) -> bool {
+        if !self.selector.patterns.matches(&event.topic) {
+            return false;
+        }
+        let Some(filter) = &self.selector.filter else {
+            return true;
+        };
+        *filtered += 1;
+        if filtered.is_multiple_of(FILTERED_AT_ONCE) {
+            tokio::task::yield_now().await;
+        }
+        filter.matches(event)
     }
 }

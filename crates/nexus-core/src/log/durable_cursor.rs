@@ -112,7 +112,7 @@ impl Log {
     /// # Errors
     /// [`Error::Read`], [`Error::Damaged`].
     pub async fn durable_cursors(&self) -> Result<Vec<NamedCursor>, Error> {
-        self.cursors_by(RecordsBy::All).await
+        self.cursors_by(None).await
     }
 
     /// Every durable cursor of an owner, by name.
@@ -120,31 +120,18 @@ impl Log {
     /// # Errors
     /// As [`Log::durable_cursors`].
     pub async fn durable_cursors_of(&self, owner: &Source) -> Result<Vec<NamedCursor>, Error> {
-        let owner = RecordsBy::Scope(owner.as_str().into());
-        self.cursors_by(owner).await
+        self.cursors_by(Some(owner)).await
     }
 
-    async fn cursors_by(&self, by: RecordsBy) -> Result<Vec<NamedCursor>, Error> {
-        const PAGE_RECORDS: usize = 1_000;
+    async fn cursors_by(&self, owner: Option<&Source>) -> Result<Vec<NamedCursor>, Error> {
+        let mut pages = self.all_records(FAMILY, owner.map(|owner| owner.as_str().into()));
         let mut cursors = Vec::new();
-        let mut query = RecordQuery {
-            family: FAMILY,
-            by,
-            after_key: None,
-            records_max: PAGE_RECORDS,
-        };
-        loop {
-            let records = self.records(&query).await?;
-            for record in &records {
+        while let Some(page) = pages.next().await? {
+            for record in &page {
                 cursors.push(named(record)?);
             }
-            match records.last() {
-                Some(last) if records.len() == PAGE_RECORDS => {
-                    query.after_key = Some(last.key.key.clone());
-                }
-                _ => return Ok(cursors),
-            }
         }
+        Ok(cursors)
     }
 
     async fn move_cursor(

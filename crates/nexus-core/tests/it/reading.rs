@@ -1,17 +1,29 @@
 //! Cursors: every matching event once, in order, from memory or from the store.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering},
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    task::{Context, Poll},
 };
 
 use nexus_core::{
-    Command, Cursor, Epoch, Error, Event, Filter, From, Log, LogOptions, NewEvent, Pattern,
-    PatternSet, Position, Principal, ProtocolEvent, Recovery, Selector, Seq,
+    Change, Command, Cursor, Epoch, Error, Event, Family, Fence, Filter, From, Key, Log,
+    LogOptions, NewEvent, Pattern, PatternSet, Position, Principal, ProtocolEvent,
+    RECORDS_PAGE_MAX, Recovery, Selector, Seq,
 };
 use proptest::prelude::*;
 
 use crate::faulty::{Rig, rig};
+
+/// Whoever is woken sees to it themselves.
+struct Unheard;
+
+impl std::task::Wake for Unheard {
+    fn wake(self: Arc<Self>) {}
+}
 
 /// A ring so small that readers fall out of it all the time.
 async fn small_ring() -> Rig {
@@ -266,4 +278,112 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+/// Each time that it runs it holds few events against its filter, wherever they come from, and misses none.
+#[tokio::test]
+async fn a_filter_that_costs_much_lets_others_run() {
+    const AT_ONCE: usize = 32;
+    let held = Arc::new(AtomicUsize::new(0));
+    let counted = held.clone();
+    let even = Filter::new("even", move |event| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        event.seq.get().is_multiple_of(2)
+    });
+    for rig in [
+        small_ring().await,
+        rig(LogOptions::default()).await.unwrap(),
+    ] {
+        publish(&rig.log, [300, 200, 100, 1]).await;
+        let mut heads = rig.log.head_changes();
+        heads.wait_for(|head| head.get() == 601).await.unwrap();
+        let selector = Selector {
+            patterns: PatternSet::everything(),
+            filter: Some(even.clone()),
+        };
+        let (mut cursor, _) = rig.log.cursor(From::Earliest, selector).await.unwrap();
+        let waker = Arc::new(Unheard).into();
+        let mut found = Vec::new();
+        while cursor.position().seq.get() < 601 {
+            let mut next = std::pin::pin!(cursor.next());
+            loop {
+                held.store(0, Ordering::SeqCst);
+                let polled = next.as_mut().poll(&mut Context::from_waker(&waker));
+                assert!(held.load(Ordering::SeqCst) <= AT_ONCE);
+                if let Poll::Ready(page) = polled {
+                    found.extend(seqs(&page.unwrap().events));
+                    break;
+                }
+                // So that the storage may answer meanwhile.
+                tokio::task::yield_now().await;
+            }
+        }
+        let expected: Vec<u64> = (1..=601).filter(|seq| seq % 2 == 0).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+const NOTE: Family = Family::new("note");
+
+async fn note(log: &Log, scope: &str, names: impl Iterator<Item = String>) {
+    let put = |name: String| Change::Put {
+        key: Key::new(NOTE, name),
+        owner: None,
+        scope: scope.into(),
+        state: "".into(),
+        due_us: None,
+        fence: Fence::Keep,
+        body: "{}".into(),
+    };
+    let command = Command {
+        changes: names.map(put).collect(),
+        ..Command::default()
+    };
+    log.submit(&Principal::nexus(), command).await.unwrap();
+}
+
+#[tokio::test]
+async fn all_records_come_once_and_a_page_at_a_time() {
+    for count in [0, 1, RECORDS_PAGE_MAX, 2 * RECORDS_PAGE_MAX + 3] {
+        let rig = rig(LogOptions::default()).await.unwrap();
+        let names: Vec<String> = (0..count).map(|n| format!("{n:06}")).collect();
+        for some in names.chunks(200) {
+            note(&rig.log, "one", some.iter().cloned()).await;
+        }
+        note(&rig.log, "other", std::iter::once("x".into())).await;
+        let mut pages = rig.log.all_records(NOTE, Some("one".into()));
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await.unwrap() {
+            assert!(!page.is_empty() && page.len() <= RECORDS_PAGE_MAX);
+            found.extend(page.into_iter().map(|record| record.key.key.to_string()));
+        }
+        assert_eq!(found, names);
+        assert!(pages.next().await.unwrap().is_none());
+        let all = rig.log.all_records(NOTE, None).collect().await.unwrap();
+        assert_eq!(all.len(), count + 1);
+    }
+}
+
+#[tokio::test]
+async fn who_removes_what_it_reads_misses_nothing() {
+    let rig = rig(LogOptions::default()).await.unwrap();
+    let count = RECORDS_PAGE_MAX + 7;
+    for from in (0..count).step_by(200) {
+        let some = (from..count.min(from + 200)).map(|n| format!("{n:06}"));
+        note(&rig.log, "", some).await;
+    }
+    let mut pages = rig.log.all_records(NOTE, None);
+    let mut seen = 0;
+    while let Some(page) = pages.next().await.unwrap() {
+        seen += page.len();
+        for some in page.chunks(200) {
+            let gone = some.iter().map(|record| Change::Delete(record.key.clone()));
+            let command = Command {
+                changes: gone.collect(),
+                ..Command::default()
+            };
+            rig.log.submit(&Principal::nexus(), command).await.unwrap();
+        }
+    }
+    assert_eq!(seen, count);
 }
