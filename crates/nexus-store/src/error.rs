@@ -34,6 +34,33 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// There is something under this name already, and it was not said that it may go.
+    #[error("{} is there already", path.display())]
+    Exists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A backup cannot be written into the log that it is of, nor a log be restored from itself.
+    #[error("{} is a file of the log itself", path.display())]
+    Itself {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The disk has no space for a copy of the log. Nothing of it is left there.
+    #[error("there is no space for it in {}: about {bytes} bytes are needed", path.display())]
+    NoSpace {
+        /// The folder.
+        path: PathBuf,
+        /// The size of the copy, and what the log is left beside it.
+        bytes: u64,
+    },
+    /// A restoration was interrupted when the new log was about to take the place of the old one. Whoever
+    /// opens the log for writing finishes it first.
+    #[error("a restoration of {} was interrupted: start the daemon, or restore again", path.display())]
+    HalfRestored {
+        /// The file.
+        path: PathBuf,
+    },
     /// A newer version of Nexus has written the database.
     #[error(
         "the log was written by a newer version of Nexus (migration {version} is not known here)"

@@ -38,4 +38,4 @@ mod sqlite;
 
 pub use error::{Damage, Error};
 pub use options::SqliteOptions;
-pub use sqlite::{Sqlite, SqliteBackend, SqlitePages, Verified};
+pub use sqlite::{Backup, Progress, Restored, Sqlite, SqliteBackend, SqlitePages, Verified};

@@ -2,8 +2,9 @@
 //!
 //! In the order that a log lives: [`file`] finds or creates it, [`schema`] describes it, [`writer`] and
 //! [`transaction`] write, [`checkpoint`], [`sweep`] and [`prune`] tidy, [`pages`] and [`readers`] read, [`verify`]
-//! proves it.
+//! proves it, [`backup`] copies it and [`restore`] puts a copy in its place.
 
+mod backup;
 mod ballast;
 mod checkpoint;
 mod connect;
@@ -14,12 +15,14 @@ mod head;
 mod lock;
 mod names;
 mod once;
+mod packed;
 mod page_query;
 mod pages;
 mod prune;
 #[cfg(test)]
 mod query_plans;
 mod readers;
+mod restore;
 mod rows;
 mod schema;
 mod statements;
@@ -34,7 +37,13 @@ use nexus_core::{Clock, Epoch, Random};
 use sqlx::{Connection, SqliteConnection};
 
 use self::{lock::Lock, names::Names, once::OnceKeys, readers::Readers};
-pub use self::{pages::SqlitePages, verify::Verified, writer::SqliteBackend};
+pub use self::{
+    backup::{Backup, Progress},
+    pages::SqlitePages,
+    restore::Restored,
+    verify::Verified,
+    writer::SqliteBackend,
+};
 use crate::{Error, SqliteOptions};
 
 /// A log in one SQLite file: what can be done with it from outside.
@@ -55,6 +64,7 @@ impl Sqlite {
         let epoch = Epoch::new(u32::from_le_bytes(random.bytes()));
         file::create_folder(&options.path)?;
         let lock = Lock::take(&options.path)?;
+        restore::finish(&options.path)?;
         let mut connection = existing_or_new(&options.path, epoch).await?;
         let file = file::DataFile::open(&options.path)?;
         connect::check_settings(&mut connection).await?;
@@ -85,10 +95,11 @@ impl Sqlite {
     /// # Errors
     /// As [`Sqlite::open`], [`Error::Missing`] and [`Error::NoSuchMigration`].
     pub async fn migrate(path: &Path, to: Option<i64>) -> Result<i64, Error> {
-        if !path.exists() {
+        if !path.exists() && !restore::is_pending(path) {
             return Err(Error::Missing { path: path.into() });
         }
         let _lock = Lock::take(path)?;
+        restore::finish(path)?;
         file::check(path)?;
         let mut connection = connect::writer(path, false)
             .await
@@ -107,10 +118,54 @@ impl Sqlite {
     /// # Errors
     /// [`Error::Damaged`] with the first bad place.
     pub async fn verify(path: &Path) -> Result<Verified, Error> {
+        restore::refuse_pending(path)?;
         if !path.exists() {
             return Err(Error::Missing { path: path.into() });
         }
         verify::verify(path).await
+    }
+
+    /// Copies the log, as it is at one moment, into one file that only its owner can read. The log may be
+    /// in use: nothing waits for the copy, but the write-ahead log grows by what is written meanwhile. The
+    /// file has its name only when it is whole, proved as by [`Sqlite::verify`] and synced; a file that had
+    /// the name before goes only with `replace`. `told` hears how far it is.
+    ///
+    /// # Errors
+    /// [`Error::Exists`], [`Error::Itself`], [`Error::NoSpace`], and everything that is wrong with the log.
+    /// Nothing is left of the copy then.
+    pub async fn backup(
+        path: &Path,
+        to: &Path,
+        replace: bool,
+        random: &Random,
+        told: impl FnMut(Progress),
+    ) -> Result<Backup, Error> {
+        restore::refuse_pending(path)?;
+        if !path.exists() {
+            return Err(Error::Missing { path: path.into() });
+        }
+        backup::backup(path, to, replace, random, told).await
+    }
+
+    /// Makes a copy the log under `path`, in a new epoch: it does not have what came after the copy was made,
+    /// and whoever read that is told so. Nobody else may have the log open. A log that is there goes only
+    /// with `replace`, and is kept beside the new one. Whenever the process is killed, the next one finds
+    /// the old log or the new.
+    ///
+    /// # Errors
+    /// As [`Sqlite::open`] and [`Sqlite::verify`], [`Error::Exists`], [`Error::Itself`] and
+    /// [`Error::NoSpace`]. The log is then as it was.
+    pub async fn restore(
+        from: &Path,
+        path: &Path,
+        replace: bool,
+        random: &Random,
+        told: impl FnMut(Progress),
+    ) -> Result<Restored, Error> {
+        if !from.exists() {
+            return Err(Error::Missing { path: from.into() });
+        }
+        restore::restore(from, path, replace, random, told).await
     }
 }
 

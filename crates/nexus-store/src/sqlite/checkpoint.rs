@@ -193,7 +193,12 @@ impl Checkpoints {
     ) -> Result<(), Cause> {
         let (in_file, copied) = passive(&mut *connection).await?;
         self.frames = 0;
-        self.frames_before = if copied == in_file { 0 } else { in_file };
+        self.frames_before = in_file;
+        if copied == in_file {
+            self.frames_before = 0;
+            // Whoever was in the way is gone.
+            self.cut_at_bytes = self.wal_bytes_max;
+        }
         let wal_bytes = in_file * FRAME_BYTES;
         if wal_bytes < self.cut_at_bytes {
             return Ok(());
@@ -212,7 +217,8 @@ impl Checkpoints {
                 wal_bytes,
                 "another process reads the log, so that its write-ahead file cannot be cut"
             );
-            wal_bytes + self.wal_bytes_max / 4
+            // Each attempt holds everybody up. Who copies the whole log is in the way for long.
+            wal_bytes * 2
         };
         Ok(())
     }

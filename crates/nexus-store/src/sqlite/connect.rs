@@ -59,6 +59,15 @@ async fn writing(
         .await
 }
 
+/// A connection that changes a database which nobody else uses, and which has no write-ahead log.
+pub(crate) async fn alone(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
+    options(path)
+        .synchronous(SqliteSynchronous::Full)
+        .thread_name(|_| "nexus-restore".into())
+        .connect()
+        .await
+}
+
 /// A connection that cannot write.
 pub(crate) async fn reader(path: &Path) -> Result<SqliteConnection, sqlx::Error> {
     options(path)

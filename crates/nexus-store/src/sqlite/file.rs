@@ -20,7 +20,7 @@ const HEADER_BYTES: usize = 100;
 /// Where in it the application's mark is.
 const APPLICATION_ID_AT: usize = 68;
 
-fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+pub(crate) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
     let path = path.to_owned();
     move |source| Error::File { what, path, source }
 }
@@ -84,25 +84,38 @@ impl DataFile {
     }
 }
 
+/// What follows the name of a database in the names of its files.
+pub(crate) const SUFFIXES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+
+/// A name that begins with that of a file.
+pub(crate) fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    name.into()
+}
+
+/// Removes the files of a database that are there.
+pub(crate) fn remove(path: &Path) -> Result<(), Error> {
+    for suffix in SUFFIXES {
+        let path = with_suffix(path, suffix);
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(failed("remove", &path)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// A database that is being made.
 pub(crate) struct Unfinished(PathBuf);
 
 impl Unfinished {
     /// A name for it, with nothing under it: what an earlier attempt left is removed.
     pub(crate) fn new(database: &Path) -> Result<Self, Error> {
-        let mut name = database.as_os_str().to_owned();
-        name.push(".new");
-        let path = PathBuf::from(name);
-        for suffix in ["", "-wal", "-shm", "-journal"] {
-            let mut name = path.as_os_str().to_owned();
-            name.push(suffix);
-            match fs::remove_file(&name) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(failed("remove", Path::new(&name))(error));
-                }
-                _ => {}
-            }
-        }
+        let path = with_suffix(database, ".new");
+        remove(&path)?;
         Ok(Self(path))
     }
 
@@ -124,7 +137,8 @@ pub(crate) fn sync_folder(database: &Path) -> Result<(), Error> {
     sync(folder(database))
 }
 
-fn sync(path: &Path) -> Result<(), Error> {
+/// Waits until a file, or the names in a folder, are on the disk.
+pub(crate) fn sync(path: &Path) -> Result<(), Error> {
     File::open(path)
         .and_then(|file| file.sync_all())
         .map_err(failed("sync", path))

@@ -4,7 +4,7 @@ use std::{fmt::Write, sync::Arc};
 
 use nexus_core::{EventQuery, Order};
 
-use super::rows::EVENT_COLUMNS;
+use super::packed::PACKED_COLUMNS;
 
 /// So many topics are merged from the index; with more, or with all, the log itself is read in order.
 const MERGED_TOPICS: [usize; 4] = [1, 4, 16, 64];
@@ -169,10 +169,10 @@ fn lists(topics: usize, narrowed: &str) -> String {
 
 /// The page of some candidates: cut where it has enough events or bytes, without reading the payloads
 /// behind the cut. Rows are looked up in the order of the log, in either direction: what comes from the disk
-/// then comes many times faster. Each row also tells how many candidates there were. When they weigh too much together,
-/// a running sum finds the cut; else that is spared, which is a third of the time that SQLite takes, and all
-/// of them are given, one more than may be in the page. The rows are in no promised order: to sort them here
-/// would copy every payload once more.
+/// then comes many times faster. When they weigh too much together, a running sum finds the cut; else that is
+/// spared, and all of them are given, one more than may be in the page. They come packed in one row, which
+/// also tells how many candidates there were, and in no promised order: to sort them here would copy every
+/// payload once more.
 fn page(candidates: &str, direction: &str) -> Arc<str> {
     format!(
         "WITH candidate (seq) AS MATERIALIZED (\
@@ -185,14 +185,13 @@ fn page(candidates: &str, direction: &str) -> Arc<str> {
              sum(coalesce(length(s.payload), 4)) OVER ordered AS total \
            FROM candidate AS c CROSS JOIN events AS s ON s.seq = c.seq \
            WHERE (SELECT bytes FROM whole) > ?5 \
-           WINDOW ordered AS (ORDER BY c.seq{direction} ROWS UNBOUNDED PRECEDING)) \
-         SELECT {EVENT_COLUMNS}, w.candidates \
-         FROM whole AS w CROSS JOIN candidate AS c CROSS JOIN events AS e ON e.seq = c.seq \
-         WHERE w.bytes <= ?5 \
-         UNION ALL \
-         SELECT {EVENT_COLUMNS}, (SELECT candidates FROM whole) \
-         FROM sized CROSS JOIN events AS e ON e.seq = sized.seq \
-         WHERE sized.n <= ?4 AND (sized.total <= ?5 OR sized.n = 1)"
+           WINDOW ordered AS (ORDER BY c.seq{direction} ROWS UNBOUNDED PRECEDING)), \
+         chosen (seq) AS (\
+           SELECT c.seq FROM whole AS w CROSS JOIN candidate AS c WHERE w.bytes <= ?5 \
+           UNION ALL \
+           SELECT seq FROM sized WHERE n <= ?4 AND (total <= ?5 OR n = 1)) \
+         SELECT {PACKED_COLUMNS}, (SELECT candidates FROM whole) \
+         FROM chosen AS c CROSS JOIN events AS e ON e.seq = c.seq"
     )
     .into()
 }

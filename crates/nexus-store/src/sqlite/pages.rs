@@ -2,7 +2,6 @@
 
 use std::{cmp::Reverse, sync::Arc};
 
-use futures_util::TryStreamExt;
 use nexus_core::{
     Event, EventPage, EventQuery, Fenced, Key, OnceEntry, OnceKey, Order, Pages, ReadError, Record,
     RecordQuery, RecordsBy, Seq, Source, Topic,
@@ -13,11 +12,12 @@ use uuid::Uuid;
 use super::{
     names::{Names, nameless},
     once::{Waiting, halves},
+    packed::{PACKED_COLUMNS_END, PackedEvents},
     page_query::{Form, PageStatements, Plan},
     readers::{Reader, Readers},
     rows::{
-        EVENT_COLUMNS, EVENT_COLUMNS_END, ONCE_COLUMNS, RECORD_COLUMNS, StoredEvent, decode_once,
-        decode_record, from_column, to_column,
+        EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, StoredEvent, decode_once, decode_record,
+        from_column, to_column,
     },
     schema,
 };
@@ -218,18 +218,15 @@ impl SqlitePages {
                 }
                 Plan::Everything | Plan::Nothing => self.statements.everything(form),
             };
-            // Decoded while the connection's thread reads on: a page takes as long as the slower of the two.
-            let mut rows = sqlx::query_with(AssertSqlSafe(sql), arguments).fetch(&mut *connection);
-            let (mut stored, mut candidates) = (Vec::new(), 0_i64);
-            while let Some(row) = rows.try_next().await? {
-                candidates = row.try_get_unchecked(EVENT_COLUMNS_END)?;
-                stored.push(StoredEvent::decode(&row)?);
+            let row = sqlx::query_with(AssertSqlSafe(sql), arguments)
+                .fetch_one(&mut *connection)
+                .await?;
+            let candidates: i64 = row.try_get_unchecked(PACKED_COLUMNS_END)?;
+            let mut events = Vec::with_capacity(usize::try_from(candidates)?.min(candidates_max));
+            for event in PackedEvents::decode(&row)? {
+                events.push(Arc::new(self.event(connection, event?).await?));
             }
-            drop(rows);
-            let mut events = Vec::with_capacity(stored.len());
-            for event in stored {
-                events.push(Arc::new(self.event(connection, event).await?));
-            }
+            drop(row);
             match query.order {
                 Order::Ascending => events.sort_by_key(|event| event.seq),
                 Order::Descending => events.sort_by_key(|event| Reverse(event.seq)),

@@ -15,8 +15,6 @@ use crate::Damage;
 /// The columns of an event, in the order that [`StoredEvent::decode`] reads them.
 pub(crate) const EVENT_COLUMNS: &str = "e.seq, e.id, e.topic, e.source, e.time_us, e.seal, \
     CASE WHEN e.commitment IS NULL THEN e.salt ELSE e.commitment END, e.key, e.causes, e.payload";
-/// Where the first column behind these is.
-pub(crate) const EVENT_COLUMNS_END: usize = 10;
 /// The columns of a record, in the order that [`decode_record`] reads them.
 pub(crate) const RECORD_COLUMNS: &str =
     "r.key, r.owner, r.scope, r.state, r.due_us, r.revision, r.fence, r.body, r.seal";
@@ -66,39 +64,67 @@ struct Content {
     payload: Bytes,
 }
 
+/// The columns of an event as they were read. Types are not checked: the seal covers the values.
+pub(crate) struct EventColumns<'r> {
+    pub(crate) seq: Seq,
+    pub(crate) id: &'r [u8],
+    pub(crate) topic: i64,
+    pub(crate) source: i64,
+    pub(crate) time_us: i64,
+    pub(crate) seal: i64,
+    /// The salt, or the commitment of an event whose content was erased.
+    pub(crate) secret: &'r [u8],
+    pub(crate) key: Option<&'r str>,
+    pub(crate) causes: Option<&'r [u8]>,
+    pub(crate) payload: Option<&'r [u8]>,
+}
+
 impl StoredEvent {
-    /// Reads a row of [`EVENT_COLUMNS`]. Types are not checked here: the seal covers the values.
+    /// Reads a row of [`EVENT_COLUMNS`].
     pub(crate) fn decode(row: &SqliteRow) -> Result<Self, Damage> {
         let seq = from_column(row.try_get_unchecked(0).unwrap_or(0));
-        Self::columns(row, seq).ok_or(Damage::Event { seq: seq.get() })
+        let columns = || {
+            Some(EventColumns {
+                seq,
+                id: row.try_get_unchecked(1).ok()?,
+                topic: row.try_get_unchecked(2).ok()?,
+                source: row.try_get_unchecked(3).ok()?,
+                time_us: row.try_get_unchecked(4).ok()?,
+                seal: row.try_get_unchecked(5).ok()?,
+                secret: row.try_get_unchecked(6).ok()?,
+                key: row.try_get_unchecked(7).ok()?,
+                causes: row.try_get_unchecked(8).ok()?,
+                payload: row.try_get_unchecked(9).ok()?,
+            })
+        };
+        columns()
+            .and_then(Self::new)
+            .ok_or(Damage::Event { seq: seq.get() })
     }
 
-    fn columns(row: &SqliteRow, seq: Seq) -> Option<Self> {
-        // The salt, or the commitment of an event whose content was erased.
-        let secret: &[u8] = row.try_get_unchecked(6).ok()?;
-        let key: Option<&str> = row.try_get_unchecked(7).ok()?;
-        let causes: Option<&[u8]> = row.try_get_unchecked(8).ok()?;
-        let payload: Option<&[u8]> = row.try_get_unchecked(9).ok()?;
-        let (commitment, content) = match (causes, payload) {
+    /// The event with these columns; nothing if it cannot have them.
+    pub(crate) fn new(columns: EventColumns<'_>) -> Option<Self> {
+        let key = columns.key;
+        let (commitment, content) = match (columns.causes, columns.payload) {
             (Some(causes), Some(payload)) => {
                 let content = Content {
                     key: key.map(Into::into),
                     causes: Bytes::copy_from_slice(causes),
                     payload: Bytes::copy_from_slice(payload),
                 };
-                let salt = secret.try_into().ok()?;
+                let salt = columns.secret.try_into().ok()?;
                 (commitment(salt, key, causes, payload), Some(content))
             }
-            (None, None) if key.is_none() => (secret.try_into().ok()?, None),
+            (None, None) if key.is_none() => (columns.secret.try_into().ok()?, None),
             _ => return None,
         };
         Some(Self {
-            seq,
-            id: Uuid::from_slice(row.try_get_unchecked(1).ok()?).ok()?,
-            topic: row.try_get_unchecked(2).ok()?,
-            source: row.try_get_unchecked(3).ok()?,
-            time_us: row.try_get_unchecked(4).ok()?,
-            seal: row.try_get_unchecked(5).ok()?,
+            seq: columns.seq,
+            id: Uuid::from_slice(columns.id).ok()?,
+            topic: columns.topic,
+            source: columns.source,
+            time_us: columns.time_us,
+            seal: columns.seal,
             commitment,
             content,
         })

@@ -192,7 +192,7 @@ async fn check_records(connection: &mut SqliteConnection) -> Result<(), Error> {
 }
 
 /// An error of the database that may mean that its structure is broken.
-fn structural(error: sqlx::Error, what: &'static str) -> Error {
+pub(crate) fn structural(error: sqlx::Error, what: &'static str) -> Error {
     if super::fault::is_damage(&error) {
         Damage::Structure {
             detail: error.to_string(),
