@@ -144,7 +144,15 @@ pub(crate) fn dead_letter_cause(reactor: &str) -> String {
     format!("dead-letter:{reactor}")
 }
 
-/// The cause of a reactor for which too many deliveries wait.
+/// What is told of a reactor that takes no new events.
+pub(crate) fn full_message(reactor: &str, waiting: usize, dead: usize) -> String {
+    format!(
+        "{reactor} takes no new events: {waiting} deliveries wait, and {dead} dead letters are to be retried or \
+         discarded"
+    )
+}
+
+/// The cause of a reactor that has too many deliveries.
 pub(crate) fn full_cause(reactor: &str) -> String {
     format!("full:{reactor}")
 }

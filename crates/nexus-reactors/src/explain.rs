@@ -328,6 +328,10 @@ fn halted(info: &TargetInfo) -> Option<Arc<str>> {
     let why = || info.why.clone();
     match info.state {
         TargetState::Running if info.is_stopped => Some("its loop has ended".into()),
+        TargetState::Running if info.is_full => Some(
+            "it takes no new events: too many deliveries wait, or are dead letters to be retried or discarded"
+                .into(),
+        ),
         TargetState::Running => None,
         TargetState::Paused => Some(why().unwrap_or_else(|| "it is paused".into())),
         TargetState::Disabled => Some(why().unwrap_or_else(|| "it is disabled".into())),

@@ -54,7 +54,7 @@ pub struct Lag {
     pub waiting: usize,
     /// How many attempts are running.
     pub running: usize,
-    /// Whether it takes no new events because too many deliveries wait.
+    /// Whether it takes no new events because too many deliveries wait, or too many dead letters are kept.
     pub is_full: bool,
     /// Whether it has ended.
     pub is_stopped: bool,

@@ -99,6 +99,7 @@ mod service;
 mod standing;
 mod status;
 mod target;
+mod turns;
 mod waiting;
 
 pub use alert::{Alert, AlertState, Alerts};
@@ -120,3 +121,4 @@ pub use options::EngineOptions;
 pub use outgoing::retry_after;
 pub use payment_to_mint::PaymentToMint;
 pub use service::Engine;
+pub use turns::{Kept, Turn, Turns};

@@ -13,6 +13,9 @@ pub struct EngineOptions {
     pub window: u64,
     /// With this many deliveries waiting a target takes no new events.
     pub waiting_max: usize,
+    /// With this many dead letters a target takes no new events until some of them are retried or discarded:
+    /// none is lost, and there is an end to them. Those that wait may still be added to them.
+    pub dead_letters_max: usize,
     /// An event with this many reactions behind it is not reacted to.
     pub hops_max: u32,
     /// An event during which the process ended this often is given up.
@@ -41,6 +44,7 @@ impl Default for EngineOptions {
         Self {
             window: 1_024,
             waiting_max: 10_000,
+            dead_letters_max: 10_000,
             hops_max: 16,
             crashes_max: 3,
             linger: Duration::from_millis(10),
@@ -61,6 +65,7 @@ impl EngineOptions {
     pub(crate) fn sane(mut self) -> Self {
         self.window = self.window.max(1);
         self.waiting_max = self.waiting_max.max(1);
+        self.dead_letters_max = self.dead_letters_max.max(1);
         self
     }
 }

@@ -10,8 +10,12 @@ use crate::{
     target,
 };
 
-/// This many records are read at once; one may hold what was asked and answered.
-const RECORDS_PAGE: usize = 250;
+/// Of each reactor this many of its oldest deliveries are looked at, however many there are: the oldest holds the
+/// log, and whether others of the other kind are near it is for people.
+const OLDEST_LOOKED_AT: usize = 16;
+/// Behind the name of a reactor's last delivery, and before that of any other reactor's first: the part behind the
+/// `/` is a number.
+const BEHIND_ALL: &str = "/~";
 
 /// What is not settled for the reactors with these names, asked for each time, and the event of each delivery that waits or was
 /// given up and is kept, also of reactors that no longer run.
@@ -43,27 +47,29 @@ async fn of_progress(log: &Log, names: &[Arc<str>]) -> Result<Vec<Pin>, Error> {
     Ok(pins)
 }
 
-/// The oldest delivery of each reactor that waits, and the oldest that is a dead letter.
+/// The oldest delivery of each reactor; where both are near, the oldest that waits and the oldest that is a dead
+/// letter.
 async fn of_deliveries(log: &Log) -> Result<Vec<Pin>, Error> {
     let mut query = RecordQuery {
         family: DELIVERY,
         by: RecordsBy::All,
         after_key: None,
-        records_max: RECORDS_PAGE,
+        records_max: OLDEST_LOOKED_AT,
     };
     let mut oldest: BTreeMap<(Arc<str>, bool), u64> = BTreeMap::new();
     loop {
+        // Names sort by reactor and number: the oldest of one reactor come first.
         let records = log.records(&query).await?;
-        let Some(last) = records.last() else {
+        let Some(reactor) = records.first().map(|record| record.scope.clone()) else {
             break;
         };
-        query.after_key = Some(last.key.key.clone());
-        for record in &records {
+        let of_reactor = records.iter().filter(|record| record.scope == reactor);
+        for record in of_reactor {
             let seq = Delivery::decode(record).ok_or_else(|| damaged(record))?.seq;
-            let of = (record.scope.clone(), &*record.state == DEAD);
-            let kept = oldest.entry(of).or_insert(seq);
-            *kept = seq.min(*kept);
+            let of = (reactor.clone(), &*record.state == DEAD);
+            oldest.entry(of).or_insert(seq);
         }
+        query.after_key = Some(format!("{reactor}{BEHIND_ALL}").into());
     }
     let pin = |((reactor, is_dead), seq): ((Arc<str>, bool), u64)| {
         let what = if is_dead {

@@ -1,4 +1,4 @@
-//! The registry: which targets run, and one change of that at a time.
+//! The registry: which targets run, and one change at a time of each.
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +20,7 @@ use crate::{
     replays,
     status::Status,
     target::{Command, Common, Done, Target},
+    turns::Turns,
 };
 
 /// A target's name has at most this many characters.
@@ -31,8 +32,10 @@ const COMMANDS_MAX: usize = 64;
 pub(crate) struct Registry {
     pub(crate) common: Common,
     targets: RwLock<Targets>,
-    /// One change of which targets there are at a time; whoever reads it keeps them as they are.
-    pub(crate) changing: tokio::sync::RwLock<()>,
+    /// One change at a time of a target and the replays to it, by its name.
+    pub(crate) turns: Turns,
+    /// Held by whoever begins a replay, so that there are never too many.
+    pub(crate) beginning_replay: tokio::sync::Mutex<()>,
     /// What was asked for goes on when whoever asked goes away, and ends with the engine.
     operations: Mutex<JoinSet<()>>,
 }
@@ -60,7 +63,8 @@ impl Registry {
         Arc::new(Self {
             common,
             targets: RwLock::default(),
-            changing: tokio::sync::RwLock::default(),
+            turns: Turns::default(),
+            beginning_replay: tokio::sync::Mutex::default(),
             operations: Mutex::default(),
         })
     }
@@ -183,7 +187,7 @@ impl Registry {
     /// on.
     pub(crate) async fn add(self: &Arc<Self>, reactor: SharedReactor) -> Result<(), Error> {
         let name = check_name(&reactor)?;
-        let _changing = self.changing.write().await;
+        let _turn = self.turns.change(&name).await;
         let before = self.reactor(&name);
         // Those that end stay among the names until others take their place: what they have not settled
         // must not be removed from the log meanwhile.
@@ -204,7 +208,7 @@ impl Registry {
 
     /// Stops following the log for a reactor. What is kept of it goes if it is to be forgotten.
     pub(crate) async fn remove(self: &Arc<Self>, name: &str, forget: bool) -> Result<(), Error> {
-        let _changing = self.changing.write().await;
+        let _turn = self.turns.change(name).await;
         let was_there = self.reactor(name).is_some();
         let halted = self.halt(name).await;
         self.take_out(&halted);

@@ -33,8 +33,9 @@ impl Registry {
         request.through = request.through.min(log.head().seq);
         request.after = request.after.max(log.pruned_through().await?);
         check(&request)?;
-        let _changing = self.changing.write().await;
         let name = &request.target;
+        let _turn = self.turns.change(name).await;
+        let _beginning = self.beginning_replay.lock().await;
         let reactor = self.reactor(name).ok_or_else(|| not_found(name))?;
         if !request.outbound && !reactor.rehearses() {
             let what = format!("{name} cannot run without its calls: ask for a replay with them");
@@ -61,14 +62,11 @@ impl Registry {
 
     /// Ends a replay where it is.
     pub(crate) async fn cancel_replay(self: &Arc<Self>, id: &ReplayId) -> Result<(), Error> {
-        let _changing = self.changing.write().await;
         let log = &self.common.log;
-        let key = replay::key(id);
-        let found = log.record(&key).await?.ok_or_else(|| Error::NotFound {
-            what: "replay",
-            name: id.as_str().to_owned(),
-        })?;
-        let replay = decode(&found)?;
+        let target = self.find_replay(id).await?.1.target;
+        let _turn = self.turns.change(&target).await;
+        // It may have ended while others had their turn.
+        let (found, replay) = self.find_replay(id).await?;
         if replay.state != ReplayState::Running {
             return Err(Error::Conflict {
                 what: format!("the replay {} has ended", id.as_str()),
@@ -86,12 +84,22 @@ impl Registry {
         let ended = replay.ended(ReplayState::Cancelled, position, dead, now_us);
         let command = Command {
             // It may have come to its end just now.
-            guards: vec![Guard::Revision(key, found.revision)],
+            guards: vec![Guard::Revision(found.key, found.revision)],
             changes: vec![ended.put(), Change::Delete(target::cursor_key(&name))],
             ..Command::default()
         };
         log.submit(&Principal::nexus(), command).await?;
         Ok(())
+    }
+
+    async fn find_replay(&self, id: &ReplayId) -> Result<(Record, Replay), Error> {
+        let found = self.common.log.record(&replay::key(id)).await?;
+        let found = found.ok_or_else(|| Error::NotFound {
+            what: "replay",
+            name: id.as_str().to_owned(),
+        })?;
+        let replay = decode(&found)?;
+        Ok((found, replay))
     }
 
     /// All replays that are kept, newest first.
@@ -140,25 +148,14 @@ pub(crate) async fn running(log: &Log, target: &Arc<str>) -> Result<Vec<Replay>,
 }
 
 async fn all(log: &Log) -> Result<Vec<Replay>, Error> {
-    let mut query = RecordQuery {
-        family: REPLAY,
-        by: RecordsBy::All,
-        after_key: None,
-        records_max: RECORDS_PAGE,
-    };
+    let mut pages = log.all_records(REPLAY, None);
     let mut found = Vec::new();
-    loop {
-        let records = log.records(&query).await?;
-        for record in &records {
+    while let Some(page) = pages.next().await? {
+        for record in &page {
             found.push(decode(record)?);
         }
-        match records.last() {
-            Some(last) if records.len() == RECORDS_PAGE => {
-                query.after_key = Some(last.key.key.clone());
-            }
-            _ => return Ok(found),
-        }
     }
+    Ok(found)
 }
 
 fn decode(record: &Record) -> Result<Replay, Error> {

@@ -32,7 +32,7 @@ use tokio::{
 
 use crate::{
     EngineOptions,
-    alert::{Alerts, full_cause},
+    alert::{Alerts, full_cause, full_message},
     attempt::{Ran, Runner},
     circuit::Circuit,
     failpoints::Failpoint,
@@ -255,13 +255,12 @@ impl Target {
     }
 
     fn tell(&self) {
-        let is_full = self.is_full();
+        let is_full = self.takes_no_more();
         if is_full && !self.status.is_full() {
-            let (name, waiting) = (&self.status.name, self.waiting.len());
-            tracing::warn!(reactor = %name, waiting, "a reactor takes no new events: too many deliveries wait");
-            self.alerts.send(&full_cause(name), || {
-                format!("{name} takes no new events: {waiting} deliveries wait")
-            });
+            let (name, waiting, dead) = (&self.status.name, self.waiting.len(), self.dead);
+            tracing::warn!(reactor = %name, waiting, dead, "a reactor takes no new events: too many deliveries");
+            self.alerts
+                .send(&full_cause(name), || full_message(name, waiting, dead));
         }
         self.status.set(Now {
             position: self.progress.position(),

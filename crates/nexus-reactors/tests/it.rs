@@ -57,7 +57,5 @@ mod rules_docs;
 mod rules_support;
 #[path = "it/shipped.rs"]
 mod shipped;
-#[path = "it/stub.rs"]
-mod stub;
 #[path = "it/support.rs"]
 mod support;

@@ -4,3 +4,4 @@
 pub mod contract;
 pub mod oracle;
 pub mod program;
+pub mod receiver;

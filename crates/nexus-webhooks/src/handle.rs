@@ -16,7 +16,7 @@ use http::HeaderMap;
 use nexus_auth::Vault;
 use nexus_core::{Causes, Ids, Log, Position, Principal};
 use nexus_outbound::{Client, Trust};
-use nexus_reactors::Handle;
+use nexus_reactors::{Handle, Turns};
 use parking_lot::RwLock;
 
 pub use backlog::Backlog;
@@ -57,8 +57,12 @@ struct Shared {
     options: EndpointsOptions,
     ids: Ids,
     live: RwLock<BTreeMap<Arc<str>, Arc<Live>>>,
-    /// Held by whoever changes one, so that changes come one after the other.
-    turn: tokio::sync::Mutex<()>,
+    /// Whose change it is, by id: none waits for the receiver of another.
+    turns: Turns,
+    /// Held by whoever makes one, so that there are never too many.
+    making: tokio::sync::Mutex<()>,
+    /// Held while the endpoints of a configuration are put in the place of others.
+    configuring: tokio::sync::Mutex<()>,
 }
 
 /// Where an endpoint was asked for.

@@ -19,7 +19,5 @@ mod disabling;
 mod resource;
 #[path = "it/rotation.rs"]
 mod rotation;
-#[path = "it/stub.rs"]
-mod stub;
 #[path = "it/support.rs"]
 mod support;

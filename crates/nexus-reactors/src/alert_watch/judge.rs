@@ -10,7 +10,7 @@ use nexus_core::Health;
 use super::AlertLimits;
 use crate::{
     BreakerState, TargetInfo, TargetState,
-    alert::{dead_letter_cause, full_cause},
+    alert::{dead_letter_cause, full_cause, full_message},
 };
 
 /// How long the lag of a target has to grow, and within which time attempts are counted.
@@ -261,10 +261,7 @@ impl Seen {
                 full_cause(name),
                 Some(target.is_full),
                 Box::new(move |lasts| match lasts {
-                    true => format!(
-                        "{name} takes no new events: {} deliveries wait",
-                        target.waiting
-                    ),
+                    true => full_message(name, target.waiting, target.dead),
                     false => format!("{name} takes new events again"),
                 }),
             ),

@@ -142,8 +142,8 @@ impl Handle {
     /// [`Error::NotFound`], [`Error::Conflict`] when it is not a dead letter any more, and what the log says.
     pub async fn discard(&self, delivery_id: &str) -> Result<(), Error> {
         let (target, seq) = self.parse(delivery_id)?;
-        // No target is opened meanwhile, which would count it; many are discarded at once.
-        let _changing = self.registry.changing.read().await;
+        // The target is not opened meanwhile, which would count it; many are discarded at once.
+        let _kept = self.registry.turns.keep(target).await;
         if self.registry.reactor(target).is_some() {
             let asked = self
                 .registry

@@ -85,7 +85,7 @@ pub struct TargetInfo {
     pub dead: usize,
     /// How many attempts are running.
     pub running: usize,
-    /// Whether it takes no new events because too many deliveries wait.
+    /// Whether it takes no new events because too many deliveries wait, or too many dead letters are kept.
     pub is_full: bool,
     /// Whether its loop has ended: it failed, or another engine took over.
     pub is_stopped: bool,

@@ -7,7 +7,7 @@ use std::{
 
 use nexus_core::{
     Change, Family, Fence, From, Guard, Key, Log, Mode, PatternSet, Principal, ReactorOptions,
-    Receipt, Record, RecordQuery, RecordsBy, Selector, Seq, SharedReactor,
+    Receipt, Record, Selector, Seq, SharedReactor,
 };
 use tokio::{
     sync::{broadcast, mpsc},
@@ -39,8 +39,6 @@ use crate::{
 const CURSOR: Family = Family::new("cursor");
 /// A record that another engine is still writing is read again this often before giving up.
 const CLAIMS_MAX: usize = 8;
-/// This many records are read at once; one may hold what was asked and answered.
-const RECORDS_PAGE: usize = 250;
 
 /// The name of a reactor's cursor record.
 pub(crate) fn cursor_key(name: &str) -> Key {
@@ -172,19 +170,10 @@ impl Target {
 
     /// Loads the deliveries: those that wait with their times and keys, of the dead only how many.
     async fn load(&mut self) -> Result<(), Error> {
-        let mut query = RecordQuery {
-            family: DELIVERY,
-            by: RecordsBy::Scope(self.status.name.clone()),
-            after_key: None,
-            records_max: RECORDS_PAGE,
-        };
-        loop {
-            let records = self.ledger.log.records(&query).await?;
-            let Some(last) = records.last() else {
-                return Ok(());
-            };
-            query.after_key = Some(last.key.key.clone());
-            for record in &records {
+        let scope = Some(self.status.name.clone());
+        let mut pages = self.ledger.log.all_records(DELIVERY, scope);
+        while let Some(page) = pages.next().await? {
+            for record in &page {
                 match &*record.state {
                     WAITING => self.load_one(record).await?,
                     DEAD => self.dead += 1,
@@ -194,23 +183,15 @@ impl Target {
                 }
             }
         }
+        Ok(())
     }
 
     /// Which outcomes there are.
     async fn load_outcomes(&mut self) -> Result<(), Error> {
-        let mut query = RecordQuery {
-            family: OUTCOME,
-            by: RecordsBy::Scope(self.status.name.clone()),
-            after_key: None,
-            records_max: RECORDS_PAGE,
-        };
-        loop {
-            let records = self.ledger.log.records(&query).await?;
-            let Some(last) = records.last() else {
-                return Ok(());
-            };
-            query.after_key = Some(last.key.key.clone());
-            for record in records {
+        let scope = Some(self.status.name.clone());
+        let mut pages = self.ledger.log.all_records(OUTCOME, scope);
+        while let Some(page) = pages.next().await? {
+            for record in page {
                 let outcome = Outcome::decode(&record);
                 if self.replay.is_some() && outcome.as_ref().is_some_and(Outcome::is_dead) {
                     self.dead += 1;
@@ -220,6 +201,7 @@ impl Target {
                 self.outcomes.push_oldest(time_us, record.key);
             }
         }
+        Ok(())
     }
 
     async fn load_one(&mut self, record: &Record) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use std::{
 use nexus_core::{Cursor, CursorPage, Error, Event, Ordering};
 use tokio::time::Instant;
 
-use super::{READY_MAX, Target};
+use super::{READY_MAX, Target, settle::Fate};
 
 /// The cursor, or the read that has it until it is done. Begun anew with each turn of the loop, a read from
 /// the disk would hardly ever come to its end while attempts do.
@@ -59,7 +59,7 @@ impl Target {
         self.ready.len() < READY_MAX
             && self.standing.is_running()
             && !self.is_read_through()
-            && !self.is_full()
+            && !self.takes_no_more()
             && self.read_again_at.is_none_or(|at| at <= Instant::now())
     }
 
@@ -78,6 +78,21 @@ impl Target {
         let unwritten = self.finished.iter().chain(&self.writing.items);
         let becoming = unwritten.filter(|settle| settle.delivery.is_some()).count();
         self.waiting.len() + becoming >= self.options.waiting_max
+    }
+
+    /// Whether so many dead letters are kept that new events have to wait: each of them may become one.
+    pub(super) fn is_full_of_dead(&self) -> bool {
+        if !self.runner.keeps_dead_letters() {
+            return false;
+        }
+        let unwritten = self.finished.iter().chain(&self.writing.items);
+        let dying = unwritten.filter(|settle| matches!(settle.delivery, Some((_, Fate::Dead))));
+        self.dead + dying.count() >= self.options.dead_letters_max
+    }
+
+    /// Whether new events have to wait until there are fewer deliveries.
+    pub(super) fn takes_no_more(&self) -> bool {
+        self.is_full() || self.is_full_of_dead()
     }
 
     /// Takes a page of events. Those that do not match are settled by being passed.

@@ -39,7 +39,7 @@ impl Target {
         let in_order = self.runner.options.ordering != Ordering::All
             || self.lanes.is_free("")
             || self.parks_behind("").is_some();
-        (event.seq.get() <= self.opened && in_order && !self.is_full()).then_some(event)
+        (event.seq.get() <= self.opened && in_order && !self.takes_no_more()).then_some(event)
     }
 
     /// Begins what may run, while there are places.

@@ -13,13 +13,11 @@ use nexus_outbound::{Client, OutboundOptions};
 use nexus_reactors::{
     Alert, AlertFormat, AlertLimits, AlertState, AlertWatch, AlertWebhook, Alerts, Engine,
 };
+use nexus_testkit::receiver::Receiver;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::{
-    stub::Stub,
-    support::{Scripted, World, options, until},
-};
+use crate::support::{Scripted, World, options, until};
 
 const MINUTE_US: i64 = 60 * 1_000_000;
 
@@ -27,12 +25,13 @@ fn client() -> Client {
     Client::new(&OutboundOptions::default()).unwrap()
 }
 
-async fn answering(status: &'static str, headers: &'static str) -> Stub {
-    Stub::new(move |_, _| (status, headers, "ok".into())).await
+async fn answering(status: &'static str, headers: &'static str) -> Receiver {
+    Receiver::new(move |_, _| (status, headers, "ok".into())).await
 }
 
-fn bodies(stub: &Stub) -> Vec<Value> {
-    let body = |call: &crate::stub::Received| serde_json::from_slice(&call.body).unwrap();
+fn bodies(stub: &Receiver) -> Vec<Value> {
+    let body =
+        |call: &nexus_testkit::receiver::Received| serde_json::from_slice(&call.body).unwrap();
     stub.received().iter().map(body).collect()
 }
 
@@ -80,7 +79,7 @@ async fn each_receiver_is_sent_what_it_documents() {
 #[tokio::test]
 async fn an_alert_that_is_not_taken_is_sent_again_a_few_times() {
     // Busy once, and then never again.
-    let stub = Stub::new(|number, _| match number {
+    let stub = Receiver::new(|number, _| match number {
         0 => ("429 Too Many Requests", "retry-after: 0\r\n", String::new()),
         _ => ("200 OK", "", String::new()),
     });

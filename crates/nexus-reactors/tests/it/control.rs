@@ -9,7 +9,7 @@ use std::{
 };
 
 use nexus_core::{Clock, Filter, From, Reaction, ReactorError};
-use nexus_reactors::{Error, Handle, TargetState};
+use nexus_reactors::{EngineOptions, Error, Handle, TargetState};
 use parking_lot::Mutex;
 
 use crate::support::{Scripted, World, mint, options, runs, until};
@@ -641,4 +641,49 @@ async fn attempts_of_a_target_never_exceed_its_concurrency() {
     }
     idle(&engine.handle(), "mint").await;
     assert!((2..=5).contains(&most.load(Atomic::SeqCst)), "{most:?}");
+}
+
+/// Its receiver is slow, so that it takes long to be drained; nobody else waits for that.
+#[tokio::test]
+async fn a_change_waits_for_no_target_but_its_own() {
+    let world = World::new().await;
+    let gate = Arc::new(tokio::sync::Semaphore::new(0));
+    let closed = gate.clone();
+    let slow = Scripted::new("slow", move |_| {
+        let gate = closed.clone();
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Ok(Reaction::nothing())
+        }
+    });
+    let ran = slow.ran();
+    let options = EngineOptions {
+        drain_timeout: Duration::from_secs(3_600),
+        slow_attempt: Duration::from_secs(3_600),
+        ..options()
+    };
+    let engine = world.engine_with(vec![slow.shared()], options).await;
+    let handle = engine.handle();
+    world.pay("tx-1").await;
+    until("it runs", || async { !ran.lock().is_empty() }).await;
+    let replacing = tokio::spawn({
+        let (handle, next) = (handle.clone(), counting("slow").shared());
+        async move { handle.add(next).await }
+    });
+    // Nothing else runs here: now the one that ran is being drained, and the other waits for it.
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    let other = counting("other");
+    let ran_other = other.ran();
+    handle.add(other.shared()).await.unwrap();
+    world.pay("tx-2").await;
+    until("the other runs", || async { !ran_other.lock().is_empty() }).await;
+    handle.add(counting("other").shared()).await.unwrap();
+    handle.remove("other", true).await.unwrap();
+    assert!(!replacing.is_finished());
+    gate.add_permits(2);
+    replacing.await.unwrap().unwrap();
+    idle(&handle, "slow").await;
+    engine.drain().await;
 }

@@ -2,17 +2,21 @@
 
 use std::{
     collections::HashSet,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use http::Method;
-use nexus_reactors::{Engine, Handle};
+use nexus_core::{Clock, Reaction, ReactorError, Seq};
+use nexus_reactors::{Alerts, Engine, EngineOptions, Handle};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
 use crate::{
     face::{Courier, Face, Got, MINTS_ONLY},
-    support::{World, until},
+    support::{Scripted, World, options, until},
 };
 
 const LETTERS: &str = "/api/v1/dead-letters";
@@ -398,4 +402,79 @@ async fn who_may_not_read_an_event_does_not_see_what_became_of_it() {
     );
     assert_eq!(given.engine.handle().stats().dead_letters, 3);
     given.engine.drain().await;
+}
+
+/// However many events cannot be reacted to: there is an end to the dead letters, nobody loses one, and what was not
+/// begun has its turn when there is room again.
+#[tokio::test]
+async fn a_target_with_too_many_takes_no_more_until_there_is_room() {
+    const MAX: usize = 3;
+    let world = World::new().await;
+    let is_healthy = Arc::new(AtomicBool::new(false));
+    let reactor = || {
+        let is_healthy = is_healthy.clone();
+        let mut reactor = Scripted::new("mint", move |_| {
+            let is_healthy = is_healthy.load(Ordering::SeqCst);
+            async move {
+                match is_healthy {
+                    true => Ok(Reaction::nothing()),
+                    false => Err(ReactorError::final_("not this one")),
+                }
+            }
+        });
+        reactor.options.concurrency = 1;
+        reactor
+    };
+    let options = || EngineOptions {
+        dead_letters_max: MAX,
+        ..options()
+    };
+    let (alerts, mut told) = Alerts::channel(Clock::System);
+    let first = reactor();
+    let ran = first.ran();
+    let engine = Engine::start(world.log.clone(), vec![first.shared()], options(), alerts);
+    let engine = engine.await.unwrap();
+    let handle = engine.handle();
+    for n in 0..10 {
+        world.pay(&format!("tx-{n}")).await;
+    }
+    let is_full = || async { handle.target("mint").unwrap().is_full };
+    until("it takes no more", is_full).await;
+    dead(&handle, MAX).await;
+    assert_eq!(ran.lock().len(), MAX);
+    let mut causes = Vec::new();
+    while let Ok(alert) = told.try_recv() {
+        causes.push(alert.cause);
+    }
+    assert!(causes.contains(&"full:mint".to_owned()), "{causes:?}");
+    let waits = world.log.event(Seq::new(7)).await.unwrap().unwrap();
+    let explained = handle.explain("mint", &waits).await.unwrap().unwrap();
+    assert!(explained.halted.is_some());
+
+    let newest = handle.dead_letters(1).await.unwrap()[0].id.clone();
+    handle.discard(&newest).await.unwrap();
+    dead(&handle, MAX).await;
+    until("it takes no more", is_full).await;
+    assert_eq!(ran.lock().len(), MAX + 1, "there was room for one");
+    engine.drain().await;
+
+    let second = reactor();
+    let ran = second.ran();
+    let engine = world.engine_with(vec![second.shared()], options()).await;
+    let handle = engine.handle();
+    assert!(
+        handle.target("mint").unwrap().is_full,
+        "also after a restart"
+    );
+    is_healthy.store(true, Ordering::SeqCst);
+    let retried = handle.dead_letters(1).await.unwrap()[0].id.clone();
+    handle.retry(&retried).await.unwrap();
+    until("the rest has had its turn", || async {
+        let target = handle.target("mint").unwrap();
+        target.lag == 0 && !target.is_full
+    })
+    .await;
+    dead(&handle, MAX - 1).await;
+    assert_eq!(ran.lock().len(), 1 + 10 - (MAX + 1));
+    engine.drain().await;
 }

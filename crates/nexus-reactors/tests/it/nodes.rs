@@ -8,17 +8,15 @@ use std::sync::{
 use nexus_core::{Clock, Command, Principal};
 use nexus_outbound::{Client, OutboundOptions};
 use nexus_reactors::{Directory, Engine, NodeAddresses, Nodes, PaymentToMint};
+use nexus_testkit::receiver::Receiver;
 
-use crate::{
-    stub::Stub,
-    support::{World, until},
-};
+use crate::support::{World, until};
 
 const START_US: i64 = 1_763_704_800_000_000;
 const MINUTE_US: i64 = 60 * 1_000_000;
 
 /// A reactor that finds its factory in a directory.
-async fn minting(world: &World, directory: &Stub, clock: &Clock) -> (Engine, Nodes) {
+async fn minting(world: &World, directory: &Receiver, clock: &Clock) -> (Engine, Nodes) {
     let client = Client::new(&OutboundOptions {
         allow_loopback: true,
         ..OutboundOptions::default()
@@ -30,7 +28,7 @@ async fn minting(world: &World, directory: &Stub, clock: &Clock) -> (Engine, Nod
     (world.engine(vec![reactor.shared()]).await, nodes)
 }
 
-fn listed_in(directory: &Stub) -> NodeAddresses {
+fn listed_in(directory: &Receiver) -> NodeAddresses {
     NodeAddresses {
         directory: Some(Directory {
             url: directory.url(),
@@ -40,13 +38,13 @@ fn listed_in(directory: &Stub) -> NodeAddresses {
     }
 }
 
-fn entry(factory: &Stub) -> String {
+fn entry(factory: &Receiver) -> String {
     let url = factory.url();
     format!(r#"{{"id":"smart-factory","hosting":{{"productionUrl":"{url}"}}}}"#)
 }
 
-async fn factory() -> Stub {
-    Stub::new(|_, _| ("200 OK", "", "{}".into())).await
+async fn factory() -> Receiver {
+    Receiver::new(|_, _| ("200 OK", "", "{}".into())).await
 }
 
 #[tokio::test]
@@ -54,7 +52,7 @@ async fn the_directory_is_asked_once_for_all_that_want_to_know() {
     let world = World::new().await;
     let factory = factory().await;
     let found = entry(&factory);
-    let directory = Stub::new(move |_, _| ("200 OK", "", found.clone())).await;
+    let directory = Receiver::new(move |_, _| ("200 OK", "", found.clone())).await;
     let (engine, _) = minting(&world, &directory, &Clock::manual(START_US)).await;
     let payment = |n: u32| {
         let payload = format!(r#"{{"transactionId":"tx-{n}","amount":1,"payerId":"p"}}"#);
@@ -92,7 +90,7 @@ async fn an_old_address_is_better_than_what_makes_no_sense() {
     ];
     let asked = Arc::new(AtomicUsize::new(0));
     let number = asked.clone();
-    let directory = Stub::new(move |_, _| {
+    let directory = Receiver::new(move |_, _| {
         number.fetch_add(1, Atomic::SeqCst);
         let (status, body) = answers[(number.load(Atomic::SeqCst) - 1).min(3)].clone();
         (status, "", body)
@@ -121,7 +119,7 @@ async fn an_old_address_is_better_than_what_makes_no_sense() {
     // Another directory counts at once.
     let other = self::factory().await;
     let found = entry(&other);
-    let directory = Stub::new(move |_, _| ("200 OK", "", found.clone())).await;
+    let directory = Receiver::new(move |_, _| ("200 OK", "", found.clone())).await;
     nodes.replace(listed_in(&directory));
     world.pay("tx-6").await;
     until("it is minted", || async {

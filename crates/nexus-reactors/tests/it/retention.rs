@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering as Atomic},
 };
 
-use nexus_core::{Reaction, ReactorError, Retention, RetentionOptions, Seq};
+use nexus_core::{Blocked, Ordering, Reaction, ReactorError, Retention, RetentionOptions, Seq};
 
 use super::support::{Scripted, World, options, until};
 
@@ -84,6 +84,42 @@ async fn deliveries_and_dead_letters_hold_their_events() {
     assert!(world.log.pruned_through().await.unwrap() > Seq::new(dead));
     let letters = handle.dead_letters(10).await.unwrap();
     assert_eq!(letters[0].payload, None, "forced, its payload is gone");
+    engine.drain().await;
+}
+
+/// However many there are of one reactor: the oldest of each is found, also where names begin alike.
+#[tokio::test]
+async fn the_oldest_of_many_dead_letters_of_many_reactors_hold_the_log() {
+    let world = World::new().await;
+    let names = ["mint", "mint-2", "mint2", "mint_"];
+    let never = |name| {
+        let mut reactor = Scripted::new(name, |_| async { Err(ReactorError::final_("no")) });
+        reactor.options.ordering = Ordering::All;
+        reactor.options.on_blocked = Blocked::Park;
+        reactor.shared()
+    };
+    let engine = world.engine(names.map(never).to_vec()).await;
+    world.noise(1).await;
+    for n in 0..40 {
+        world.pay(&format!("tx-{n}")).await;
+    }
+    let handle = engine.handle();
+    until("all are dead", || async {
+        handle.stats().dead_letters == 40 * names.len()
+    })
+    .await;
+    handle.discard("mint2/2").await.unwrap();
+    let mut pinned = look(&world, &engine, false).await;
+    pinned.retain(|(what, _)| what.starts_with("dead letters"));
+    pinned.sort();
+    let of = |name, after| (format!("dead letters of reactor {name}"), after);
+    let expected = [
+        of("mint", 1),
+        of("mint-2", 1),
+        of("mint2", 2),
+        of("mint_", 1),
+    ];
+    assert_eq!(pinned, expected);
     engine.drain().await;
 }
 

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use nexus_core::{Blocked, Clock, From, Mode, Ordering, Position};
 use nexus_reactors::{Alerts, rules::RuleConfig};
+use nexus_testkit::receiver::Receiver;
 
-use crate::{
-    rules_support::{Ground, PAYMENTS, TIME_US, attempt, event, nodes, outcome, read, shipped},
-    stub::Stub,
+use crate::rules_support::{
+    Ground, PAYMENTS, TIME_US, attempt, event, nodes, outcome, read, shipped,
 };
 
 #[tokio::test]
 async fn a_node_is_told_what_the_rule_says_in_the_words_that_it_says() {
-    let node = Stub::new(|_, _| ("200 OK", "", r#"{"taken":true}"#.to_owned())).await;
+    let node = Receiver::new(|_, _| ("200 OK", "", r#"{"taken":true}"#.to_owned())).await;
     let ground = Ground {
         nodes: nodes(&[("neobot", node.url())]),
         ..Ground::new()
@@ -52,7 +52,7 @@ async fn a_node_is_told_what_the_rule_says_in_the_words_that_it_says() {
 
 #[tokio::test]
 async fn what_is_called_is_filled_in_from_the_event() {
-    let receiver = Stub::new(|_, _| ("200 OK", "", r#"{"id":7}"#.to_owned())).await;
+    let receiver = Receiver::new(|_, _| ("200 OK", "", r#"{"id":7}"#.to_owned())).await;
     let ground = Ground::new()
         .with("ROOT", receiver.url().join("v2/").unwrap())
         .with("KEY", "hunter2hunter2");
@@ -99,7 +99,7 @@ async fn what_is_called_is_filled_in_from_the_event() {
 
 #[tokio::test]
 async fn the_token_in_the_address_of_a_chat_is_not_shown() {
-    let chat = Stub::new(|_, _| ("204 No Content", "", String::new())).await;
+    let chat = Receiver::new(|_, _| ("204 No Content", "", String::new())).await;
     let ground = Ground::new().with(
         "CHAT",
         chat.url()
@@ -128,7 +128,7 @@ async fn the_token_in_the_address_of_a_chat_is_not_shown() {
 #[tokio::test]
 async fn what_is_kept_of_a_call_has_no_value_of_a_variable() {
     let key = r#"k"ey\of-the-shop"#;
-    let receiver = Stub::new(|_, received| {
+    let receiver = Receiver::new(|_, received| {
         let answer = format!("what is {}", received.text());
         ("400 Bad Request", "", answer)
     })
@@ -158,7 +158,7 @@ async fn what_is_kept_of_a_call_has_no_value_of_a_variable() {
 
 #[tokio::test]
 async fn what_cannot_be_filled_in_is_final_and_says_where() {
-    let receiver = Stub::new(|_, _| ("200 OK", "", String::new())).await;
+    let receiver = Receiver::new(|_, _| ("200 OK", "", String::new())).await;
     let url = receiver.url();
     for (members, error) in [
         (
@@ -210,7 +210,7 @@ async fn what_cannot_be_filled_in_is_final_and_says_where() {
 
 #[tokio::test]
 async fn a_rehearsal_calls_nobody_and_keeps_what_it_would_have_sent() {
-    let receiver = Stub::new(|_, _| ("200 OK", "", String::new())).await;
+    let receiver = Receiver::new(|_, _| ("200 OK", "", String::new())).await;
     let (alerts, mut told) = Alerts::channel(Clock::manual(TIME_US));
     let ground = Ground {
         nodes: nodes(&[("neobot", receiver.url())]),

@@ -4,10 +4,10 @@ use http::HeaderMap;
 use nexus_auth::Secret;
 use nexus_core::{Clock, SharedReactor};
 use nexus_reactors::{MintToNotify, Nodes, PaymentToMint};
+use nexus_testkit::receiver::{Received, Receiver};
 
 use crate::{
     rules_support::{Ground, PAYMENTS, TIME_US, auth, client, event, nodes, outcome, shipped},
-    stub::{Received, Stub},
     support::{World, until},
 };
 
@@ -26,8 +26,8 @@ fn said(call: &Received) -> (String, HeaderMap, String) {
 }
 
 /// A factory that answers everything that a factory could.
-async fn factory() -> Stub {
-    Stub::new(|number, _| match number % 7 {
+async fn factory() -> Receiver {
+    Receiver::new(|number, _| match number % 7 {
         0 => (
             "201 Created",
             "",
@@ -141,7 +141,7 @@ async fn in_the_engine_the_rule_gives_what_the_code_gives_and_when_leaves_out_th
     };
     let mut all = Vec::new();
     for kind in ["code", "rule", "rule with when"] {
-        let factory = Stub::new(|_, call| ("201 Created", "", call.text().to_owned())).await;
+        let factory = Receiver::new(|_, call| ("201 Created", "", call.text().to_owned())).await;
         let ground = Ground::new()
             .with("FACTORY_API_URL", factory.url())
             .with("FACTORY_API_KEY", "factory-key");
@@ -201,8 +201,8 @@ async fn in_the_engine_the_rule_gives_what_the_code_gives_and_when_leaves_out_th
 async fn the_notifying_rules_tell_what_the_code_tells() {
     for (index, node) in [(1, "flowpay"), (2, "neobot")] {
         let (of_code, of_rule) = (
-            Stub::new(|_, _| ("200 OK", "", String::new())).await,
-            Stub::new(|_, _| ("200 OK", "", String::new())).await,
+            Receiver::new(|_, _| ("200 OK", "", String::new())).await,
+            Receiver::new(|_, _| ("200 OK", "", String::new())).await,
         );
         let both = MintToNotify::both(
             &client(),

@@ -4,11 +4,9 @@ use std::sync::Arc;
 
 use nexus_core::{Catalogue, Mode};
 use nexus_reactors::rules::{MappingConfig, Mappings, RuleConfig};
+use nexus_testkit::receiver::Receiver;
 
-use crate::{
-    rules_support::{Ground, attempt, event},
-    stub::Stub,
-};
+use crate::rules_support::{Ground, attempt, event};
 
 const PAGE: &str = include_str!("../../../../docs/rules.md");
 
@@ -69,7 +67,7 @@ async fn the_worked_examples_do_what_the_page_says() {
     let mut count = 0;
     while let Some((kind, text)) = parts.next() {
         assert_eq!(kind, "toml");
-        let receiver = Stub::new(|_, _| ("200 OK", "", String::new())).await;
+        let receiver = Receiver::new(|_, _| ("200 OK", "", String::new())).await;
         let ground = Ground::new().with("CHAT_URL", receiver.url());
         let file: File = toml::from_str(text).unwrap();
         let rule = ground.compile(&file.reactors[0]).unwrap().shared();

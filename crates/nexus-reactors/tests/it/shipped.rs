@@ -9,11 +9,9 @@ use nexus_core::{
 };
 use nexus_outbound::{Client, OutboundOptions};
 use nexus_reactors::{Directory, MintToNotify, NodeAddresses, Nodes, PaymentToMint};
+use nexus_testkit::receiver::{Received, Receiver};
 
-use crate::{
-    stub::{Received, Stub},
-    support::{World, until},
-};
+use crate::support::{World, until};
 
 const SECRET: &str = "a-secret-of-at-least-32-characters";
 const FLOWPAY_SECRET: &str = "another-secret-of-32-characters-or-more";
@@ -34,7 +32,7 @@ fn quick() -> RetrySchedule {
     }
 }
 
-fn configured(node: &str, stub: &Stub) -> NodeAddresses {
+fn configured(node: &str, stub: &Receiver) -> NodeAddresses {
     NodeAddresses {
         configured: HashMap::from([(node.to_owned(), stub.url())]),
         ..NodeAddresses::default()
@@ -77,7 +75,7 @@ async fn minted(world: &World) -> Vec<String> {
 #[tokio::test]
 async fn a_payment_is_minted_once_though_the_factory_fails_twice_and_it_comes_three_times() {
     let world = World::new().await;
-    let factory = Stub::new(|number, _| match number {
+    let factory = Receiver::new(|number, _| match number {
         0 => (
             "503 Service Unavailable",
             "Retry-After: 0\r\n",
@@ -123,7 +121,7 @@ async fn a_payment_is_minted_once_though_the_factory_fails_twice_and_it_comes_th
 async fn a_refusal_of_the_factory_is_final_and_a_dead_letter_says_so() {
     let world = World::new().await;
     let factory =
-        Stub::new(|_, _| ("422 Unprocessable", "", r#"{"error":"no wallet"}"#.into())).await;
+        Receiver::new(|_, _| ("422 Unprocessable", "", r#"{"error":"no wallet"}"#.into())).await;
     let engine = world
         .engine(vec![mint_reactor(configured("smart-factory", &factory))])
         .await;
@@ -160,9 +158,9 @@ async fn without_a_factory_the_request_is_emitted_alone() {
 #[tokio::test]
 async fn the_directory_is_asked_once_and_the_factory_is_found_under_its_other_name() {
     let world = World::new().await;
-    let factory = Stub::new(|_, _| ("200 OK", "", String::new())).await;
+    let factory = Receiver::new(|_, _| ("200 OK", "", String::new())).await;
     let root = factory.url();
-    let directory = Stub::new(move |_, call| {
+    let directory = Receiver::new(move |_, call| {
         let body = if call.line == "GET /api/ecosystem?id=smart-core" {
             format!(r#"[{{"id":"smart-core","hosting":{{"productionUrl":"{root}"}}}}]"#)
         } else {
@@ -213,8 +211,8 @@ async fn the_directory_is_asked_once_and_the_factory_is_found_under_its_other_na
 #[tokio::test]
 async fn a_directory_that_does_not_answer_is_left_alone_while_there_is_another_address() {
     let world = World::new().await;
-    let factory = Stub::new(|_, _| ("200 OK", "", String::new())).await;
-    let directory = Stub::new(|_, _| ("503 Service Unavailable", "", String::new())).await;
+    let factory = Receiver::new(|_, _| ("200 OK", "", String::new())).await;
+    let directory = Receiver::new(|_, _| ("503 Service Unavailable", "", String::new())).await;
     let addresses = NodeAddresses {
         directory: Some(Directory {
             url: directory.url(),
@@ -268,12 +266,12 @@ fn is_signed(call: &Received, node: Option<&str>) -> bool {
 #[tokio::test]
 async fn both_receivers_are_told_and_one_that_fails_does_not_bother_the_other() {
     let world = World::new().await;
-    let flowpay = Stub::new(|number, _| match number {
+    let flowpay = Receiver::new(|number, _| match number {
         0 => ("500 Internal Server Error", "", String::new()),
         _ => ("200 OK", "", String::new()),
     })
     .await;
-    let neobot = Stub::new(|_, _| ("204 No Content", "", String::new())).await;
+    let neobot = Receiver::new(|_, _| ("204 No Content", "", String::new())).await;
     let addresses = NodeAddresses {
         configured: HashMap::from([
             ("flowpay".into(), flowpay.url()),

@@ -52,7 +52,7 @@ impl Endpoints {
     ) -> Result<Created, Error> {
         let checked = self.check(input, Trust::Foreign)?;
         let begin = self.begin(checked.start).await?;
-        let _turn = self.0.turn.lock().await;
+        let _making = self.0.making.lock().await;
         self.check_room()?;
         let id: Arc<str> = self.0.ids.next().to_string().into();
         let secret = Secret::generate_standard(self.log().random());
@@ -166,7 +166,7 @@ impl Endpoints {
         seen: u64,
         patch: EndpointPatch,
     ) -> Result<EndpointView, Error> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.0.turns.change(id).await;
         let live = self.of_api(id)?;
         if live.revision != seen {
             return Err(Error::Stale);
@@ -243,7 +243,7 @@ impl Endpoints {
         id: &str,
         seen: Option<u64>,
     ) -> Result<(), Error> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.0.turns.change(id).await;
         let live = self.of_api(id)?;
         if seen.is_some_and(|seen| seen != live.revision) {
             return Err(Error::Stale);
@@ -279,7 +279,7 @@ impl Endpoints {
     /// # Errors
     /// [`Error::NotFound`], and what the log and the engine say.
     pub async fn disable(&self, operator: &Operator<'_>, id: &str) -> Result<EndpointView, Error> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.0.turns.change(id).await;
         let live = self.live(id)?;
         if self.state(&live) == TargetState::Running {
             let why = format!("disabled by {}", operator.principal.source());
@@ -295,7 +295,7 @@ impl Endpoints {
     /// # Errors
     /// [`Error::NotFound`], [`Error::Broken`], and what the log and the engine say.
     pub async fn enable(&self, operator: &Operator<'_>, id: &str) -> Result<EndpointView, Error> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.0.turns.change(id).await;
         let live = self.live(id)?;
         if let Some(why) = &live.problem {
             return Err(Error::Broken {

@@ -157,7 +157,7 @@ impl Endpoints {
     /// What the log and the engine say. Everything was judged before, so that nothing of the configuration
     /// itself can be wrong now.
     pub async fn configure(&self, configured: Configured) -> Result<(), Error> {
-        let _turn = self.0.turn.lock().await;
+        let _configuring = self.0.configuring.lock().await;
         let wanted: Vec<Arc<str>> = configured.0.iter().map(|entry| entry.id.clone()).collect();
         let gone: Vec<Arc<str>> = {
             let all = self.0.live.read();
@@ -168,6 +168,7 @@ impl Endpoints {
             ids.filter(|id| !wanted.contains(id)).collect()
         };
         for id in gone {
+            let _turn = self.0.turns.change(&id).await;
             self.0.live.write().remove(&id);
             let name = target_name(&id);
             if self.0.parts.engine.target(&name).is_some() {
@@ -175,6 +176,7 @@ impl Endpoints {
             }
         }
         for entry in configured.0 {
+            let _turn = self.0.turns.change(&entry.id).await;
             let is_enabled = entry.checked.is_enabled;
             let before = self.0.live.read().get(&entry.id).cloned();
             let live = self.put(self.configured(entry).await?);

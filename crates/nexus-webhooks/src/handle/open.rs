@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use http::HeaderMap;
-use nexus_core::{Ids, Record, RecordQuery, RecordsBy};
+use nexus_core::{Ids, Record};
+use nexus_reactors::Turns;
 use parking_lot::RwLock;
 
 use super::{Endpoints, Live, Origin, Parts, Shared};
@@ -14,9 +15,6 @@ use crate::{
     keys::Keys,
     record::{self, ENDPOINT, Kept},
 };
-
-/// This many records are read at once.
-const PAGE_RECORDS: usize = 200;
 
 impl Endpoints {
     /// Opens the endpoints of a log. Each goes on where it was; one that cannot run is listed with the
@@ -32,32 +30,18 @@ impl Endpoints {
             parts,
             options,
             live: RwLock::new(BTreeMap::new()),
-            turn: tokio::sync::Mutex::new(()),
+            turns: Turns::default(),
+            making: tokio::sync::Mutex::default(),
+            configuring: tokio::sync::Mutex::default(),
         };
         let endpoints = Self(Arc::new(shared));
-        for record in endpoints.records().await? {
-            endpoints.open_one(&record).await?;
-        }
-        Ok(endpoints)
-    }
-
-    async fn records(&self) -> Result<Vec<Record>, Error> {
-        let mut query = RecordQuery {
-            family: ENDPOINT,
-            by: RecordsBy::All,
-            after_key: None,
-            records_max: PAGE_RECORDS,
-        };
-        let mut all = Vec::new();
-        loop {
-            let page = self.log().records(&query).await?;
-            let is_last = page.len() < PAGE_RECORDS;
-            query.after_key = page.last().map(|record| record.key.key.clone());
-            all.extend(page);
-            if is_last {
-                return Ok(all);
+        let mut pages = endpoints.log().all_records(ENDPOINT, None);
+        while let Some(page) = pages.next().await? {
+            for record in &page {
+                endpoints.open_one(record).await?;
             }
         }
+        Ok(endpoints)
     }
 
     async fn open_one(&self, record: &Record) -> Result<(), Error> {

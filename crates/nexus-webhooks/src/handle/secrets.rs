@@ -45,7 +45,7 @@ impl Endpoints {
             let faults = vec![Fault::new("/grace_s", detail)];
             return Err(Error::Invalid { faults });
         }
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.0.turns.change(id).await;
         let live = self.of_api(id)?;
         let now_us = self.now_us();
         let grace_us = i64::try_from(grace.as_micros()).unwrap_or(i64::MAX);
@@ -98,7 +98,7 @@ impl Endpoints {
         id: &str,
         number: u64,
     ) -> Result<(), Error> {
-        let _turn = self.0.turn.lock().await;
+        let _turn = self.0.turns.change(id).await;
         let live = self.of_api(id)?;
         let now_us = self.now_us();
         let mut kept = live.kept.clone();

@@ -1,15 +1,13 @@
 //! Where an endpoint begins, and that it goes on where it stopped.
 
 use nexus_core::iso8601;
+use nexus_testkit::receiver::Receiver;
 use nexus_webhooks::EndpointInput;
 
-use crate::{
-    stub::Stub,
-    support::{DAY_US, NOW_US, World, operator, payments_to, until},
-};
+use crate::support::{DAY_US, NOW_US, World, operator, payments_to, until};
 
 /// The transactions that a receiver was sent, in the order of their numbers.
-fn transactions(stub: &Stub) -> Vec<String> {
+fn transactions(stub: &Receiver) -> Vec<String> {
     let mut sent: Vec<(u64, String)> = stub
         .received()
         .iter()
@@ -49,11 +47,11 @@ async fn an_endpoint_begins_yesterday_and_gets_exactly_those_once() {
     world.pay(named("today", 100)).await;
     assert_eq!(world.log.head().seq.get(), 10_000);
 
-    let stub = Stub::agreeable().await;
+    let stub = Receiver::agreeable().await;
     let running = world.run().await;
     let input = EndpointInput {
         start: Some(since),
-        ..payments_to(&stub.url())
+        ..payments_to(&stub.hook())
     };
     let counted = running
         .endpoints
@@ -111,10 +109,10 @@ async fn an_endpoint_begins_where_it_was_asked_to() {
         (Some(middle.to_string()), 2),
         (Some(iso8601(NOW_US)), 5),
     ] {
-        let stub = Stub::agreeable().await;
+        let stub = Receiver::agreeable().await;
         let input = EndpointInput {
             start: start.clone(),
-            ..payments_to(&stub.url())
+            ..payments_to(&stub.hook())
         };
         let counted = running
             .endpoints
@@ -142,11 +140,11 @@ async fn an_endpoint_begins_where_it_was_asked_to() {
 #[tokio::test]
 async fn an_endpoint_that_is_made_disabled_waits_with_its_place() {
     let world = World::new().await;
-    let stub = Stub::agreeable().await;
+    let stub = Receiver::agreeable().await;
     let running = world.run().await;
     let input = EndpointInput {
         enabled: Some(false),
-        ..payments_to(&stub.url())
+        ..payments_to(&stub.hook())
     };
     let created = running.create(&input).await.unwrap();
     assert_eq!(created.endpoint.state, "paused");

@@ -4,12 +4,10 @@ use std::sync::Arc;
 
 use nexus_auth::Secret;
 use nexus_core::Catalogue;
+use nexus_testkit::receiver::Receiver;
 use nexus_webhooks::{Configured, EndpointConfig, EndpointProblem, EndpointsOptions, Error};
 
-use crate::{
-    stub::Stub,
-    support::{NOW_US, World, operator, until},
-};
+use crate::support::{NOW_US, World, operator, until};
 
 fn lookup(variable: &str) -> Option<Secret> {
     match variable {
@@ -44,10 +42,10 @@ fn entry(name: &str, url: &str) -> EndpointConfig {
 async fn endpoints_of_the_configuration_run_and_can_be_read_only() {
     let world = World::new().await;
     let running = world.run().await;
-    let (billing, audit) = (Stub::agreeable().await, Stub::agreeable().await);
+    let (billing, audit) = (Receiver::agreeable().await, Receiver::agreeable().await);
     let both = [
-        entry("billing", &billing.url()),
-        entry("audit", &audit.url()),
+        entry("billing", &billing.hook()),
+        entry("audit", &audit.hook()),
     ];
     let configured = check(&world, &both).unwrap_or_default();
     running.endpoints.configure(configured).await.unwrap();
@@ -70,7 +68,7 @@ async fn endpoints_of_the_configuration_run_and_can_be_read_only() {
     }
 
     // A reload: one stays and goes on, the other is gone.
-    let one = [entry("billing", &billing.url())];
+    let one = [entry("billing", &billing.hook())];
     let configured = check(&world, &one).unwrap_or_default();
     endpoints.configure(configured).await.unwrap();
     world.pay(["tx-2".to_owned()]).await;

@@ -1,13 +1,13 @@
 //! What a receiver is sent: formats, headers, rights, order; and what people see of it.
 
-use nexus_core::{Causes, Principal, ProtocolEvent, Publish, Scope, Source};
-use nexus_webhooks::{EndpointInput, Format, Operator, Ordering};
-use serde_json::Value;
+use std::time::Duration;
 
-use crate::{
-    stub::Stub,
-    support::{World, operator, payments_to, until},
-};
+use nexus_core::{Causes, Principal, ProtocolEvent, Publish, Scope, Source};
+use nexus_testkit::receiver::Receiver;
+use nexus_webhooks::{EndpointInput, Format, Operator, Ordering};
+use serde_json::{Value, json};
+
+use crate::support::{World, operator, payments_to, until};
 
 #[tokio::test]
 async fn each_format_is_sent_with_the_headers_of_the_contract() {
@@ -17,12 +17,12 @@ async fn each_format_is_sent_with_the_headers_of_the_contract() {
     let formats = [Format::Nexus, Format::Neo, Format::CloudEvents];
     let mut stubs = Vec::new();
     for format in formats {
-        let stub = Stub::agreeable().await;
+        let stub = Receiver::agreeable().await;
         let secret = nexus_auth::Secret::new("Bearer of-the-receiver");
         let input = EndpointInput {
             format: Some(format),
             headers: Some([("Authorization".to_owned(), secret)].into_iter().collect()),
-            ..payments_to(&format!("{}?code=of-the-receiver", stub.url()))
+            ..payments_to(&format!("{}?code=of-the-receiver", stub.hook()))
         };
         let id = running.create(&input).await.unwrap().endpoint.id;
         stubs.push((stub, id));
@@ -100,19 +100,19 @@ async fn an_endpoint_is_sent_what_matches_and_what_its_owner_may_read() {
         principal: &ana,
         causes: Causes::default(),
     };
-    let (narrow, wide) = (Stub::agreeable().await, Stub::agreeable().await);
+    let (narrow, wide) = (Receiver::agreeable().await, Receiver::agreeable().await);
     let everything = |url: String| EndpointInput {
         url: Some(url),
         patterns: Some(vec![">".into()]),
         filter: Some("topic != 'endpoint.created'".into()),
         ..EndpointInput::default()
     };
-    let of_ana = everything(narrow.url());
+    let of_ana = everything(narrow.hook());
     let counted = running.endpoints.dry_run(&ana, &of_ana).await.unwrap();
     assert_eq!(counted.events, 0);
     let of_ana = running.endpoints.create(&ana, &of_ana).await.unwrap();
     assert_eq!(&*of_ana.endpoint.owner, "user:ana");
-    running.create(&everything(wide.url())).await.unwrap();
+    running.create(&everything(wide.hook())).await.unwrap();
     world.noise(2).await;
     world.pay(["tx-1".to_owned(), "tx-2".to_owned()]).await;
     wide.wait(4).await;
@@ -130,20 +130,68 @@ async fn an_endpoint_is_sent_what_matches_and_what_its_owner_may_read() {
     running.engine.drain().await;
 }
 
+/// Its receiver does not answer, so that it takes long to be changed; nobody else waits for that.
+#[tokio::test]
+async fn a_change_waits_for_no_receiver_but_its_own() {
+    let world = World::new().await;
+    let running = world.run_with(Duration::from_secs(3_600)).await;
+    let (silent, other) = (Receiver::silent().await, Receiver::agreeable().await);
+    let patient = EndpointInput {
+        timeout_ms: Some(30_000),
+        ..payments_to(&silent.hook())
+    };
+    let slow = running.create(&patient).await.unwrap().endpoint;
+    let quick = running.create(&payments_to(&other.hook())).await.unwrap();
+    let quick = quick.endpoint;
+    world.pay(["tx-1".to_owned()]).await;
+    silent.wait(1).await;
+    let described = |text: &str| serde_json::from_value(json!({ "description": text })).unwrap();
+    let changing = tokio::spawn({
+        let (endpoints, id, patch) = (running.endpoints.clone(), slow.id.clone(), described("a"));
+        async move {
+            endpoints
+                .change(&operator(), &id, slow.revision, patch)
+                .await
+        }
+    });
+    until("it is being changed", || async {
+        let view = running.endpoints.get(&slow.id).unwrap();
+        view.description.as_deref() == Some("a")
+    })
+    .await;
+    // Each of these is done long before the receiver is given up.
+    let others = async {
+        let by = operator();
+        let (endpoints, id) = (&running.endpoints, &*quick.id);
+        let changed = endpoints.change(&by, id, quick.revision, described("b"));
+        let revision = changed.await.unwrap().revision;
+        endpoints.rotate(&by, id, None).await.unwrap();
+        endpoints.disable(&by, id).await.unwrap();
+        endpoints.enable(&by, id).await.unwrap();
+        assert!(endpoints.get(id).unwrap().revision > revision);
+        endpoints.delete(&by, id, None).await.unwrap();
+        let made = running.create(&payments_to(&other.hook())).await.unwrap();
+        made.endpoint.id
+    };
+    let made = tokio::time::timeout(Duration::from_secs(20), others).await;
+    assert!(made.is_ok() && !changing.is_finished());
+    changing.abort();
+}
+
 #[tokio::test]
 async fn a_change_goes_on_from_the_same_place() {
     let world = World::new().await;
     let running = world.run().await;
-    let (before, after) = (Stub::agreeable().await, Stub::agreeable().await);
+    let (before, after) = (Receiver::agreeable().await, Receiver::agreeable().await);
     let input = EndpointInput {
         ordering: Some(Ordering::All),
-        ..payments_to(&before.url())
+        ..payments_to(&before.hook())
     };
     let created = running.create(&input).await.unwrap();
     let id = &*created.endpoint.id;
     world.pay((0..20).map(|n| format!("tx-{n:02}"))).await;
     before.wait(5).await;
-    let patch = serde_json::json!({ "url": after.url(), "rate": null, "description": "moved" });
+    let patch = serde_json::json!({ "url": after.hook(), "rate": null, "description": "moved" });
     let patch = serde_json::from_value(patch).unwrap();
     let revision = created.endpoint.revision;
     let by = operator();
@@ -181,8 +229,8 @@ async fn a_change_goes_on_from_the_same_place() {
 async fn a_test_is_sent_at_once_and_is_no_event() {
     let world = World::new().await;
     let running = world.run().await;
-    let stub = Stub::new(|_, _| ("422 Unprocessable", "", "what is this?".into())).await;
-    let created = running.create(&payments_to(&stub.url())).await.unwrap();
+    let stub = Receiver::new(|_, _| ("422 Unprocessable", "", "what is this?".into())).await;
+    let created = running.create(&payments_to(&stub.hook())).await.unwrap();
     let id = &*created.endpoint.id;
     running.endpoints.disable(&operator(), id).await.unwrap();
     let head = world.log.head();
@@ -202,8 +250,8 @@ async fn a_test_is_sent_at_once_and_is_no_event() {
 async fn a_long_or_slow_answer_is_judged_by_its_status() {
     let world = World::new().await;
     let running = world.run().await;
-    let long = Stub::new(|_, _| ("200 OK", "", "x".repeat(1 << 20))).await;
-    let created = running.create(&payments_to(&long.url())).await.unwrap();
+    let long = Receiver::new(|_, _| ("200 OK", "", "x".repeat(1 << 20))).await;
+    let created = running.create(&payments_to(&long.hook())).await.unwrap();
     let tested = running.endpoints.test(&created.endpoint.id).await.unwrap();
     assert!(tested.is_delivered, "{tested:?}");
     assert_eq!(tested.exchange.answer.len(), 4 << 10);

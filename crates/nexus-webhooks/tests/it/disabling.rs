@@ -5,18 +5,16 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use nexus_testkit::receiver::Receiver;
 use serde_json::Value;
 
-use crate::{
-    stub::Stub,
-    support::{DAY_US, SECOND_US, World, operator, payments_to, until},
-};
+use crate::support::{DAY_US, SECOND_US, World, operator, payments_to, until};
 
 /// A receiver that answers this, until it is switched to taking everything.
-async fn failing(answer: &'static str, headers: &'static str) -> (Stub, Arc<AtomicBool>) {
+async fn failing(answer: &'static str, headers: &'static str) -> (Receiver, Arc<AtomicBool>) {
     let well = Arc::new(AtomicBool::new(false));
     let is_well = well.clone();
-    let stub = Stub::new(move |_, _| {
+    let stub = Receiver::new(move |_, _| {
         if is_well.load(Ordering::SeqCst) {
             ("200 OK", "", String::new())
         } else {
@@ -31,7 +29,7 @@ async fn a_receiver_that_is_gone_disables_its_endpoint_and_nothing_is_lost() {
     let world = World::new().await;
     let (stub, well) = failing("410 Gone", "").await;
     let running = world.run().await;
-    let created = running.create(&payments_to(&stub.url())).await.unwrap();
+    let created = running.create(&payments_to(&stub.hook())).await.unwrap();
     let id = &*created.endpoint.id;
     world.pay([String::from("tx-1")]).await;
     until("it is disabled", || async {
@@ -75,12 +73,12 @@ async fn a_receiver_that_is_gone_disables_its_endpoint_and_nothing_is_lost() {
 #[tokio::test]
 async fn a_redirect_is_a_failure_and_is_not_followed() {
     let world = World::new().await;
-    let elsewhere = Stub::agreeable().await;
-    let location = format!("Location: {}\r\n", elsewhere.url());
+    let elsewhere = Receiver::agreeable().await;
+    let location = format!("Location: {}\r\n", elsewhere.hook());
     let headers: &'static str = Box::leak(location.into_boxed_str());
     let (stub, well) = failing("307 Temporary Redirect", headers).await;
     let running = world.run().await;
-    let created = running.create(&payments_to(&stub.url())).await.unwrap();
+    let created = running.create(&payments_to(&stub.hook())).await.unwrap();
     let id = &*created.endpoint.id;
     world.pay([String::from("tx-1")]).await;
     // The schedule of Standard Webhooks: 5 s, up to a tenth longer.
@@ -110,7 +108,7 @@ async fn retry_after_only_lengthens_the_wait() {
     let world = World::new().await;
     let (stub, well) = failing("503 Service Unavailable", "Retry-After: 60\r\n").await;
     let running = world.run().await;
-    let created = running.create(&payments_to(&stub.url())).await.unwrap();
+    let created = running.create(&payments_to(&stub.hook())).await.unwrap();
     let id = &*created.endpoint.id;
     world.pay([String::from("tx-1")]).await;
     let wait_us = running.next_due_us(id).await - world.clock.now_us();
@@ -126,7 +124,7 @@ async fn five_days_of_failures_disable_an_endpoint_which_then_resumes_where_it_s
     let world = World::new().await;
     let (stub, well) = failing("500 Internal Server Error", "").await;
     let running = world.run().await;
-    let created = running.create(&payments_to(&stub.url())).await.unwrap();
+    let created = running.create(&payments_to(&stub.hook())).await.unwrap();
     let id = &*created.endpoint.id;
     let state = || running.endpoints.get(id).unwrap().state;
     // A payment every day, of which none arrives.

@@ -6,13 +6,11 @@ use nexus_core::{Catalogue, Scope};
 use nexus_http::{Server, ServerOptions};
 use nexus_outbound::{Outgoing, Trust};
 use nexus_reactors::http::TargetApi;
+use nexus_testkit::receiver::Receiver;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    stub::Stub,
-    support::{Running, World, until},
-};
+use crate::support::{Running, World, until};
 
 const OPERATOR: &str = "an-operators-token-of-32-characters";
 const READER: &str = "a-readers-token-of-at-least-32-characters";
@@ -122,8 +120,8 @@ async fn an_endpoint_from_its_making_to_its_end() {
     let world = World::new().await;
     let running = world.run().await;
     let api = Api::start(&world, &running).await;
-    let stub = Stub::agreeable().await;
-    let wanted = json!({ "url": stub.url(), "patterns": ["PAYMENT_RECEIVED"], "rate": 100 });
+    let stub = Receiver::agreeable().await;
+    let wanted = json!({ "url": stub.hook(), "patterns": ["PAYMENT_RECEIVED"], "rate": 100 });
 
     let all = "/api/v1/endpoints";
     let dry = api
@@ -260,8 +258,8 @@ async fn a_replay_is_marked_and_sends_only_if_asked() {
     let world = World::new().await;
     let running = world.run().await;
     let api = Api::start(&world, &running).await;
-    let stub = Stub::agreeable().await;
-    let wanted = json!({ "url": stub.url(), "patterns": ["payment.*"] });
+    let stub = Receiver::agreeable().await;
+    let wanted = json!({ "url": stub.hook(), "patterns": ["payment.*"] });
     let created = api
         .ask(Method::POST, "/api/v1/endpoints", Some(wanted))
         .await;

@@ -4,13 +4,11 @@ use std::time::Duration;
 
 use nexus_auth::{Auth, AuthOptions, NodeOptions, Secret, SignedRequest};
 use nexus_core::{Catalogue, Clock};
+use nexus_testkit::receiver::{Received, Receiver};
 use nexus_webhooks::Error;
 use serde_json::json;
 
-use crate::{
-    stub::{Received, Stub},
-    support::{DAY_US, NOW_US, SECOND_US, World, operator, payments_to},
-};
+use crate::support::{DAY_US, NOW_US, SECOND_US, World, operator, payments_to};
 
 /// Whether a receiver that has this secret takes the request, by each of its two signatures.
 fn takes(secret: &Secret, received: &Received, now_us: i64) -> [bool; 2] {
@@ -36,9 +34,9 @@ fn takes(secret: &Secret, received: &Received, now_us: i64) -> [bool; 2] {
 #[tokio::test]
 async fn both_secrets_sign_while_one_is_replaced_and_then_the_new_one_alone() {
     let world = World::new().await;
-    let stub = Stub::agreeable().await;
+    let stub = Receiver::agreeable().await;
     let running = world.run().await;
-    let created = running.create(&payments_to(&stub.url())).await.unwrap();
+    let created = running.create(&payments_to(&stub.hook())).await.unwrap();
     let id = created.endpoint.id.clone();
     let old = created.secret;
     let sent = async |nth: usize| {
@@ -80,9 +78,9 @@ async fn both_secrets_sign_while_one_is_replaced_and_then_the_new_one_alone() {
 #[tokio::test]
 async fn a_secret_that_leaked_is_retired_at_once() {
     let world = World::new().await;
-    let stub = Stub::agreeable().await;
+    let stub = Receiver::agreeable().await;
     let running = world.run().await;
-    let created = running.create(&payments_to(&stub.url())).await.unwrap();
+    let created = running.create(&payments_to(&stub.hook())).await.unwrap();
     let (id, old) = (created.endpoint.id.clone(), created.secret);
     let refused = running.endpoints.retire(&operator(), &id, 1).await;
     assert!(matches!(refused, Err(Error::NewestSecret)), "{refused:?}");
@@ -122,9 +120,9 @@ async fn a_secret_that_leaked_is_retired_at_once() {
 #[tokio::test]
 async fn secrets_and_headers_are_sealed_and_never_shown() {
     let world = World::new().await;
-    let stub = Stub::agreeable().await;
+    let stub = Receiver::agreeable().await;
     let running = world.run().await;
-    let mut input = payments_to(&stub.url());
+    let mut input = payments_to(&stub.hook());
     let header = Secret::new("Bearer of-the-receiver");
     input.headers = Some([("Authorization".to_owned(), header)].into_iter().collect());
     let created = running.create(&input).await.unwrap();
@@ -158,9 +156,9 @@ async fn secrets_and_headers_are_sealed_and_never_shown() {
 #[tokio::test]
 async fn headers_are_not_sent_to_another_host_by_who_does_not_know_them() {
     let world = World::new().await;
-    let (stub, other) = (Stub::agreeable().await, Stub::agreeable().await);
+    let (stub, other) = (Receiver::agreeable().await, Receiver::agreeable().await);
     let running = world.run().await;
-    let mut input = payments_to(&stub.url());
+    let mut input = payments_to(&stub.hook());
     let headers = [("x-key".to_owned(), Secret::new("k-3f81"))];
     input.headers = Some(headers.into_iter().collect());
     let created = running.create(&input).await.unwrap().endpoint;
@@ -174,27 +172,27 @@ async fn headers_are_not_sent_to_another_host_by_who_does_not_know_them() {
         revision = changed.revision;
         Ok::<_, Error>(changed)
     };
-    let refused = change(json!({ "url": other.url() })).await.unwrap_err();
+    let refused = change(json!({ "url": other.hook() })).await.unwrap_err();
     let Error::Invalid { faults } = &refused else {
         panic!("{refused:?}");
     };
     assert_eq!(faults[0].pointer, "/headers");
-    let same_host = format!("{}/elsewhere", stub.url());
+    let same_host = format!("{}/elsewhere", stub.hook());
     change(json!({ "url": same_host })).await.unwrap();
-    let moved = json!({ "url": other.url(), "headers": { "x-key": "k-other" } });
+    let moved = json!({ "url": other.hook(), "headers": { "x-key": "k-other" } });
     change(moved).await.unwrap();
-    let bare = change(json!({ "url": stub.url(), "headers": null })).await;
+    let bare = change(json!({ "url": stub.hook(), "headers": null })).await;
     assert!(bare.unwrap().header_names.is_empty());
-    change(json!({ "url": other.url() })).await.unwrap();
+    change(json!({ "url": other.hook() })).await.unwrap();
     running.engine.drain().await;
 }
 
 #[tokio::test]
 async fn an_endpoint_whose_secret_is_lost_waits_for_a_new_one() {
     let world = World::new().await;
-    let stub = Stub::agreeable().await;
+    let stub = Receiver::agreeable().await;
     let running = world.run().await;
-    let created = running.create(&payments_to(&stub.url())).await.unwrap();
+    let created = running.create(&payments_to(&stub.hook())).await.unwrap();
     let id = created.endpoint.id.clone();
     running.engine.drain().await;
     let sealed = nexus_core::Key::new(

@@ -67,10 +67,15 @@ impl World {
 
     /// An engine on the log, with every endpoint that is kept.
     pub(crate) async fn run(&self) -> Running {
+        self.run_with(Duration::from_secs(5)).await
+    }
+
+    /// The same, where a delivery that runs is given so long before its endpoint is replaced.
+    pub(crate) async fn run_with(&self, drain_timeout: Duration) -> Running {
         let options = EngineOptions {
             linger: Duration::from_millis(5),
             storage_retry: Duration::from_millis(1),
-            drain_timeout: Duration::from_secs(5),
+            drain_timeout,
             ..EngineOptions::default()
         };
         let engine = Engine::start(self.log.clone(), Vec::new(), options, Alerts::none())
