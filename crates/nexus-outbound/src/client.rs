@@ -58,7 +58,7 @@ impl Client {
         options: &OutboundOptions,
         resolver: R,
     ) -> Result<Self, Error> {
-        Self::with_tls(options, &tls(system_roots())?, resolver)
+        Self::with_tls(options, &tls(system_roots)?, resolver)
     }
 
     pub(crate) fn with_tls<R: Resolver>(

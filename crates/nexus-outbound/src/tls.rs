@@ -1,11 +1,22 @@
 //! TLS of calls that leave Nexus.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use rustls::{ClientConfig, RootCertStore, crypto::ring};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        WebPkiServerVerifier,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    pki_types::{CertificateDer, ServerName, UnixTime},
+};
 use tracing::warn;
 
 use crate::{Error, client::setup};
+
+/// Where the roots come from.
+type Load = fn() -> RootCertStore;
 
 /// The roots of this system; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others.
 pub(crate) fn system_roots() -> RootCertStore {
@@ -23,32 +34,111 @@ pub(crate) fn system_roots() -> RootCertStore {
 }
 
 /// How this crate sets up TLS, for a connection that is no HTTP call: the roots of this system, the `ring`
-/// provider, and no provider set for the whole process.
+/// provider, and no provider set for the whole process. The roots are read when a server first has to
+/// prove who it is.
 ///
 /// # Errors
 /// [`Error::Setup`] when TLS cannot be set up.
 pub fn tls_config() -> Result<ClientConfig, Error> {
-    tls(system_roots())
+    tls(system_roots)
 }
 
 /// TLS with the `ring` provider handed over here, so that no provider is set for the whole process.
-pub(crate) fn tls(roots: RootCertStore) -> Result<ClientConfig, Error> {
-    let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+pub(crate) fn tls(load: Load) -> Result<ClientConfig, Error> {
+    let provider = Arc::new(ring::default_provider());
+    let verifier = Arc::new(LateRoots::new(load, provider.clone()));
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(setup)?
-        .with_root_certificates(roots)
+        // No other checks than the default: the same verifier, made later.
+        .dangerous()
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     Ok(config)
 }
 
+/// The verifier of rustls with roots that are read when the first certificate has to be verified. Reading
+/// those of a system was half the work of a start, and many a Nexus calls nobody over https.
+#[derive(Debug)]
+struct LateRoots {
+    load: Load,
+    provider: Arc<CryptoProvider>,
+    /// Nothing inside if there are no roots.
+    verifier: OnceLock<Option<Arc<WebPkiServerVerifier>>>,
+}
+
+impl LateRoots {
+    fn new(load: Load, provider: Arc<CryptoProvider>) -> Self {
+        Self {
+            load,
+            provider,
+            verifier: OnceLock::new(),
+        }
+    }
+
+    fn verifier(&self) -> Option<&WebPkiServerVerifier> {
+        let make = || {
+            let roots = Arc::new((self.load)());
+            // Fails without roots only, for no revocation lists are given.
+            WebPkiServerVerifier::builder_with_provider(roots, self.provider.clone())
+                .build()
+                .ok()
+        };
+        self.verifier.get_or_init(make).as_deref()
+    }
+}
+
+impl ServerCertVerifier for LateRoots {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let verifier = self.verifier().ok_or(CertificateError::UnknownIssuer)?;
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{
+        sync::atomic::{AtomicUsize, Ordering},
+        time::Duration,
+    };
 
     use http::Method;
     use rustls::{
         ServerConfig,
-        pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+        pki_types::{PrivateKeyDer, pem::PemObject},
     };
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
@@ -99,13 +189,20 @@ mod tests {
         client.send(call).await
     }
 
-    #[tokio::test]
-    async fn https_is_answered_when_the_certificate_is_good() {
+    fn known_root() -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(certificate(ROOT)).unwrap();
+        roots
+    }
+
+    fn client(load: Load) -> Client {
         let options = OutboundOptions::default();
-        let client =
-            Client::with_tls(&options, &tls(roots).unwrap(), SystemResolver::new()).unwrap();
+        Client::with_tls(&options, &tls(load).unwrap(), SystemResolver::new()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn https_is_answered_when_the_certificate_is_good() {
+        let client = client(known_root);
         let answer = call(&client, "localhost").await.unwrap();
         assert_eq!((answer.status, &answer.body[..]), (200, &b"hello"[..]));
         // It is made out to the name, not to the address.
@@ -114,6 +211,26 @@ mod tests {
             matches!(other_name, Err(Error::Connect { .. })),
             "{other_name:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn roots_are_read_once_and_not_before_a_server_shows_a_certificate() {
+        static READ: AtomicUsize = AtomicUsize::new(0);
+        let client = client(|| {
+            READ.fetch_add(1, Ordering::Relaxed);
+            known_root()
+        });
+        assert_eq!(READ.load(Ordering::Relaxed), 0);
+        for _ in 0..2 {
+            assert_eq!(call(&client, "localhost").await.unwrap().status, 200);
+            assert_eq!(READ.load(Ordering::Relaxed), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn https_is_refused_without_any_root() {
+        let refused = call(&client(RootCertStore::empty), "localhost").await;
+        assert!(matches!(refused, Err(Error::Connect { .. })), "{refused:?}");
     }
 
     #[tokio::test]
