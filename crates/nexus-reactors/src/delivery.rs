@@ -259,6 +259,16 @@ impl Delivery {
     }
 }
 
+/// When an attempt at a delivery failed last, as far as its record knows; when it was given up, of one that was.
+pub(crate) fn failed_us(record: &Record) -> Option<i64> {
+    if &*record.state == DEAD {
+        // See [`Delivery::put`].
+        return record.due_us.map(i64::wrapping_neg);
+    }
+    let delivery = Delivery::decode(record)?;
+    delivery.errors.last().map(|last| last.time_us)
+}
+
 /// The name of a delivery record. The number has its full width, so that names sort as numbers do.
 pub(crate) fn key(reactor: &str, seq: u64) -> Key {
     Key::new(DELIVERY, format!("{reactor}/{seq:020}"))

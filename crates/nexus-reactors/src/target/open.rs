@@ -158,7 +158,8 @@ impl Target {
             retries_running: 0,
             retried_last: false,
         };
-        target.load().await?;
+        let newest_failure_us = target.load().await?;
+        target.pass_over_downtime(newest_failure_us);
         target.load_outcomes().await?;
         target.tell();
         Ok(target)
@@ -168,8 +169,10 @@ impl Target {
         self.status.clone()
     }
 
-    /// Loads the deliveries: those that wait with their times and keys, of the dead only how many.
-    async fn load(&mut self) -> Result<(), Error> {
+    /// Loads the deliveries: those that wait with their times and keys, of the dead only how many. Gives when the
+    /// newest failure was that they know of.
+    async fn load(&mut self) -> Result<Option<i64>, Error> {
+        let mut newest_failure_us = None;
         let scope = Some(self.status.name.clone());
         let mut pages = self.ledger.log.all_records(DELIVERY, scope);
         while let Some(page) = pages.next().await? {
@@ -181,9 +184,21 @@ impl Target {
                         tracing::error!(record = %record.key, state, "a delivery is in no known state");
                     }
                 }
+                newest_failure_us = newest_failure_us.max(delivery::failed_us(record));
             }
         }
-        Ok(())
+        Ok(newest_failure_us)
+    }
+
+    /// Time in which nothing could be attempted is not held against the receiver: what counts goes from the first
+    /// failure to the last one before the end, and on from now.
+    fn pass_over_downtime(&mut self, newest_failure_us: Option<i64>) {
+        let Some(since_us) = self.failing_since_us else {
+            return;
+        };
+        let failed_for_us = newest_failure_us.map_or(0, |us| us.saturating_sub(since_us).max(0));
+        let now_us = self.runner.log.clock().now_us();
+        self.failing_since_us = Some(now_us.saturating_sub(failed_for_us).max(since_us));
     }
 
     /// Which outcomes there are.

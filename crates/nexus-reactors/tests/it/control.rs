@@ -327,6 +327,41 @@ async fn a_target_for_which_nothing_succeeds_for_too_long_is_disabled_also_over_
     );
 }
 
+/// A receiver is not to blame for what was not asked of it.
+#[tokio::test]
+async fn what_counts_as_failing_is_not_the_time_in_which_nothing_ran() {
+    const DAY_US: i64 = 86_400_000_000;
+    let clock = Clock::manual(1_800_000_000_000_000);
+    let world = World::with_clock(clock.clone()).await;
+    let reactor = || {
+        let mut reactor = Scripted::new("shop", |_| async { Err(ReactorError::final_("no")) });
+        reactor.options.gives_up_after = Some(Duration::from_secs(5 * 86_400));
+        reactor.shared()
+    };
+    // What a failure after so many days leaves the target as.
+    let fail_after = async |engine: &nexus_reactors::Engine, days: i64| {
+        clock.advance_us(days * DAY_US);
+        world.pay("tx").await;
+        let handle = engine.handle();
+        until("it is settled", || async {
+            let target = handle.target("shop").unwrap();
+            target.lag == 0 && target.running == 0
+        })
+        .await;
+        handle.target("shop").unwrap().state
+    };
+    let engine = world.engine(vec![reactor()]).await;
+    assert_eq!(fail_after(&engine, 0).await, TargetState::Running);
+    assert_eq!(fail_after(&engine, 3).await, TargetState::Running);
+    engine.drain().await;
+    clock.advance_us(10 * DAY_US);
+    let engine = world.engine(vec![reactor()]).await;
+    assert_eq!(fail_after(&engine, 0).await, TargetState::Running);
+    assert_eq!(fail_after(&engine, 1).await, TargetState::Running);
+    assert_eq!(fail_after(&engine, 1).await, TargetState::Disabled);
+    engine.drain().await;
+}
+
 #[tokio::test]
 async fn an_event_that_does_not_meet_the_condition_is_passed_without_a_trace() {
     let world = World::new().await;
