@@ -157,7 +157,7 @@ pub(crate) struct Shared {
 }
 
 /// Changes that a listener may lag behind before it has to take everything as changed.
-pub(crate) const CHANGES_KEPT: usize = 1_024;
+pub(crate) const CHANGES_KEPT: usize = 256;
 
 impl Hub {
     /// Ready-made lists of everything that the caller may use in a namespace: `""` is everything, the alias

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// At most this many changes of targets wait for somebody who listens; then the oldest are missed.
-const CHANGES_MAX: usize = 1_024;
+const CHANGES_MAX: usize = 256;
 
 /// Runs reactors until it is drained. Dropping it ends them at once, as a crash would: what was
 /// running is found and run again by the next engine.

@@ -27,7 +27,7 @@ use running::{Running, start};
 use slot::{Held, Room, Slot};
 
 /// So many notices are kept for who reads them late.
-const NOTICES_KEPT: usize = 1_024;
+const NOTICES_KEPT: usize = 256;
 /// The idle are looked for at least this often.
 const LOOK_AROUND_MAX: Duration = Duration::from_secs(60);
 /// And at most this often.
