@@ -4,9 +4,7 @@ mod forgetting;
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use nexus_core::{
-    Command, Cursor, Error as LogError, Log, PatternSet, Principal, RecordQuery, RecordsBy, Seq,
-};
+use nexus_core::{Command, Cursor, Error as LogError, Log, PatternSet, Principal, Seq};
 use tokio::{sync::watch, task::JoinSet, time::Instant};
 
 use crate::{
@@ -25,8 +23,6 @@ use crate::{
 const RETRY: Duration = Duration::from_millis(500);
 /// So many claims that ran out are told at once.
 const EXPIRED_AT_ONCE: usize = 64;
-/// So many records are read or forgotten at once.
-const PAGE_RECORDS: usize = 500;
 
 /// What the loop follows.
 const FOLLOWED: [&str; 6] = [
@@ -222,7 +218,7 @@ async fn leave(handle: Handle, id: SessionId) {
 /// Reads every claim and every session into the board.
 async fn load(log: &Log, board: &Board) -> Result<(), Error> {
     let now = Instant::now();
-    for record in records(log, SESSION).await? {
+    for record in log.all_records(SESSION, None).collect().await? {
         let (Ok(id), Some(kept)) = (SessionId::parse(&record.key.key), Kept::read(&record)) else {
             tracing::warn!(record = %record.key, "the record of a session cannot be understood");
             continue;
@@ -239,15 +235,15 @@ async fn load(log: &Log, board: &Board) -> Result<(), Error> {
             state.set_presence(&id, presence, now);
         }
     }
-    for record in records(log, ACTIVITY).await? {
+    for record in log.all_records(ACTIVITY, None).collect().await? {
         if let (Ok(id), Some(activity)) =
-            (SessionId::parse(&record.key.key), Activity::read(&record))
+            (SessionId::read(&record.key.key), Activity::read(&record))
         {
             board.lock().set_activity(&id, activity);
         }
     }
     let mut held = HashSet::new();
-    for record in records(log, kept::CLAIM).await? {
+    for record in log.all_records(kept::CLAIM, None).collect().await? {
         let Some(Standing::Held(claim)) = kept::standing(&record) else {
             tracing::warn!(record = %record.key, "the record of a claim cannot be understood");
             continue;
@@ -262,23 +258,4 @@ async fn load(log: &Log, board: &Board) -> Result<(), Error> {
     // What ended while nobody could read of it.
     board.lock().keep_only(&held);
     Ok(())
-}
-
-async fn records(log: &Log, family: nexus_core::Family) -> Result<Vec<nexus_core::Record>, Error> {
-    let mut query = RecordQuery {
-        family,
-        by: RecordsBy::All,
-        after_key: None,
-        records_max: PAGE_RECORDS,
-    };
-    let mut all = Vec::new();
-    loop {
-        let page = log.records(&query).await?;
-        let is_last = page.len() < PAGE_RECORDS;
-        query.after_key = page.last().map(|record| record.key.key.clone());
-        all.extend(page);
-        if is_last {
-            return Ok(all);
-        }
-    }
 }

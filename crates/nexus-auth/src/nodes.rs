@@ -9,7 +9,7 @@ mod upkeep;
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
-use nexus_core::{Log, Record, RecordQuery, RecordsBy};
+use nexus_core::{Log, Record};
 use parking_lot::Mutex;
 
 use self::{
@@ -187,23 +187,8 @@ fn configured_node(id: &str, settings: &NodeSettings, entry: Option<&Entry>) -> 
 
 /// Every record of a family.
 async fn all(log: &Log, family: nexus_core::Family) -> Result<Vec<Record>, Error> {
-    const PAGE_RECORDS: usize = 1_000;
-    let mut query = RecordQuery {
-        family,
-        by: RecordsBy::All,
-        after_key: None,
-        records_max: PAGE_RECORDS,
-    };
-    let mut records = Vec::new();
-    loop {
-        let page = log.records(&query).await.map_err(in_log)?;
-        let is_last = page.len() < PAGE_RECORDS;
-        records.extend(page);
-        match records.last() {
-            Some(last) if !is_last => query.after_key = Some(last.key.key.clone()),
-            _ => return Ok(records),
-        }
-    }
+    let records = log.all_records(family, None);
+    records.collect().await.map_err(in_log)
 }
 
 fn in_log(source: nexus_core::Error) -> Error {

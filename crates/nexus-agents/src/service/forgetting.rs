@@ -6,11 +6,12 @@ use nexus_core::{
     Change, Command, Error as LogError, Guard, Key, Log, Principal, RecordQuery, RecordsBy,
 };
 
-use super::{PAGE_RECORDS, records};
 use crate::{Error, Handle, SessionId, board::Board, session::activity::ACTIVITY, work::kept};
 
 /// How often it is looked for what may be forgotten: work that was completed, sessions that never came back.
 const FORGET_INTERVAL: Duration = Duration::from_secs(3_600);
+/// So many records are forgotten at once.
+const PAGE_RECORDS: usize = 500;
 
 pub(super) async fn forget_again_and_again(log: &Log, handle: &Handle) {
     let mut seen = HashMap::new();
@@ -65,8 +66,8 @@ async fn forget_activities(
     seen: &mut HashMap<Key, u64>,
 ) -> Result<usize, Error> {
     let (mut old, mut new) = (Vec::new(), HashMap::new());
-    for record in records(log, ACTIVITY).await? {
-        let is_known = SessionId::parse(&record.key.key).is_ok_and(|id| {
+    for record in log.all_records(ACTIVITY, None).collect().await? {
+        let is_known = SessionId::read(&record.key.key).is_ok_and(|id| {
             let state = board.lock();
             state.sessions.contains_key(&id) || state.claims_of(&id) > 0
         });
@@ -202,7 +203,7 @@ mod tests {
         tell(&stranger).await;
         assert_eq!(again().await, 0, "it was told since");
         assert_eq!(again().await, 1);
-        let left = records(&log, ACTIVITY).await.unwrap();
+        let left = log.all_records(ACTIVITY, None).collect().await.unwrap();
         let left: Vec<_> = left.iter().map(|record| &*record.key.key).collect();
         assert_eq!(left, ["holder", "known"]);
     }
