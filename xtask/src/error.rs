@@ -19,6 +19,9 @@ pub(crate) enum Error {
     /// A program ended with a failure.
     #[error("{program} failed")]
     Failed { program: String },
+    /// A program ended with a failure, and this is the end of what it said.
+    #[error("{program} failed, after it had said:\n{said}")]
+    FailedSaying { program: String, said: String },
     /// A file or folder could not be read.
     #[error("cannot read {}", path.display())]
     Read {

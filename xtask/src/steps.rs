@@ -18,7 +18,8 @@ pub(crate) struct Steps {
 struct Done {
     name: &'static str,
     took: Duration,
-    failed: bool,
+    /// Why it failed, if it did.
+    failed: Option<String>,
 }
 
 /// Something that the machine did not allow, and what that costs.
@@ -40,16 +41,18 @@ impl Steps {
         println!("== {name}");
         let start = Instant::now();
         let result = step();
-        let took = start.elapsed();
-        let failed = match result {
-            Ok(()) => false,
-            Err(error) => {
-                println!("== {name} FAILED: {}", error.chain());
-                true
-            }
-        };
+        self.note(name, start.elapsed(), result)
+    }
+
+    /// Notes how a step went that ran beside others; returns whether it succeeded.
+    pub(crate) fn note(&mut self, name: &'static str, took: Duration, result: Result<()>) -> bool {
+        let failed = result.err().map(|error| error.chain());
+        if let Some(why) = &failed {
+            println!("== {name} FAILED: {why}");
+        }
+        let succeeded = failed.is_none();
         self.done.push(Done { name, took, failed });
-        !failed
+        succeeded
     }
 
     /// Notes what this machine does not allow.
@@ -57,11 +60,16 @@ impl Steps {
         self.left_out.extend(left_out);
     }
 
-    /// Prints the summary. The run fails with its steps, and with what was left out if `all` is required.
+    /// Prints the summary, with the reason of each failure: who reads a long log begins at its end. The run fails
+    /// with its steps, and with what was left out if `all` is required.
     pub(crate) fn finish(self, all: bool) -> Result<()> {
         println!("\n== summary");
         for done in &self.done {
-            let outcome = if done.failed { "FAILED" } else { "ok" };
+            let outcome = if done.failed.is_some() {
+                "FAILED"
+            } else {
+                "ok"
+            };
             println!(
                 "{outcome:>8} {:>7.1} s  {}",
                 done.took.as_secs_f64(),
@@ -71,22 +79,23 @@ impl Steps {
         for left_out in &self.left_out {
             println!("{left_out}");
         }
-        let mut failed: Vec<String> = self
-            .done
-            .iter()
-            .filter(|done| done.failed)
-            .map(|done| done.name.to_owned())
-            .collect();
+        let failures = self.done.iter().filter(|done| done.failed.is_some());
+        let mut failed: Vec<String> = failures.map(|done| done.name.to_owned()).collect();
+        let steps_failed = failed.len();
         if all {
             let missing = self.left_out.iter();
             failed.extend(missing.map(|left_out| format!("{} (left out)", left_out.what)));
         }
-        let steps_failed = self.done.iter().filter(|done| done.failed).count();
         println!(
             "steps: {} passed, {steps_failed} failed, {} skipped",
             self.done.len() - steps_failed,
             self.left_out.len()
         );
+        for done in &self.done {
+            if let Some(why) = &done.failed {
+                println!("\n== why {} FAILED: {why}", done.name);
+            }
+        }
         if failed.is_empty() {
             Ok(())
         } else {

@@ -1,13 +1,13 @@
 //! `cargo xtask test`: everything that must hold before a change lands, set-up included.
 
-use std::{path::Path, process::Command};
+use std::{path::Path, process::Command, thread, time::Instant};
 
 use clap::Args;
 
 use crate::{
     bench,
     error::Result,
-    process::{self, run},
+    process::{self, run, run_and_tell},
     setup,
     steps::{LeftOut, Steps},
     tidy,
@@ -28,36 +28,52 @@ pub(crate) struct Options {
 /// Runs all steps. A step that fails does not keep the others from running, unless they need what it builds.
 pub(crate) fn run_all(workspace: &Workspace, options: Options) -> Result<()> {
     let mut steps = Steps::default();
-    let mut ready = setup::Ready::default();
-    steps.run("set-up", || {
-        ready = setup::for_tests(&workspace.root, &workspace.tools())?;
-        Ok(())
+    let cargo = |line: &str| cargo(&workspace.root, line);
+    // Most of what setting up does is to wait for others to send packages. Nothing needs them before the tests do.
+    let mut ready = thread::scope(|scope| {
+        let setting_up = scope.spawn(|| {
+            let start = Instant::now();
+            let ready = setup::for_tests(&workspace.root, &workspace.tools());
+            (start.elapsed(), ready)
+        });
+        steps.run("format", || run(&mut cargo("fmt --all --check")));
+        steps.run("clippy", || {
+            run_and_tell(&mut cargo(
+                "clippy --release --workspace --all-targets -- -D warnings",
+            ))
+        });
+        let (took, ready) = match setting_up.join() {
+            Ok(done) => done,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        match ready {
+            Ok(ready) => {
+                steps.note("set-up, beside them", took, Ok(()));
+                ready
+            }
+            Err(error) => {
+                steps.note("set-up, beside them", took, Err(error));
+                setup::Ready::default()
+            }
+        }
     });
     steps.leave_out(ready.left_out.drain(..));
-    let cargo = |line: &str| cargo(&workspace.root, line);
-
-    steps.run("format", || run(&mut cargo("fmt --all --check")));
-    steps.run("clippy", || {
-        run(&mut cargo(
-            "clippy --release --workspace --all-targets -- -D warnings",
-        ))
-    });
     steps.run("tidy", || tidy::run(&workspace.root));
     let built = steps.run("build", || {
-        run(&mut cargo("build --release --workspace --bins --examples"))
+        run_and_tell(&mut cargo("build --release --workspace --bins --examples"))
     });
     if built {
         steps.run("tests", || {
             let mut tests = if ready.nextest {
-                cargo("nextest run --release --workspace --no-fail-fast")
+                nextest(cargo("nextest run --release --workspace"), options)
             } else {
                 cargo("test --release --workspace --all-targets --no-fail-fast")
             };
             pass_on(&mut tests, workspace, &ready, options);
-            run(&mut tests)
+            run_and_tell(&mut tests)
         });
         steps.run("documentation tests", || {
-            run(&mut cargo("test --release --doc --workspace"))
+            run_and_tell(&mut cargo("test --release --doc --workspace --quiet"))
         });
         steps.run("documentation", || {
             let mut doc = cargo("doc --release --workspace --no-deps --lib --quiet");
@@ -79,6 +95,15 @@ fn cargo(root: &Path, line: &str) -> Command {
     let mut cargo = process::cargo();
     cargo.args(line.split(' ')).current_dir(root);
     cargo
+}
+
+/// How many run at once, and for how long, as `.config/nextest.toml` says.
+fn nextest(mut nextest: Command, options: Options) -> Command {
+    nextest.args(["--profile", if options.deep { "deep" } else { "ci" }]);
+    // Many of the tests wait most of the time: for a deadline to pass, or for another process.
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    nextest.args(["--test-threads", &(processors + 1).to_string()]);
+    nextest
 }
 
 /// Tells the tests where things are and how much is asked of them.
