@@ -14,6 +14,8 @@ mod harness;
 mod agents;
 #[path = "it/auth.rs"]
 mod auth;
+#[path = "it/behind.rs"]
+mod behind;
 #[path = "it/closing.rs"]
 mod closing;
 #[path = "it/pressure.rs"]

@@ -16,10 +16,11 @@ use tokio_tungstenite::tungstenite::{
 
 use crate::harness::{Hub, PATIENCE, resume_position, until};
 
+/// An answer has longer to come than the machine may stand still before nothing is read any more.
 fn quick() -> WsOptions {
     WsOptions {
-        ping: Duration::from_millis(60),
-        pong: Duration::from_millis(120),
+        ping: Duration::from_millis(100),
+        pong: Duration::from_millis(1_500),
         close: Duration::from_millis(100),
         ..WsOptions::default()
     }

@@ -5,8 +5,8 @@ use std::{net::SocketAddr, time::Duration};
 use futures_util::{SinkExt, StreamExt};
 use nexus_auth::{Auth, AuthOptions, NodeOptions, Secret, TokenOptions, TokenValue};
 use nexus_core::{
-    Catalogue, Clock, Log, LogOptions, Memory, NewEvent, Position, Principal, Random, Receipt,
-    Scope,
+    Catalogue, Clock, Log, LogOptions, Memory, NewEvent, Pages, Position, Principal, Random,
+    Receipt, Scope,
 };
 use nexus_http::{Server, ServerOptions};
 use nexus_ws::{Edge, WsOptions};
@@ -88,13 +88,24 @@ impl Hub {
         options: WsOptions,
         log_options: LogOptions,
     ) -> Self {
+        Self::over_pages(clock, auth_options, options, log_options, |memory| memory).await
+    }
+
+    /// The same, with another reading side over the memory.
+    pub(crate) async fn over_pages<P: Pages>(
+        clock: Clock,
+        auth_options: AuthOptions,
+        options: WsOptions,
+        log_options: LogOptions,
+        pages: impl FnOnce(Memory) -> P,
+    ) -> Self {
         let random = Random::system();
         let memory = Memory::new(&random);
         let catalogue = Catalogue::known();
         let auth = Auth::new(&auth_options, &catalogue, clock.clone()).unwrap();
         let (log, service) = Log::open(
             memory.clone(),
-            memory,
+            pages(memory),
             catalogue,
             log_options,
             clock,

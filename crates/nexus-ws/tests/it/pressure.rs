@@ -25,7 +25,8 @@ async fn publish_much(hub: &Hub) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_stands_still_is_closed_loses_nothing_and_holds_up_nobody() {
     let options = WsOptions {
-        write_stall: Duration::from_millis(400),
+        // Those who read must not stand still for so long because the machine does.
+        write_stall: Duration::from_secs(3),
         close: PATIENCE,
         ..WsOptions::default()
     };
@@ -49,7 +50,10 @@ async fn a_reader_that_stands_still_is_closed_loses_nothing_and_holds_up_nobody(
     }
     // The others have left by now.
     until("it is given up", || hub.edge.groups() == 0).await;
-    assert_eq!(hub.edge.connections(), 1, "it may still read why");
+    until("it alone is left, and may still read why", || {
+        hub.edge.connections() == 1
+    })
+    .await;
     let (frame, last) = still.closed().await;
     assert_eq!(u16::from(frame.code), 4008, "{frame:?}");
     let position = resume_position(&frame);

@@ -96,6 +96,41 @@ async fn a_token_in_the_address_is_not_taken() {
 }
 
 #[tokio::test]
+async fn a_stranger_may_say_little_before_it_is_known() {
+    let options = WsOptions {
+        stranger_message_bytes_max: 1_000,
+        ..WsOptions::default()
+    };
+    let hub = Hub::with(options, LogOptions::default()).await;
+    let mut client = stranger(&hub).await;
+    // Although the token is right.
+    let padding = "x".repeat(1_000);
+    let long = json!({"type": "auth", "token": STREAM_TOKEN, "padding": padding});
+    client.send(&long).await;
+    assert_eq!(client.next().await["code"], "too-large");
+    assert_eq!(u16::from(client.closed().await.0.code), 4500);
+    // Who is known may say more.
+    let patterns: Vec<String> = (0..100).map(|n| format!("payment.kind_{n:03}")).collect();
+    let long = json!({"type": "subscribe", "id": "a", "patterns": patterns});
+    let auth = json!({"type": "auth", "token": STREAM_TOKEN});
+    let mut client = stranger(&hub).await;
+    client.send(&auth).await;
+    client.send(&long).await;
+    assert_eq!(client.next().await["type"], "hello");
+    assert_eq!(client.next().await["type"], "subscribed");
+    let bearer = format!("Bearer {STREAM_TOKEN}");
+    let headers = [
+        ("authorization", &*bearer),
+        ("sec-websocket-protocol", PROTOCOL),
+    ];
+    let request = hub.request(PATH, &headers);
+    let mut client = Client::open(hub.address, request, None).await.unwrap();
+    client.send(&long).await;
+    assert_eq!(client.next().await["type"], "hello");
+    assert_eq!(client.next().await["type"], "subscribed");
+}
+
+#[tokio::test]
 async fn a_stranger_with_a_bad_token_is_closed() {
     let hub = Hub::start().await;
     for first in [
@@ -116,7 +151,8 @@ async fn a_stranger_with_a_bad_token_is_closed() {
 async fn a_stranger_has_so_much_time_and_there_are_so_many_places() {
     let options = WsOptions {
         unauthenticated_max: 2,
-        authentication: Duration::from_millis(300),
+        // Longer than all that happens before it is over, on a machine that is busy.
+        authentication: Duration::from_secs(3),
         ..WsOptions::default()
     };
     let hub = Hub::with(options, LogOptions::default()).await;
@@ -200,8 +236,9 @@ async fn a_token_that_expires_closes_its_connections() {
 #[tokio::test]
 async fn who_answers_no_ping_is_closed() {
     let options = WsOptions {
-        ping: Duration::from_millis(50),
-        pong: Duration::from_millis(100),
+        // It answers while it subscribes, for which it has so long.
+        ping: Duration::from_millis(100),
+        pong: Duration::from_millis(1_500),
         close: PATIENCE,
         ..WsOptions::default()
     };
