@@ -142,12 +142,12 @@ async fn what_is_refused_is_told_and_what_fails_for_the_moment_is_sent_again() {
 #[tokio::test]
 async fn what_nobody_answers_in_time_is_given_up() {
     let server = Server::start().await;
-    let time = Duration::from_millis(100);
-    let client = server
-        .client()
-        .request_timeouts(time, time)
-        .build()
-        .unwrap();
+    let within = |time| {
+        let client = server.client().request_timeouts(time, time);
+        client.build().unwrap()
+    };
+    // Long enough that it is sent, also on a machine that stands still meanwhile.
+    let client = within(Duration::from_secs(2));
     let publisher = client.publisher();
     let pending = send(&publisher, 1).await;
     let mut peer = server.peer().await;
@@ -159,6 +159,7 @@ async fn what_nobody_answers_in_time_is_given_up() {
         "{error:?}"
     );
     // Nobody listens: what was never sent is not stored.
+    let client = within(Duration::from_millis(100));
     drop((peer, server));
     let pending = send(&client.publisher(), 2).await;
     let error = soon("the end of its time", pending).await.unwrap_err();

@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpListener},
+    sync::atomic::{AtomicU16, Ordering},
     time::Duration,
 };
 
@@ -19,10 +20,15 @@ use crate::{
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A port that nobody has just now.
+/// A port that nobody has, and that the system gives to nobody who asks for any: it lies below those.
 fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port().to_string()
+    static TAKEN: AtomicU16 = AtomicU16::new(0);
+    // Processes that run at once begin at different ones.
+    let first = u16::try_from(std::process::id() % 10_000).unwrap();
+    let free = (0..10_000).map(|_| first + TAKEN.fetch_add(1, Ordering::Relaxed));
+    let mut free = free.map(|port| 10_000 + port % 20_000);
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    free.find(is_free).expect("a free port").to_string()
 }
 
 async fn with_own_port(more: &[(&str, &str)]) -> (Running, SocketAddr) {
