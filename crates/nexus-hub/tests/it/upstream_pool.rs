@@ -84,7 +84,7 @@ async fn a_session_that_ends_takes_its_connections_with_it() {
 #[tokio::test]
 async fn an_idle_connection_is_closed_and_one_that_is_used_is_not() {
     let quick = PoolOptions {
-        idle: Duration::from_millis(40),
+        idle: Duration::from_millis(500),
         ..options()
     };
     let pool = pool_with(quick);
