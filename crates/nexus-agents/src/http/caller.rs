@@ -4,8 +4,9 @@ use ::http::{HeaderMap, header};
 use data_encoding::BASE64;
 use nexus_core::{Kind, Principal, Publish, Scope, Source};
 use nexus_http::{Call, Problem};
+use tokio::time::Instant;
 
-use super::{Face, Trust};
+use super::{Face, Trust, problem};
 use crate::SessionId;
 
 /// Who asks.
@@ -28,6 +29,12 @@ impl Face {
         }
     }
 
+    /// Counts an event that a session is about to cause, whichever way it does.
+    pub(super) fn paced(&self, id: &SessionId) -> Result<(), Problem> {
+        let paced = self.options.pace.take(id, Instant::now());
+        paced.map_err(problem)
+    }
+
     fn verify(&self, headers: &HeaderMap) -> Result<Caller, nexus_auth::Error> {
         let authorization = headers
             .get(header::AUTHORIZATION)
@@ -35,10 +42,7 @@ impl Face {
             .and_then(|value| value.split_once(' '));
         match authorization {
             Some((scheme, credentials)) if scheme.eq_ignore_ascii_case("basic") => {
-                let session = self.by_password(credentials.trim());
-                session
-                    .map(Caller::Session)
-                    .ok_or(nexus_auth::Error::Unauthorized)
+                self.by_password(credentials.trim())
             }
             Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
                 match self.agents.session_of_token(token.trim()) {
@@ -50,11 +54,16 @@ impl Face {
         }
     }
 
-    /// A session by its name and token, the only form that a client which is given just a URL can send.
-    fn by_password(&self, credentials: &str) -> Option<SessionId> {
-        let (id, token) = name_and_password(credentials)?;
-        let session = self.agents.session_of_token(&token)?;
-        (session.as_str() == id).then_some(session)
+    /// A session by its name and token, the only form that a client which is given just a URL can send; or whoever
+    /// else has the token, for the session that they name.
+    fn by_password(&self, credentials: &str) -> Result<Caller, nexus_auth::Error> {
+        let unauthorized = nexus_auth::Error::Unauthorized;
+        let (id, token) = name_and_password(credentials).ok_or(unauthorized)?;
+        match self.agents.session_of_token(&token) {
+            Some(session) if session.as_str() == id => Ok(Caller::Session(session)),
+            Some(_) => Err(nexus_auth::Error::Unauthorized),
+            None => self.auth.token(&token).map(Caller::Principal),
+        }
     }
 }
 

@@ -7,7 +7,6 @@ use nexus_http::{Access, Call, Problem, Reply, Route};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 use std::borrow::Cow;
-use tokio::time::Instant;
 
 use super::{Answered, Face, history, members::required, problem, sessions::matches};
 use crate::{SessionId, Told, number::whole};
@@ -106,9 +105,7 @@ impl Face {
         let caller = self.caller(call)?;
         let said = Said::read(call)?;
         caller.act_as(&said.session_id)?;
-        let pace = &self.options.pace;
-        pace.take(&said.session_id, Instant::now())
-            .map_err(problem)?;
+        self.paced(&said.session_id)?;
         let causes = Causes {
             ttl_s: said.ttl_s,
             ..call.causes()

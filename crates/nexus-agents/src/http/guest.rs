@@ -8,7 +8,7 @@ use nexus_auth::{Auth, Grant};
 use nexus_core::{Causes, Coded, Digest, Position, Scope, Seq, sha256};
 use nexus_http::{Call, Problem};
 use serde_json::{Value, json};
-use tokio::{sync::watch, time::Instant};
+use tokio::sync::watch;
 
 use super::{Face, FaceOptions, Trust, caller::credential, events, is_own_fault, problem, work};
 use crate::{Connection, Error, Handle, Profile, SessionId, WorkId};
@@ -167,8 +167,7 @@ impl Guest {
         payload: Bytes,
         ttl_s: Option<u32>,
     ) -> Result<Answer, Problem> {
-        let paced = self.face.options.pace.take(&self.id, Instant::now());
-        paced.map_err(problem)?;
+        self.face.paced(&self.id)?;
         let causes = Causes {
             ttl_s,
             ..self.causes.clone()
@@ -195,6 +194,7 @@ impl Guest {
         lease_s: Option<u64>,
     ) -> Result<Answer, Problem> {
         let work_id = WorkId::parse(work_id).map_err(problem)?;
+        self.face.paced(&self.id)?;
         let description = description.unwrap_or(work_id.as_str());
         let agents = &self.face.agents;
         let granted = agents
@@ -221,6 +221,7 @@ impl Guest {
     /// As `POST /work/release`.
     pub async fn release(&self, work_id: &str, token: Option<Seq>) -> Result<Answer, Problem> {
         let work_id = WorkId::parse(work_id).map_err(problem)?;
+        self.face.paced(&self.id)?;
         let ended = self.face.agents.release(&self.id, &work_id, token).await;
         let work_id = ended.map_err(|error| self.face.refuse(error))?.work_id;
         let body = json!({ "status": "released", "work_id": work_id });
@@ -233,6 +234,7 @@ impl Guest {
     /// As `POST /work/complete`.
     pub async fn complete(&self, work_id: &str, token: Option<Seq>) -> Result<Answer, Problem> {
         let work_id = WorkId::parse(work_id).map_err(problem)?;
+        self.face.paced(&self.id)?;
         let ended = self.face.agents.complete(&self.id, &work_id, token).await;
         let work_id = ended.map_err(|error| self.face.refuse(error))?.work_id;
         let body = json!({ "status": "completed", "work_id": work_id });

@@ -60,6 +60,7 @@ impl Face {
         };
         let description = description.unwrap_or_else(|| work_id.to_string());
         let lease_s = members.number("lease_seconds")?;
+        self.paced(&by)?;
         let granted = self
             .agents
             .claim(&by, &work_id, &description, lease_s)
@@ -83,6 +84,7 @@ impl Face {
         let by = members.session_id()?;
         caller.act_as(&by)?;
         let (work_id, token) = (members.work_id()?, members.fencing_token()?);
+        self.paced(&by)?;
         let ended = self.agents.release(&by, &work_id, token).await;
         let work_id = ended.map_err(problem)?.work_id;
         let body = json!({ "status": "released", "work_id": work_id });
@@ -95,6 +97,7 @@ impl Face {
         let by = members.session_id()?;
         caller.act_as(&by)?;
         let (work_id, token) = (members.work_id()?, members.fencing_token()?);
+        self.paced(&by)?;
         let ended = self.agents.complete(&by, &work_id, token).await;
         let work_id = ended.map_err(problem)?.work_id;
         let body = json!({ "status": "completed", "work_id": work_id });
@@ -105,7 +108,7 @@ impl Face {
         self.caller(call)?;
         let by = call
             .query("session_id")
-            .map(|id| SessionId::parse(&id))
+            .map(|id| SessionId::read(&id))
             .transpose();
         let claims = self.agents.claims(by.map_err(problem)?.as_ref());
         let body = json!({ "count": claims.len(), "claims": listed(&claims) });

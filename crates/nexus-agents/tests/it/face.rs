@@ -320,10 +320,11 @@ async fn a_session_does_nothing_as_another() {
         .register(&session("other"), Profile::default())
         .await
         .unwrap();
-    let basic = |id: &str| {
-        let pair = format!("{id}:{}", mine.expose());
+    let basic_with = |id: &str, token: &str| {
+        let pair = format!("{id}:{token}");
         format!("Basic {}", data_encoding::BASE64.encode(pair.as_bytes()))
     };
+    let basic = |id: &str| basic_with(id, mine.expose());
     let event = |id: &str| json!({ "event_type": "status.update", "session_id": id, "payload": { "status": "idle" } });
     let act = |id: &str| json!({ "session_id": id, "work_id": "w" });
     let paths = [
@@ -347,10 +348,16 @@ async fn a_session_does_nothing_as_another() {
             let (status, told) = face.post(path, &authorization, &body("me")).await;
             assert!(matches!(status, 200 | 404 | 409), "{path}: {told}");
         }
+        // An operator's token as a password acts for whom it names, as it does without a name.
+        let (status, told) = face
+            .post(path, &basic_with("other", OPERATOR), &body("other"))
+            .await;
+        assert!(matches!(status, 200 | 404 | 409), "{path}: {told}");
         for authorization in [
             String::new(),
             bearer("no-such-token"),
             basic("other"),
+            basic_with("me", "no-such-token"),
             "Basic %".into(),
         ] {
             let (status, _) = face.post(path, &authorization, &body("other")).await;
@@ -494,4 +501,28 @@ async fn who_publishes_too_often_is_told_when_to_go_on() {
     }
     let (_, history) = face.get("events/history").await;
     assert_eq!(history["count"], 2);
+}
+
+/// Claims are events as others are; to hold on to one is none.
+#[tokio::test]
+async fn who_claims_and_releases_too_often_is_told_when_to_go_on() {
+    let face = Face::new(Trust::Open, 3).await;
+    let steps = [
+        ("claim", "one", 200),
+        ("renew", "one", 200),
+        ("release", "one", 200),
+        ("claim", "two", 200),
+        ("claim", "three", 429),
+        ("complete", "two", 429),
+        ("release", "two", 429),
+        ("renew", "two", 200),
+    ];
+    for (action, work_id, expected) in steps {
+        let path = format!("work/{action}");
+        let body = json!({ "session_id": "a", "work_id": work_id });
+        let (status, told) = face.post(&path, "", &body).await;
+        assert_eq!(status, expected, "{action} {work_id}: {told}");
+    }
+    let (_, claims) = face.get("work/claimed").await;
+    assert_eq!(claims["count"], 1);
 }
