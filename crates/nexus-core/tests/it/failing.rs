@@ -74,7 +74,7 @@ async fn a_full_disk_makes_the_log_read_only_until_space_returns() {
             Ok(receipt) => break receipt,
             Err(error) => assert!(matches!(error, Error::StorageFull), "{error:?}"),
         }
-        assert!(started.elapsed() < Duration::from_secs(10));
+        assert!(started.elapsed() < Duration::from_secs(60));
         tokio::task::yield_now().await;
     };
     assert_eq!(receipt.first, Seq::new(2));
@@ -265,7 +265,7 @@ async fn callers_who_never_stop_do_not_keep_the_log_from_closing() {
         .collect();
     eventually("they publish", || rig.log.head().seq > Seq::new(100)).await;
     rig.log.close();
-    tokio::time::timeout(Duration::from_secs(10), rig.service)
+    tokio::time::timeout(Duration::from_secs(60), rig.service)
         .await
         .expect("the writer ends")
         .unwrap()
@@ -295,7 +295,7 @@ async fn readers_read_to_the_end_and_learn_that_it_is_the_end() {
     rig.log.close();
     rig.service.await.unwrap().unwrap();
     let mut read = 0;
-    let end = tokio::time::timeout(Duration::from_secs(10), async {
+    let end = tokio::time::timeout(Duration::from_secs(60), async {
         loop {
             match cursor.next().await {
                 Ok(page) => read += page.events.len(),
@@ -305,6 +305,6 @@ async fn readers_read_to_the_end_and_learn_that_it_is_the_end() {
     });
     assert!(matches!(end.await, Ok(Error::Closed)));
     assert_eq!(read, 2);
-    let end = tokio::time::timeout(Duration::from_secs(10), reader).await;
+    let end = tokio::time::timeout(Duration::from_secs(60), reader).await;
     assert!(matches!(end, Ok(Ok(Error::Closed))));
 }

@@ -27,11 +27,11 @@ pub async fn stored(log: &Log) -> usize {
     log.events(&query).await.unwrap().events.len()
 }
 
-/// Waits for a condition, for at most ten seconds.
+/// Waits for a condition, for at most a minute.
 pub async fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
     let started = Instant::now();
     while !condition() {
-        assert!(started.elapsed() < Duration::from_secs(10), "{what}");
+        assert!(started.elapsed() < Duration::from_secs(60), "{what}");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 }
