@@ -185,6 +185,7 @@ fn a_page_in_a_browser_gets_each_event_once_over_cuts_and_restarts() {
     positions.push(pay(&daemon, 6));
     page.wait("/event", 6);
     page.wait("/opened", 3);
+    page.wait("/end", 1);
     assert_eq!(page.told("/end").len(), 1);
     assert_eq!(page.told("/end")[0]["code"], 4012);
     assert_eq!(page.told("/gap"), [] as [Value; 0]);
