@@ -13,6 +13,9 @@ pub struct SqliteOptions {
     pub wal_bytes_max: u64,
     /// The size, in bytes, of the file that is kept to make room when the disk is full.
     pub ballast_bytes: u64,
+    /// At most so much memory, in bytes, says which idempotency keys are surely new, and twice that for
+    /// moments. It takes two bytes a key, less with very many; a log without keys takes none.
+    pub once_filter_bytes_max: usize,
 }
 
 impl SqliteOptions {
@@ -24,6 +27,7 @@ impl SqliteOptions {
             readers_max: 4,
             wal_bytes_max: 32 << 20,
             ballast_bytes: 16 << 20,
+            once_filter_bytes_max: 32 << 20,
         }
     }
 }

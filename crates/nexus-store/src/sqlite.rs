@@ -81,7 +81,7 @@ impl Sqlite {
         let names = Arc::new(names);
         let readers = Readers::new(options.path.clone(), options.readers_max);
         // What waits is read when the backend is first opened for writing.
-        let once = OnceKeys::new();
+        let once = OnceKeys::new(options.once_filter_bytes_max);
         let pages = SqlitePages::new(readers.clone(), names.clone(), once.waiting());
         let shared = (names, once, readers);
         let files = (file, lock);
@@ -154,7 +154,7 @@ impl Sqlite {
     ///
     /// # Errors
     /// As [`Sqlite::open`] and [`Sqlite::verify`], [`Error::Exists`], [`Error::Itself`] and
-    /// [`Error::NoSpace`]. The log is then as it was.
+    /// [`Error::NoSpace`]: the log is then as it was. [`Error::Unfinished`]: whoever opens it next finishes it.
     pub async fn restore(
         from: &Path,
         path: &Path,

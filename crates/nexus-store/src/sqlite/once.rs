@@ -5,6 +5,15 @@
 //! itself, and three times with ten million keys. So a commit only appends rows. Where they are is kept in
 //! memory until there are many, and then written in the order of the names, a little after each commit, so
 //! that a page takes several at once. After a restart, the rows that have no place yet are read again.
+//!
+//! A name that has a place is looked up in a tree far larger than what is kept of it in memory. Most keys are
+//! new, and [`known`] tells of nearly all of those that they need not be looked up.
+
+pub(crate) mod filter;
+mod known;
+pub(crate) mod saved;
+#[cfg(test)]
+mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,7 +22,9 @@ use parking_lot::RwLock;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use tokio::task::JoinHandle;
 
+use self::known::KnownNames;
 use super::{
+    readers::Readers,
     rows::decode_once,
     statements::{ByRows, arguments, bind, run},
 };
@@ -69,6 +80,7 @@ pub(crate) struct OnceKeys {
     /// The rows through here have their places.
     placed: i64,
     placing: Option<Placing>,
+    known: KnownNames,
     /// How many places may be written now.
     allowance: usize,
     pub(crate) waiting_min: usize,
@@ -89,8 +101,9 @@ struct Placing {
 }
 
 impl OnceKeys {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(filter_bytes_max: usize) -> Self {
         Self {
+            known: KnownNames::new(filter_bytes_max),
             waiting: Arc::default(),
             last: 0,
             placed: 0,
@@ -150,6 +163,8 @@ impl OnceKeys {
             self.last += 1;
             rows.new.insert(entry.key, self.last);
         }
+        drop(rows);
+        self.known.want();
         let rows = plan.once.len();
         self.allowance += rows + rows.div_ceil(ROWS_PER_MORE);
     }
@@ -181,10 +196,10 @@ impl OnceKeys {
         for key in keys {
             match self.waiting.row(key) {
                 Some(row) => rows.push(row),
-                None if self.placed > 0 => names.push(halves(key).0),
-                None => {}
+                None => names.push(halves(key).0),
             }
         }
+        names.retain(|name| self.placed > 0 && self.known.may_have(*name));
         for (statement, numbers) in [(&self.by_name, names), (&self.by_row, rows)] {
             let mut left = numbers.as_slice();
             while !left.is_empty() {
@@ -240,6 +255,7 @@ impl OnceKeys {
         let mut arguments = arguments(1 + 2 * step);
         bind(&mut arguments, placed)?;
         for (name, row) in &left[..step] {
+            self.known.add(*name);
             bind(&mut arguments, *name)?;
             bind(&mut arguments, *row)?;
         }
@@ -255,6 +271,35 @@ impl OnceKeys {
         Ok(step)
     }
 
+    /// Gathers what is known of the names, if it is time.
+    pub(crate) async fn gather(
+        &mut self,
+        connection: &mut SqliteConnection,
+        readers: &Arc<Readers>,
+    ) -> Result<(), sqlx::Error> {
+        self.known.tend(connection, readers, self.placed).await
+    }
+
+    /// Keeps for the next life what is known of the names.
+    pub(crate) async fn save(
+        &mut self,
+        connection: &mut SqliteConnection,
+    ) -> Result<(), sqlx::Error> {
+        self.known.save(connection, self.placed).await
+    }
+
+    /// Whether new names need not be looked up.
+    #[cfg(test)]
+    pub(crate) fn knows_all(&self) -> bool {
+        self.known.is_complete()
+    }
+
+    /// Whether the names are gathered now.
+    #[cfg(test)]
+    pub(crate) fn is_gathering(&self) -> bool {
+        self.known.is_gathering()
+    }
+
     /// Begins when many wait. They are sorted beside the writer, which would stand still for 10 ms.
     fn begin(&mut self) -> bool {
         let for_many = usize::try_from(self.placed / KEYS_PER_WAITING).unwrap_or(WAITING_MAX);
@@ -265,6 +310,9 @@ impl OnceKeys {
         }
         rows.placing = std::mem::take(&mut rows.new);
         drop(rows);
+        if self.placed == 0 {
+            self.known.begin_with_none(wanted);
+        }
         let waiting = self.waiting.clone();
         let sorting = tokio::task::spawn_blocking(move || {
             let rows = waiting.0.read();

@@ -85,7 +85,7 @@ impl<'r> PackedEvents<'r> {
             SALT_BYTES
         };
         let key = self.keys.next_or_null(key_bytes)?;
-        StoredEvent::new(EventColumns {
+        StoredEvent::new(&EventColumns {
             seq,
             id: self.ids.next(ID_BYTES)?,
             topic: self.topic.next()?,

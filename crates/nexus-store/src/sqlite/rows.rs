@@ -98,12 +98,12 @@ impl StoredEvent {
             })
         };
         columns()
-            .and_then(Self::new)
+            .and_then(|columns| Self::new(&columns))
             .ok_or(Damage::Event { seq: seq.get() })
     }
 
     /// The event with these columns; nothing if it cannot have them.
-    pub(crate) fn new(columns: EventColumns<'_>) -> Option<Self> {
+    pub(crate) fn new(columns: &EventColumns<'_>) -> Option<Self> {
         let key = columns.key;
         let (commitment, content) = match (columns.causes, columns.payload) {
             (Some(causes), Some(payload)) => {
@@ -260,6 +260,13 @@ pub(crate) fn once_seal(entry: &OnceEntry) -> i64 {
         .number(last.map(to_column))
         .number(entry.expires_us)
         .finish()
+}
+
+/// The seal of a part of the filter of names, over what is said of it and its bits.
+pub(crate) fn filter_seal(about: &[i64], bits: &[u8]) -> i64 {
+    let seal = Seal(Vec::with_capacity(128 + bits.len()));
+    let seal = about.iter().fold(seal, |seal, n| seal.number(Some(*n)));
+    seal.field(Some(bits)).finish()
 }
 
 /// Reads and checks a row of [`ONCE_COLUMNS`].

@@ -9,6 +9,7 @@ use super::{
     connect,
     head::{Link, check_link},
     names::Names,
+    once::{filter::prefix, halves, saved},
     rows::{ONCE_COLUMNS, decode_once, to_column},
     schema::{self, APPLICATION_ID},
 };
@@ -129,8 +130,20 @@ async fn check_chain(connection: &mut SqliteConnection, names: &Names) -> Result
     }
 }
 
-/// Reads all once-keys, and looks for the places of those that should have one.
+/// Reads all once-keys, and looks for the places of those that should have one, and for their names where
+/// they are kept.
 async fn check_once(connection: &mut SqliteConnection) -> Result<(), Error> {
+    let unreadable = |error| structural(error, "read the names of its idempotency keys");
+    if !saved::is_sound(connection).await.map_err(unreadable)? {
+        return Err(Damage::Once.into());
+    }
+    let placed: i64 = sqlx::query_scalar("SELECT once_placed FROM meta WHERE id = 1")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(unreadable)?;
+    let filter = saved::load(connection, placed, usize::MAX)
+        .await
+        .map_err(unreadable)?;
     let sql = format!(
         "SELECT {ONCE_COLUMNS}, o.n, o.n <= (SELECT once_placed FROM meta WHERE id = 1) AND NOT EXISTS \
             (SELECT 1 FROM once_places AS p WHERE p.name = o.name AND p.n = o.n) \
@@ -149,9 +162,13 @@ async fn check_once(connection: &mut SqliteConnection) -> Result<(), Error> {
         };
         after = last.try_get(7).map_err(|_| Damage::Once)?;
         for row in &rows {
-            decode_once(row)?;
-            let is_lost: bool = row.try_get_unchecked(8).map_err(|_| Damage::Once)?;
-            if is_lost {
+            let entry = decode_once(row)?;
+            let n: i64 = row.try_get_unchecked(7).map_err(|_| Damage::Once)?;
+            let has_no_place: bool = row.try_get_unchecked(8).map_err(|_| Damage::Once)?;
+            let name = prefix(halves(&entry.key).0);
+            let is_unknown =
+                n <= placed && filter.as_ref().is_some_and(|kept| !kept.may_have(name));
+            if has_no_place || is_unknown {
                 return Err(Damage::Once.into());
             }
         }

@@ -29,7 +29,7 @@ use crate::{Error, SqliteOptions};
 pub struct SqliteBackend {
     path: PathBuf,
     /// Absent only after a failure, until [`Backend::reopen`] has a new one.
-    connection: Option<SqliteConnection>,
+    pub(super) connection: Option<SqliteConnection>,
     head: Head,
     /// The disk was full at the last failure.
     is_full: bool,
@@ -38,7 +38,7 @@ pub struct SqliteBackend {
     readers: Arc<Readers>,
     ballast: Arc<Ballast>,
     checkpoints: Checkpoints,
-    once: OnceKeys,
+    pub(super) once: OnceKeys,
     sweep: Sweep,
     /// Held as long as the log is.
     _lock: Lock,
@@ -306,14 +306,13 @@ impl Backend for SqliteBackend {
         let Some(connection) = self.connection.as_mut() else {
             return Ok(());
         };
-        let result = match self.once.place(connection).await {
-            Ok(places) => {
-                self.checkpoints.placed(places);
-                self.checkpoints.run_if_due(connection, &self.readers).await
-            }
-            Err(error) => Err(error.into()),
+        let result = async {
+            self.once.gather(connection, &self.readers).await?;
+            let places = self.once.place(connection).await?;
+            self.checkpoints.placed(places);
+            self.checkpoints.run_if_due(connection, &self.readers).await
         };
-        match result {
+        match result.await {
             Ok(()) => Ok(()),
             Err(error) => {
                 let (fault, source) = self.fail(error).await;
@@ -332,6 +331,14 @@ impl Backend for SqliteBackend {
 
     async fn close(&mut self) {
         self.readers.close().await;
+        if let Some(connection) = self.connection.as_mut()
+            && let Err(error) = self.once.save(connection).await
+        {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "cannot keep the names of idempotency keys for the next start, which gathers them again"
+            );
+        }
         self.checkpoints.close().await;
         // The last connection to close copies the write-ahead log into the database and removes it.
         if let Some(connection) = self.connection.take()
@@ -364,7 +371,7 @@ fn no_connection() -> sqlx::Error {
 
 #[cfg(test)]
 mod tests {
-    use nexus_core::{OnceEntry, OnceKey, Pages, PatternSet, Random, sha256};
+    use nexus_core::{PatternSet, Random};
 
     use super::*;
     use crate::Sqlite;
@@ -390,74 +397,5 @@ mod tests {
         backend.connection = None;
         backend.reopen().await.unwrap();
         assert_eq!(backend.names.matching(&patterns), None);
-    }
-
-    fn key(n: u64) -> OnceKey {
-        sha256(&n.to_le_bytes())[..16].try_into().unwrap()
-    }
-
-    async fn add_keys(backend: &mut SqliteBackend, numbers: std::ops::Range<u64>) {
-        let mut plan = Plan::nothing(backend.head);
-        plan.once = numbers
-            .map(|n| OnceEntry {
-                key: key(n),
-                fingerprint: Some([7; 32]),
-                range: Some((Seq::new(n), Seq::new(n))),
-                expires_us: None,
-            })
-            .collect();
-        backend.commit(&plan).await.unwrap();
-        backend.maintain().await.unwrap();
-    }
-
-    /// The numbers of the first `count` keys, as the writer and as readers find them.
-    async fn check_keys(backend: &mut SqliteBackend, pages: &impl Pages, count: u64) {
-        let wanted = Wanted {
-            once: (0..=count).map(key).collect(),
-            ..Wanted::default()
-        };
-        let (_, loaded) = backend.begin(&wanted).await.unwrap();
-        assert_eq!(loaded.once.len() as u64, count);
-        for n in [0, 1, count / 2, count - 1] {
-            let found = Pages::once(pages, &key(n)).await.unwrap().unwrap();
-            assert_eq!(found.range.unwrap().0, Seq::new(n));
-            assert_eq!(loaded.once[&key(n)], found);
-        }
-        assert_eq!(Pages::once(pages, &key(count)).await.unwrap(), None);
-    }
-
-    /// A key is found while its place is in memory, while it is being written, and after; and after a
-    /// restart at each of these moments.
-    #[tokio::test]
-    async fn keys_are_found_before_while_and_after_they_get_their_places() {
-        const PER_COMMIT: u64 = 100;
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("nexus-log.db");
-        let options = SqliteOptions::new(path.clone());
-        let opened = Sqlite::open(options, Clock::System, Random::system()).await;
-        let (mut backend, pages) = opened.unwrap();
-        backend.once.waiting_min = 1_500;
-        let mut count = 0;
-        let mut restarts_while_placing = 0;
-        while !backend.once.has_placed() || count % 5_000 != 0 {
-            add_keys(&mut backend, count..count + PER_COMMIT).await;
-            count += PER_COMMIT;
-            assert!(count < 1_000_000, "nothing was ever placed");
-            if count.is_multiple_of(700) {
-                check_keys(&mut backend, &pages, count).await;
-            }
-            if backend.once.is_placing() && restarts_while_placing < 3 {
-                restarts_while_placing += 1;
-                backend.reopen().await.unwrap();
-                check_keys(&mut backend, &pages, count).await;
-            }
-            // Those that sort need a thread.
-            tokio::task::yield_now().await;
-        }
-        check_keys(&mut backend, &pages, count).await;
-        backend.connection = None;
-        backend.reopen().await.unwrap();
-        check_keys(&mut backend, &pages, count).await;
-        Sqlite::verify(&path).await.unwrap();
     }
 }

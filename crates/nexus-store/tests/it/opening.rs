@@ -117,7 +117,7 @@ async fn migrations_go_down_and_up_again() {
     assert!(matches!(missing, Err(Error::Missing { .. })));
     make(folder.path()).await;
     let before = Sqlite::verify(&path).await.unwrap();
-    assert_eq!(Sqlite::migrate(&path, None).await.unwrap(), 1);
+    assert_eq!(Sqlite::migrate(&path, None).await.unwrap(), 2);
     assert_eq!(
         Sqlite::verify(&path).await.unwrap(),
         before,
@@ -128,9 +128,16 @@ async fn migrations_go_down_and_up_again() {
         unknown,
         Err(Error::NoSuchMigration {
             version: 99,
-            newest: 1
+            newest: 2
         })
     ));
+    assert_eq!(Sqlite::migrate(&path, Some(1)).await.unwrap(), 1);
+    assert_eq!(Sqlite::migrate(&path, None).await.unwrap(), 2);
+    assert_eq!(
+        Sqlite::verify(&path).await.unwrap(),
+        before,
+        "only what can be made again is gone"
+    );
     assert_eq!(Sqlite::migrate(&path, Some(0)).await.unwrap(), 0);
     assert_eq!(Sqlite::migrate(&path, Some(1)).await.unwrap(), 1);
     let (log, service) = open(folder.path()).await;
@@ -150,17 +157,17 @@ async fn a_log_of_a_newer_version_is_refused_untouched() {
     make(folder.path()).await;
     execute(
         &path,
-        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (2, 'later', 1, x'00', 0)",
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) VALUES (3, 'later', 1, x'00', 0)",
     )
     .await;
     let before = fs::read(&path).unwrap();
     assert!(matches!(
         try_open(&path).await,
-        Err(Error::TooNew { version: 2 })
+        Err(Error::TooNew { version: 3 })
     ));
     assert!(matches!(
         Sqlite::migrate(&path, None).await,
-        Err(Error::TooNew { version: 2 })
+        Err(Error::TooNew { version: 3 })
     ));
     assert_eq!(fs::read(&path).unwrap(), before);
 }

@@ -1,0 +1,2 @@
+-- The names are gathered again.
+DROP TABLE once_filter;
