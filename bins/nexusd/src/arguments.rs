@@ -20,7 +20,7 @@ Exit codes:
    1  could not end in time, or failed otherwise
    2  the command line is wrong
   69  the address cannot be listened on, or nobody answers there
-  74  the storage failed; what was acknowledged is safe
+  74  the storage failed, or is not what it should be; what was acknowledged is safe
   75  another process holds the data directory
   78  the configuration is wrong";
 
@@ -34,8 +34,12 @@ pub(crate) enum Command {
     Check(ServeOptions),
     /// Bring the database to this version's schema, or to an older one
     Migrate(MigrateOptions),
-    /// Walk the whole log and check its hash chain
-    Verify(ServeOptions),
+    /// Walk the whole log, or a backup, and check its hash chain
+    Verify(VerifyOptions),
+    /// Copy the log into one file; the daemon may run
+    Backup(BackupOptions),
+    /// Make a backup the log; no daemon may run
+    Restore(RestoreOptions),
     /// Make secrets and keys, and replace the key that secrets in the log are sealed with
     Keys(KeysOptions),
     /// Ask a running daemon whether it is ready; exit 0 if it is
@@ -71,6 +75,45 @@ pub(crate) struct MigrateOptions {
     /// With `--to 0`: removes every event and everything else, for good
     #[arg(long)]
     pub(crate) remove_the_log: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyOptions {
+    /// A backup [default: the log of the daemon]
+    #[arg(value_name = "FILE", conflicts_with = "config")]
+    pub(crate) file: Option<PathBuf>,
+    /// The configuration file [default: nexus.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupOptions {
+    /// What to make; it has its name only when it is whole and was checked
+    #[arg(value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// The daemon's configuration file [default: nexus.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Replace a file that has this name
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RestoreOptions {
+    /// The backup
+    #[arg(value_name = "FILE")]
+    pub(crate) from: PathBuf,
+    /// The daemon's configuration file [default: nexus.toml, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// The data folder to restore into [default: that of the configuration]
+    #[arg(long, value_name = "FOLDER")]
+    pub(crate) into: Option<PathBuf>,
+    /// Replace the log that is there; it is kept beside the new one
+    #[arg(long)]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! The commands, one file each, and how they tell what went wrong.
 
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod database;
 pub(crate) mod healthcheck;
@@ -28,13 +29,13 @@ pub(crate) enum Failure {
     Nexus(#[from] Error),
     /// What was asked for cannot be undone, and was not asked for twice.
     #[error("{what}: say so with {flag}")]
-    Unconfirmed {
-        what: &'static str,
-        flag: &'static str,
-    },
+    Unconfirmed { what: String, flag: &'static str },
     /// The daemon does not do it.
     #[error("{detail}")]
     Refused { detail: String },
+    /// The database is one that this program has no part in.
+    #[error("{detail}")]
+    Foreign { detail: String },
     /// Nobody answers, or not well.
     #[error("{detail}")]
     Unreachable { detail: String },
@@ -46,6 +47,7 @@ impl Failure {
             Self::Nexus(error) => error.exit_code(),
             Self::Unconfirmed { .. } => EXIT_USAGE,
             Self::Refused { .. } => nexus::EXIT_FAILURE,
+            Self::Foreign { .. } => nexus::EXIT_CONFIG,
             Self::Unreachable { .. } => nexus::EXIT_UNAVAILABLE,
         }
     }

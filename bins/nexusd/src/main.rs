@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         Command::Check(options) => commands::check::check(&options, &environment),
         Command::Migrate(options) => commands::database::migrate(&options, &environment),
         Command::Verify(options) => commands::database::verify(&options, &environment),
+        Command::Backup(options) => commands::backup::backup(&options, &environment),
+        Command::Restore(options) => commands::backup::restore(&options, &environment),
         Command::Keys(options) => commands::keys::keys(&options, &environment),
         Command::Healthcheck(options) => commands::healthcheck::healthcheck(&options, &environment),
         Command::Tail(options) => commands::tail::tail(&options, &environment),

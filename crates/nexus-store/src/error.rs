@@ -61,6 +61,14 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The copy will be the log, but something kept its files from being replaced.
+    #[error("{} could not be replaced yet; start the daemon, or restore again", path.display())]
+    Unfinished {
+        /// The file.
+        path: PathBuf,
+        /// What was in the way.
+        source: Box<Error>,
+    },
     /// A newer version of Nexus has written the database.
     #[error(
         "the log was written by a newer version of Nexus (migration {version} is not known here)"

@@ -6,12 +6,14 @@
 )]
 
 mod it {
+    mod backup;
     mod child;
     mod contract;
     mod crash;
     mod damage;
     mod disk_full;
     mod opening;
+    mod restoring;
     mod sync_failure;
     mod upkeep;
     mod verifying;

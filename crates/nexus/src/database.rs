@@ -1,7 +1,10 @@
-//! What is done with the database while no daemon runs.
+//! What is done with the database beside the daemon, or while none runs.
+
+use std::path::Path;
 
 use nexus_core::{Backend, Clock, Random};
-use nexus_store::{Sqlite, SqliteOptions, Verified};
+pub use nexus_store::{Backup, Progress, Restored, Verified};
+use nexus_store::{Sqlite, SqliteOptions};
 
 use crate::{Error, config::Config};
 
@@ -30,4 +33,50 @@ pub async fn verify(config: &Config) -> Result<Verified, Error> {
     Sqlite::verify(&config.storage.database_path())
         .await
         .map_err(Error::Store)
+}
+
+/// Walks a log that is no daemon's, such as a backup, and checks its hash chain.
+///
+/// # Errors
+/// As [`verify`].
+pub async fn verify_file(path: &Path) -> Result<Verified, Error> {
+    Sqlite::verify(path).await.map_err(Error::Store)
+}
+
+/// Copies the log under `path` into one file, while a daemon uses it or while none does. A file that has this
+/// name goes only with `replace`.
+///
+/// # Errors
+/// [`Error::Taken`], [`Error::Backup`]: then nothing of it is there.
+pub async fn backup(
+    path: &Path,
+    to: &Path,
+    replace: bool,
+    told: impl FnMut(Progress),
+) -> Result<Backup, Error> {
+    Sqlite::backup(path, to, replace, &Random::system(), told)
+        .await
+        .map_err(|error| taken(error, Error::Backup))
+}
+
+/// Makes a backup the log under `path`. A log that is there goes only with `replace`, and is kept beside it.
+///
+/// # Errors
+/// [`Error::Taken`], [`Error::Restore`]: then the log is as it was, unless that says otherwise.
+pub async fn restore(
+    from: &Path,
+    path: &Path,
+    replace: bool,
+    told: impl FnMut(Progress),
+) -> Result<Restored, Error> {
+    Sqlite::restore(from, path, replace, &Random::system(), told)
+        .await
+        .map_err(|error| taken(error, Error::Restore))
+}
+
+fn taken(error: nexus_store::Error, other: fn(nexus_store::Error) -> Error) -> Error {
+    match error {
+        nexus_store::Error::Exists { path } => Error::Taken { path },
+        error => other(error),
+    }
 }

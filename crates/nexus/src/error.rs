@@ -1,6 +1,6 @@
 //! Why Nexus could not start or go on.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, path::PathBuf};
 
 use crate::config::ConfigProblem;
 
@@ -14,6 +14,18 @@ pub enum Error {
     /// The database could not be opened.
     #[error("the database could not be opened")]
     Store(#[source] nexus_store::Error),
+    /// No backup was made.
+    #[error("no backup was made")]
+    Backup(#[source] nexus_store::Error),
+    /// The log was not restored.
+    #[error("the log was not restored")]
+    Restore(#[source] nexus_store::Error),
+    /// What was asked for would replace something.
+    #[error("{} is there already", path.display())]
+    Taken {
+        /// The file.
+        path: PathBuf,
+    },
     /// The log could not be opened or written.
     #[error("the log could not be opened")]
     Log(#[source] nexus_core::Error),
@@ -84,11 +96,14 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) => EXIT_CONFIG,
-            Self::Store(nexus_store::Error::Locked { .. }) => EXIT_LOCKED,
+            Self::Store(nexus_store::Error::Locked { .. })
+            | Self::Restore(nexus_store::Error::Locked { .. }) => EXIT_LOCKED,
             // The log says no; all else is about the keys, or what is configured.
             Self::Vault(nexus_auth::Error::Log { .. })
             | Self::Nodes(nexus_auth::Error::Log { .. } | nexus_auth::Error::NodeDamaged { .. })
             | Self::Store(_)
+            | Self::Backup(_)
+            | Self::Restore(_)
             | Self::Log(_)
             | Self::Agents(nexus_agents::Error::Log(_))
             | Self::Hub(nexus_hub::Error::Log(_))
@@ -102,6 +117,7 @@ impl Error {
             | Self::Hub(_)
             | Self::Telemetry(_)
             | Self::System { .. }
+            | Self::Taken { .. }
             | Self::DrainTimeout => EXIT_FAILURE,
         }
     }

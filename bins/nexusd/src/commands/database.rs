@@ -3,12 +3,12 @@
 use nexus::{config::Mode, environment::Environment};
 
 use super::{Failure, load, runtime};
-use crate::arguments::{MigrateOptions, ServeOptions};
+use crate::arguments::{MigrateOptions, VerifyOptions};
 
 pub(crate) fn migrate(options: &MigrateOptions, environment: &Environment) -> Result<(), Failure> {
     if options.to == Some(0) && !options.remove_the_log {
         return Err(Failure::Unconfirmed {
-            what: "going to version 0 removes every event and everything else, for good",
+            what: "going to version 0 removes every event and everything else, for good".to_owned(),
             flag: "--remove-the-log",
         });
     }
@@ -18,9 +18,14 @@ pub(crate) fn migrate(options: &MigrateOptions, environment: &Environment) -> Re
     Ok(())
 }
 
-pub(crate) fn verify(options: &ServeOptions, environment: &Environment) -> Result<(), Failure> {
-    let loaded = load(Mode::Serve, options.config.as_ref(), environment)?;
-    let verified = runtime()?.block_on(nexus::database::verify(&loaded.config))?;
+pub(crate) fn verify(options: &VerifyOptions, environment: &Environment) -> Result<(), Failure> {
+    let verified = match &options.file {
+        Some(file) => runtime()?.block_on(nexus::database::verify_file(file))?,
+        None => {
+            let loaded = load(Mode::Serve, options.config.as_ref(), environment)?;
+            runtime()?.block_on(nexus::database::verify(&loaded.config))?
+        }
+    };
     let (epoch, pruned) = (verified.epoch, verified.pruned_through);
     println!(
         "the chain holds: {} events in {} batches, up to {epoch}-{}",

@@ -114,7 +114,7 @@ fn ask(address: &str, environment: &Environment) -> Result<Rotated, Failure> {
 fn forget(options: &ForgetOptions, environment: &Environment) -> Result<(), Failure> {
     if !options.remove_every_secret {
         return Err(Failure::Unconfirmed {
-            what: "every secret that is sealed in the log will be gone, for good",
+            what: "every secret that is sealed in the log will be gone, for good".to_owned(),
             flag: "--remove-every-secret",
         });
     }

@@ -136,23 +136,11 @@ async fn copy_from(
     }
     schema::check(source).await?;
     let bytes_total = size(source).await?;
-    let no_space = || Error::NoSpace {
-        path: folder(to).into(),
-        bytes: bytes_total + spare_bytes,
-    };
-    if free_bytes(to)?.is_some_and(|free| free < bytes_total + spare_bytes) {
-        return Err(no_space());
+    let bytes_needed = bytes_total + spare_bytes;
+    if free_bytes(to)?.is_some_and(|free| free < bytes_needed) {
+        return Err(no_space(to, bytes_needed));
     }
-    match vacuum(source, to, bytes_total, told).await? {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            let fault = classify(&error, || Ballast::new(to, 0).is_disk_full());
-            Err(match fault {
-                Fault::Full => no_space(),
-                Fault::Fatal | Fault::Transient => structural(error, "be copied"),
-            })
-        }
-    }
+    vacuum(source, to, bytes_total, told).await
 }
 
 /// Has SQLite write the copy, and tells how far it is meanwhile.
@@ -161,7 +149,7 @@ async fn vacuum(
     to: &Path,
     bytes_total: u64,
     told: &mut impl FnMut(Progress),
-) -> Result<Result<(), sqlx::Error>, Error> {
+) -> Result<(), Error> {
     let name = to.to_str().ok_or_else(|| {
         let error = io::Error::new(io::ErrorKind::InvalidInput, "its name is not UTF-8");
         failed("write", to)(error)
@@ -169,15 +157,27 @@ async fn vacuum(
     let copying = sqlx::query("VACUUM INTO ?1").bind(name).execute(source);
     tokio::pin!(copying);
     let mut tick = tokio::time::interval(TOLD_EVERY);
-    loop {
+    let copied = loop {
         tokio::select! {
-            copied = &mut copying => return Ok(copied.map(|_| ())),
+            copied = &mut copying => break copied,
             _ = tick.tick() => {
                 let bytes = fs::metadata(to).map_or(0, |file| file.len());
                 told(Progress::Copying { bytes, bytes_total });
             }
         }
+    };
+    match copied {
+        Ok(_) => Ok(()),
+        Err(error) => match classify(&error, || Ballast::new(to, 0).is_disk_full()) {
+            Fault::Full => Err(no_space(to, bytes_total)),
+            Fault::Fatal | Fault::Transient => Err(structural(error, "be copied")),
+        },
     }
+}
+
+fn no_space(to: &Path, bytes: u64) -> Error {
+    let path = folder(to).into();
+    Error::NoSpace { path, bytes }
 }
 
 /// How large a copy becomes, about: it has no free pages.
@@ -308,4 +308,79 @@ fn is_partial_of(to: &OsStr, name: &OsStr) -> bool {
         .and_then(|rest| rest.strip_prefix(b"."))
         .and_then(|rest| rest.strip_suffix(PARTIAL.as_bytes()));
     digits.is_some_and(|digits| digits.len() == 8 && digits.iter().all(u8::is_ascii_hexdigit))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    /// A disk that holds less than a copy needs, as long as this lives.
+    struct TinyDisk(tempfile::TempDir);
+
+    impl TinyDisk {
+        fn mount() -> Option<Self> {
+            let folder = tempfile::tempdir().unwrap();
+            let mut mount = Command::new("mount");
+            mount.args(["-t", "tmpfs", "-o", "size=1m", "tmpfs"]);
+            let mounted = mount.arg(folder.path()).output();
+            mounted
+                .is_ok_and(|mounted| mounted.status.success())
+                .then(|| Self(folder))
+        }
+    }
+
+    impl Drop for TinyDisk {
+        fn drop(&mut self) {
+            let _ = Command::new("umount").arg("-l").arg(self.0.path()).output();
+        }
+    }
+
+    /// Others write to the disk too, so that what was free may be gone.
+    #[tokio::test]
+    async fn a_disk_that_becomes_full_in_the_middle_is_told_as_one() {
+        let Some(disk) = TinyDisk::mount() else {
+            assert!(std::env::var_os("NEXUS_REQUIRE_ALL").is_none());
+            println!("left out: a disk cannot be mounted here");
+            return;
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let mut source = connect::writer(&folder.path().join("x.db"), true)
+            .await
+            .unwrap();
+        for sql in [
+            "CREATE TABLE t (x BLOB)",
+            "INSERT INTO t VALUES (randomblob(4000000))",
+        ] {
+            sqlx::query(sql).execute(&mut source).await.unwrap();
+        }
+        let to = disk.0.path().join("backup.db");
+        let partial = Partial::create(&to, &Random::system()).unwrap();
+        let full = vacuum(&mut source, &partial.path, 4_000_000, &mut |_| {}).await;
+        assert!(matches!(full, Err(Error::NoSpace { .. })), "{full:?}");
+        drop(partial);
+        assert_eq!(fs::read_dir(disk.0.path()).unwrap().count(), 0);
+        // The connection is as good as before.
+        let to = folder.path().join("backup.db");
+        vacuum(&mut source, &to, 4_000_000, &mut |_| {})
+            .await
+            .unwrap();
+    }
+
+    #[test]
+    fn only_what_is_ours_is_taken_for_an_unfinished_backup() {
+        let is_partial = |name: &str| is_partial_of(OsStr::new("x.db"), OsStr::new(name));
+        assert!(is_partial("x.db.0a1b2c3d.partial"));
+        for other in [
+            "x.db",
+            "x.db.partial",
+            "x.db.0a1b2c3.partial",
+            "x.db.0a1b2c3g.partial",
+            "x.db.0a1b2c3d.partial-journal",
+            "yx.db.0a1b2c3d.partial",
+        ] {
+            assert!(!is_partial(other), "{other}");
+        }
+    }
 }

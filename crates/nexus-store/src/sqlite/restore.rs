@@ -76,7 +76,10 @@ pub(crate) async fn restore(
     };
     hand_over(&database, &stage.copy)?;
     stage.commit()?;
-    let put_aside = finish(&database)?;
+    let put_aside = finish(&database).map_err(|error| Error::Unfinished {
+        path: database,
+        source: Box::new(error),
+    })?;
     Ok(Restored {
         verified,
         epoch_before,

@@ -17,10 +17,10 @@ use super::child::{judge, open, publish, read_all, skip};
 const DISK_MIB: u64 = 96;
 
 /// A small disk, mounted in a folder as long as this lives.
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
-    fn mount() -> Option<Self> {
+    pub(crate) fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let size = format!("size={DISK_MIB}m");
         let status = Command::new("mount")
@@ -33,12 +33,12 @@ impl SmallDisk {
             .then(|| Self(folder))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Fills it to the last byte; gives the file that does.
-    fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         let path = self.path().join("filler");
         let mut file = OpenOptions::new()
             .create(true)

@@ -21,11 +21,7 @@ const RETENTION_BYTES_MIN: u64 = 16 << 20;
 impl Loader {
     /// Checks the whole, and gives it or every problem.
     pub(crate) fn finish(mut self) -> Result<Loaded, Vec<ConfigProblem>> {
-        let storage = &mut self.config.storage;
-        storage.data_dir = self.working_dir.join(&storage.data_dir);
-        if let Some(database) = &mut storage.database_url {
-            database.path = self.working_dir.join(&database.path);
-        }
+        self.config.storage.below(&self.working_dir);
         if let Some(path) = &mut self.config.agents.coordination_path {
             *path = self.working_dir.join(&*path);
         }

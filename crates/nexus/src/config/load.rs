@@ -13,7 +13,7 @@ use super::{
     foreign::Written,
     given::{self, Entry, Given},
     problem::{ConfigProblem, Problems, nearest},
-    sections::Config,
+    sections::{Config, Storage},
     setting::Setting,
     settings::SETTINGS,
 };
@@ -64,6 +64,25 @@ impl Sources {
             IpAddr::V6(_) => Ipv6Addr::LOCALHOST.into(),
         };
         SocketAddr::new(host, server.port)
+    }
+
+    /// Where a daemon of these sources keeps its log. What a daemon cannot run without need not be there:
+    /// whoever makes a backup is not told its secrets.
+    ///
+    /// # Errors
+    /// Every problem of what was written.
+    pub fn storage(self) -> Result<Storage, Vec<ConfigProblem>> {
+        let mut loader = Loader::new(self);
+        loader.dotenv();
+        loader.file();
+        loader.setting_variables();
+        loader.named_variables();
+        if !loader.problems.is_empty() {
+            return Err(loader.problems.into_vec());
+        }
+        let mut storage = loader.config.storage;
+        storage.below(&loader.working_dir);
+        Ok(storage)
     }
 }
 

@@ -4,7 +4,11 @@ mod agents;
 mod hub;
 mod limits;
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 use ipnet::IpNet;
 use nexus_auth::{Secret, TokenValue, VaultKey};
@@ -123,6 +127,14 @@ impl Storage {
         match &self.database_url {
             Some(database) => database.path.clone(),
             None => self.data_dir.join("nexus-log.db"),
+        }
+    }
+
+    /// Names that do not say from where they count, count from this folder.
+    pub(crate) fn below(&mut self, folder: &Path) {
+        self.data_dir = folder.join(&self.data_dir);
+        if let Some(database) = &mut self.database_url {
+            database.path = folder.join(&database.path);
         }
     }
 }
