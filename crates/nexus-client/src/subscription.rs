@@ -73,6 +73,7 @@ pub(crate) fn begin(shared: &Arc<Shared>, asked: Asked) -> Subscription {
         acks: acked,
         progress: Arc::clone(&progress),
         through: None,
+        unreadable: follow::Unreadable::default(),
         stop: stop.clone(),
         shared: Arc::clone(shared),
     };

@@ -98,6 +98,8 @@ pub(crate) enum Frame {
     },
     /// What this version does not know, and need not.
     Other,
+    /// What is no frame: nothing of the message is known from here on.
+    Unreadable(Error),
 }
 
 /// Reads a message of the server: one frame, or an array of them.

@@ -21,3 +21,5 @@ mod support;
 mod text_socket;
 #[path = "it/tls.rs"]
 mod tls;
+#[path = "it/unreadable.rs"]
+mod unreadable;

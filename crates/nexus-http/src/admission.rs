@@ -4,6 +4,19 @@ use std::{collections::HashMap, net::IpAddr, sync::Arc};
 
 use parking_lot::Mutex;
 
+/// How many connections there may be, for servers that count theirs together. Cheap to clone; every clone is the
+/// same.
+#[derive(Debug, Clone)]
+pub struct Connections(pub(crate) Arc<Admission>);
+
+impl Connections {
+    /// So many at once, and so many of one address, trusted proxies excepted; 0 = no limit, for either.
+    #[must_use]
+    pub fn new(connections_max: usize, per_address_max: usize) -> Self {
+        Self(Admission::new(connections_max, per_address_max))
+    }
+}
+
 /// Counts connections.
 #[derive(Debug)]
 pub(crate) struct Admission {

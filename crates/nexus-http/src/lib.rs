@@ -32,7 +32,7 @@
 //!
 //! The way of a request, step by step, is one function: `request_path::serve`. What the resources of the whole API
 //! have in common stands here as well: strict queries and bodies ([`Call::refuse_unknown_query`], [`Call::json`]), pages
-//! ([`Reply::page`]), versions ([`ETag`]), who asks ([`Call::identify`]).
+//! ([`Reply::page`]), versions ([`ETag`]), changes ([`given`]) and what is wrong with them ([`Fault`]), who asks ([`Call::identify`]).
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
@@ -42,9 +42,11 @@ mod connection;
 mod envelope;
 mod error;
 mod etag;
+mod fault;
 mod json_body;
 mod options;
 mod page;
+mod patch;
 mod place;
 mod problem;
 mod query;
@@ -56,13 +58,16 @@ mod router;
 mod server;
 mod tasks;
 
+pub use admission::Connections;
 pub use call::Call;
 pub use error::Error;
 pub use etag::ETag;
+pub use fault::Fault;
 pub use options::{
     BODY_BYTES_IN_FLIGHT_MAX, BODY_BYTES_MAX, BODY_BYTES_PER_ADDRESS_MAX, COMPRESSION_BYTES_MIN,
     CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, HEAD_BYTES_MAX, HEADERS_MAX, Rate, ServerOptions,
 };
+pub use patch::given;
 pub use place::named_event;
 pub use problem::Problem;
 pub use rate_limit::{AnonymousToken, rate_limit_headers};

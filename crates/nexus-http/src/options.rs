@@ -5,7 +5,7 @@ use std::{num::NonZeroU32, time::Duration};
 use ipnet::IpNet;
 use nexus_core::{Clock, Random};
 
-use crate::Form;
+use crate::{Connections, Form};
 
 /// Bytes of a request body, unless the route says otherwise.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -72,6 +72,8 @@ pub struct ServerOptions {
     pub connections_max: usize,
     /// Connections of one address at once, trusted proxies excepted; 0 = no limit.
     pub connections_per_address_max: usize,
+    /// Counts connections together with other servers, in the place of the two bounds above.
+    pub connections: Option<Connections>,
     /// For callers that are not authenticated, by address.
     pub anonymous_rate: Option<Rate>,
     /// For everyone, by address.
@@ -105,6 +107,7 @@ impl Default for ServerOptions {
             drain_timeout: Duration::from_secs(10),
             connections_max: CONNECTIONS_MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            connections: None,
             anonymous_rate: Rate::new(10, 50),
             address_rate: None,
             allowed_origins: Vec::new(),

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Error, Route, ServerOptions,
-    admission::Admission,
+    admission::{Admission, Connections},
     connection::{self, ConnectionState},
     request_path::{RequestPath, client_address},
     tasks::Tasks,
@@ -58,8 +58,10 @@ impl Server {
         let listener = TcpListener::bind(address).await.map_err(cannot_bind)?;
         let address = listener.local_addr().map_err(cannot_bind)?;
         let options = &path.options;
-        let admission =
-            Admission::new(options.connections_max, options.connections_per_address_max);
+        let admission = match &options.connections {
+            Some(Connections(shared)) => Arc::clone(shared),
+            None => Admission::new(options.connections_max, options.connections_per_address_max),
+        };
         let mut builder = http1::Builder::new();
         builder
             // The connection's own socket keeps the deadlines: of hyper's timers each request would need a

@@ -8,6 +8,12 @@ use nexus_core::{Cause, Coded, Kind};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// The text is no address of a call.
+    #[error("{why}")]
+    Address {
+        /// The rule that it breaks, to be read behind the name of where it stands.
+        why: Box<str>,
+    },
     /// The guard does not let the call out.
     #[error("calls to {target} are not allowed: {why}")]
     Refused {
@@ -63,7 +69,7 @@ impl Error {
         match self {
             Self::Timeout { .. } | Self::Connect { .. } | Self::Interrupted { .. } => true,
             Self::Refused { is_looked_up, .. } => *is_looked_up,
-            Self::AnswerTooLarge { .. } | Self::Setup { .. } => false,
+            Self::Address { .. } | Self::AnswerTooLarge { .. } | Self::Setup { .. } => false,
         }
     }
 }
@@ -71,7 +77,7 @@ impl Error {
 impl Coded for Error {
     fn kind(&self) -> Kind {
         match self {
-            Self::Refused { .. } => Kind::Malformed,
+            Self::Address { .. } | Self::Refused { .. } => Kind::Malformed,
             Self::Timeout { .. }
             | Self::Connect { .. }
             | Self::Interrupted { .. }
@@ -82,6 +88,7 @@ impl Coded for Error {
 
     fn code(&self) -> &'static str {
         match self {
+            Self::Address { .. } => "invalid-request",
             Self::Refused { .. } => "outbound-refused",
             Self::Timeout { .. } => "outbound-timeout",
             Self::Connect { .. } => "outbound-unreachable",

@@ -1,32 +1,14 @@
 //! The one error of this crate.
 
 use nexus_core::{Coded, Kind};
-use serde::Serialize;
-
-/// One thing that is wrong with what somebody says of an endpoint.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Fault {
-    /// Where, as a JSON Pointer.
-    pub pointer: String,
-    /// What the rule is.
-    pub detail: String,
-}
-
-impl Fault {
-    pub(crate) fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
-        Self {
-            pointer: pointer.into(),
-            detail: detail.into(),
-        }
-    }
-}
+use nexus_http::Fault;
 
 /// Why something could not be done with endpoints.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// What is asked for is wrong.
-    #[error("the endpoint is wrong{}", first(faults))]
+    #[error("the endpoint is wrong{}", Fault::summary(faults))]
     Invalid {
         /// Everything that is wrong.
         faults: Vec<Fault>,
@@ -88,20 +70,6 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         source = cause.source();
     }
     text
-}
-
-fn first(faults: &[Fault]) -> String {
-    match faults {
-        [] => String::new(),
-        [only] => format!(" at {}: {}", only.pointer, only.detail),
-        [first, rest @ ..] => {
-            let more = rest.len();
-            format!(
-                " at {}: {}, and in {more} more places",
-                first.pointer, first.detail
-            )
-        }
-    }
 }
 
 impl Coded for Error {

@@ -3,12 +3,10 @@
 use http::{HeaderMap, HeaderName, HeaderValue};
 use indexmap::IndexMap;
 use nexus_auth::Secret;
+use nexus_http::Fault;
 use zeroize::Zeroizing;
 
-use crate::{
-    error::Fault,
-    options::{HEADER_VALUE_BYTES_MAX, HEADERS_MAX},
-};
+use crate::options::{HEADER_VALUE_BYTES_MAX, HEADERS_MAX};
 
 /// What the transport, the signature or the format decides.
 const TAKEN: &[&str] = &[
@@ -47,7 +45,7 @@ pub(crate) fn check(
         return checked;
     }
     for (name, value) in headers {
-        let pointer = format!("/headers/{}", name.replace('~', "~0").replace('/', "~1"));
+        let pointer = Fault::place("/headers", name);
         let mut refuse = |why: &str| faults.push(Fault::new(pointer.clone(), why));
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
             refuse("is no name of a header");

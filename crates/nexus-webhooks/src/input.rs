@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use nexus_auth::Secret;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 /// Which events wait for which.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,63 +85,36 @@ pub struct EndpointInput {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EndpointPatch {
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     url: Option<Option<String>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     patterns: Option<Option<Vec<String>>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     filter: Option<Option<String>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     ordering: Option<Option<Ordering>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     retry: Option<Option<Retry>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     headers: Option<Option<IndexMap<String, Secret>>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     rate: Option<Option<f64>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     format: Option<Option<Format>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     description: Option<Option<String>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     concurrency: Option<Option<usize>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     timeout_ms: Option<Option<u64>>,
-}
-
-/// Tells `null` from what is not there.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    reader: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(reader).map(Some)
 }
 
 impl EndpointPatch {
     /// Makes the change, and names the members that it is about.
     pub(crate) fn apply(self, to: &mut EndpointInput) -> Vec<&'static str> {
-        let mut changed = Vec::new();
-        macro_rules! set {
-            ($($member:ident),+) => { $(
-                if let Some(value) = self.$member {
-                    to.$member = value;
-                    changed.push(stringify!($member));
-                }
-            )+ };
-        }
-        set!(
-            url,
-            patterns,
-            filter,
-            ordering,
-            retry,
-            headers,
-            rate,
-            format,
-            description,
-            concurrency,
-            timeout_ms
-        );
-        changed
+        nexus_http::apply_given!(self => to, [
+            url, patterns, filter, ordering, retry, headers, rate, format, description, concurrency, timeout_ms,
+        ])
     }
 }
 

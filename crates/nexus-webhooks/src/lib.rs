@@ -60,7 +60,7 @@ mod record;
 mod service;
 mod settings;
 
-pub use error::{Error, Fault};
+pub use error::Error;
 pub use handle::{
     Backlog, Configured, Created, EndpointProblem, EndpointView, Endpoints, Operator, Parts,
     Rotated, SecretView, Tested,

@@ -7,14 +7,13 @@ use nexus_core::{
     Catalogue, Filter, Pattern, PatternSet, Position, RetrySchedule, parse_iso8601_us,
 };
 use nexus_expr::compile_filter_with;
+use nexus_http::Fault;
 use nexus_outbound::{Client, Trust};
 use serde::{Deserialize, Serialize};
 use url::Url;
 
 use crate::{
-    EndpointsOptions,
-    error::Fault,
-    headers,
+    EndpointsOptions, headers,
     input::{EndpointInput, Format, Ordering, Retry},
     options::{
         ATTEMPTS_MAX, CONCURRENCY_MAX, DESCRIPTION_CHARS_MAX, PATTERNS_MAX, RATE_MAX,
@@ -143,32 +142,13 @@ pub(crate) fn check(input: &EndpointInput, rules: &Rules<'_>) -> Result<Checked,
 }
 
 fn check_url(text: Option<&str>, rules: &Rules<'_>, faults: &mut Vec<Fault>) -> Option<Url> {
-    let mut refuse = |why: String| {
-        faults.push(Fault::new("/url", why));
-        None
-    };
     let Some(text) = text else {
-        return refuse("is required".into());
+        faults.push(Fault::new("/url", "is required"));
+        return None;
     };
-    if text.len() > URL_BYTES_MAX {
-        return refuse(format!("must have at most {URL_BYTES_MAX} bytes"));
-    }
-    let Ok(url) = Url::parse(text) else {
-        return refuse("must be an address such as `https://example.com/hook`".into());
-    };
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return refuse("must begin with `https://` or `http://`".into());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return refuse("must not hold a user or password: use `headers`".into());
-    }
-    if url.fragment().is_some() {
-        return refuse("must not have a fragment".into());
-    }
-    match rules.client.check(&url, rules.trust) {
-        Ok(()) => Some(url),
-        Err(error) => refuse(error.to_string()),
-    }
+    let url = rules.client.read_address(text, URL_BYTES_MAX, rules.trust);
+    url.map_err(|error| faults.push(Fault::new("/url", error.to_string())))
+        .ok()
 }
 
 fn check_patterns(

@@ -8,13 +8,14 @@ use std::{
     },
 };
 
-use nexus_core::{Log, PAGE_EVENTS_MAX, Seq};
+use nexus_core::{Event, Log, PAGE_EVENTS_MAX, Seq};
 use parking_lot::Mutex;
 
 use crate::{
     segment::{Encoder, Segment},
     selection::Selection,
     signal::Signal,
+    wanted::{Ahead, Wanted},
 };
 
 /// What a group has for a reader.
@@ -58,9 +59,16 @@ pub(crate) struct Group {
     pub(crate) selection: Arc<Selection>,
     /// Everything up to here that matches was announced to the readers; nothing beyond it was.
     tail: AtomicU64,
-    /// By what they follow; ranges never overlap and end at `tail`.
-    segments: Mutex<BTreeMap<Seq, Arc<Segment>>>,
+    kept: Mutex<Kept>,
     readers: Mutex<HashMap<u64, Arc<Signal>>>,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// By what they follow; ranges never overlap and end at the tail.
+    segments: BTreeMap<Seq, Arc<Segment>>,
+    /// What is known of what follows them.
+    ahead: Ahead,
 }
 
 impl Group {
@@ -69,7 +77,10 @@ impl Group {
             number,
             selection,
             tail: AtomicU64::new(announced.get()),
-            segments: Mutex::default(),
+            kept: Mutex::new(Kept {
+                segments: BTreeMap::new(),
+                ahead: Ahead::new(announced),
+            }),
             readers: Mutex::default(),
         }
     }
@@ -95,12 +106,12 @@ impl Group {
     /// Who is not concerned sleeps on, and passes the batch when there is something else.
     pub(crate) fn announce(
         &self,
-        first: Seq,
-        last: Seq,
+        (first, last): (Seq, Seq),
         concerned: Concerned<'_>,
+        wanted: Wanted<'_>,
     ) -> Option<Arc<Segment>> {
         let passed = {
-            let mut segments = self.segments.lock();
+            let mut kept = self.kept.lock();
             let tail = self.tail();
             if last <= tail {
                 return None;
@@ -109,8 +120,9 @@ impl Group {
             let passed = (first.previous() > tail)
                 .then(|| Arc::new(Segment::nothing(tail, first.previous())));
             if let Some(passed) = &passed {
-                segments.insert(tail, passed.clone());
+                kept.segments.insert(tail, passed.clone());
             }
+            kept.ahead.announce(last, wanted);
             self.tail.store(last.get(), Ordering::SeqCst);
             passed
         };
@@ -128,7 +140,8 @@ impl Group {
         if after >= self.tail() {
             return Taken::UpToDate;
         }
-        let mut segments = self.segments.lock();
+        let mut kept = self.kept.lock();
+        let Kept { segments, ahead } = &mut *kept;
         if let Some((_, segment)) = segments.range(..=after).next_back()
             && segment.through > after
         {
@@ -136,9 +149,12 @@ impl Group {
         }
         let next = segments.range(after.next()..).next();
         let through = next.map_or_else(|| self.tail(), |(begins, _)| *begins);
-        let Some(segment) = self.encode(after, through, log, segment_bytes_max) else {
+        let wanted = ahead.within(after, through);
+        let range = (after, through);
+        let Some(segment) = self.encode(range, wanted.as_deref(), log, segment_bytes_max) else {
             return Taken::Behind;
         };
+        ahead.forget(segment.through);
         let segment = Arc::new(segment);
         // What nobody shares is not kept either.
         let kept = self.readers.lock().len() > 1;
@@ -150,7 +166,7 @@ impl Group {
 
     /// Forgets a segment, if it is still that one.
     pub(crate) fn evict(&self, segment: &Segment) {
-        let mut segments = self.segments.lock();
+        let segments = &mut self.kept.lock().segments;
         if let Some(kept) = segments.get(&segment.after)
             && std::ptr::eq(&raw const **kept, segment)
         {
@@ -158,26 +174,28 @@ impl Group {
         }
     }
 
+    /// Encodes the beginning of a range, all of it if there is room; of its events only those that are wanted, if
+    /// that is known.
     fn encode(
         &self,
-        after: Seq,
-        through: Seq,
+        (after, through): (Seq, Seq),
+        wanted: Option<&[Seq]>,
         log: &Log,
         segment_bytes_max: usize,
     ) -> Option<Segment> {
-        let batches = log.recent_after(after, PAGE_EVENTS_MAX)?;
         let epoch = log.head().epoch;
         let catalogue = log.catalogue();
         let mut encoder = Encoder::new(&self.selection, epoch, catalogue, after, segment_bytes_max);
-        'full: for batch in &batches {
-            let events = batch.after(after);
-            let wanted = events.partition_point(|event| event.seq <= through);
-            let events = &events[..wanted];
-            encoder.reserve(events);
-            for event in events {
-                // Whoever announces waits for the group, and with it every other group.
-                if !encoder.push(event) || encoder.is_long() {
-                    break 'full;
+        if let Some(wanted) = wanted {
+            if push_all(&mut encoder, &gather(wanted, log)?) {
+                encoder.reach(through);
+            }
+        } else {
+            for batch in log.recent_after(after, PAGE_EVENTS_MAX)? {
+                let events = batch.after(after);
+                let until = events.partition_point(|event| event.seq <= through);
+                if !push_all(&mut encoder, &events[..until]) {
+                    break;
                 }
             }
         }
@@ -185,6 +203,33 @@ impl Group {
         // Memory that holds nothing of the range would let a reader turn on the spot.
         (segment.through > after).then_some(segment)
     }
+}
+
+/// Adds events while there is room and time; says whether there was for all of them.
+fn push_all(encoder: &mut Encoder<'_>, events: &[Arc<Event>]) -> bool {
+    encoder.reserve(events);
+    // Whoever announces waits for the group, and with it every other group.
+    events
+        .iter()
+        .all(|event| encoder.push(event) && !encoder.is_long())
+}
+
+/// Events by their numbers, which grow; nothing when memory does not hold them all.
+fn gather(seqs: &[Seq], log: &Log) -> Option<Vec<Arc<Event>>> {
+    let mut events = Vec::with_capacity(seqs.len());
+    while let Some(next) = seqs.get(events.len()) {
+        let batches = log.recent_after(next.previous(), 1)?;
+        let batch = batches.first()?;
+        let of_batch = seqs[events.len()..]
+            .iter()
+            .take_while(|seq| **seq <= batch.last);
+        let found: Option<Vec<_>> = of_batch
+            .map(|seq| batch.after(seq.previous()).first().cloned())
+            .collect();
+        let found = found.filter(|found| !found.is_empty())?;
+        events.extend(found);
+    }
+    Some(events)
 }
 
 #[cfg(test)]
@@ -229,10 +274,11 @@ mod tests {
                 .iter()
                 .map(|(_, wakes)| wakes.0.load(Ordering::SeqCst))
         };
-        group.announce(Seq::new(1), Seq::new(1), Concerned::Sessions(&["b".into()]));
+        let at = |seq| (Seq::new(seq), Seq::new(seq));
+        group.announce(at(1), Concerned::Sessions(&["b".into()]), Wanted::Any);
         assert_eq!(woken().collect::<Vec<_>>(), [0, 1, 1]);
         assert_eq!(group.tail(), Seq::new(1));
-        group.announce(Seq::new(2), Seq::new(2), Concerned::All);
+        group.announce(at(2), Concerned::All, Wanted::Any);
         assert_eq!(
             woken().collect::<Vec<_>>(),
             [1, 1, 1],
@@ -269,7 +315,7 @@ mod tests {
         let rights = Rights::of(&principal);
         let selection = Selection::of_patterns(Format::Neo, &everything, Some(slow), &rights);
         let group = Group::new(1, Arc::new(selection), Seq::ZERO);
-        group.announce(receipt.first, receipt.last, Concerned::All);
+        group.announce((receipt.first, receipt.last), Concerned::All, Wanted::Any);
         let mut position = Seq::ZERO;
         for taken in 1..=EVENTS {
             let Taken::Encoded { segment, .. } = group.take(position, nexus.log(), 1 << 20) else {

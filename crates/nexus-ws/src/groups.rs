@@ -8,15 +8,17 @@ use std::{
     },
 };
 
-use nexus_core::{Batch, Log, Seq, Topic};
+use nexus_core::{Batch, Log, Seq};
 use parking_lot::Mutex;
 
 use crate::{
-    address::{self, Audience},
+    address,
     group::{Concerned, Group, Taken},
     segment::Segment,
     selection::Selection,
     signal::Signal,
+    topic_index::TopicIndex,
+    wanted::{Topics, Wanted},
 };
 
 /// Every group that has a reader.
@@ -34,11 +36,19 @@ pub(crate) struct Groups {
 #[derive(Debug)]
 struct Index {
     groups: HashMap<Arc<Selection>, Arc<Group>>,
-    /// Which groups want a topic, by their numbers, as far as it was asked.
-    by_topic: HashMap<Topic, HashMap<u64, Arc<Group>>>,
+    /// The same by what they ask for.
+    by_pattern: TopicIndex<Arc<Group>>,
     /// What comes after this is announced to the groups of the index.
     announcing: Seq,
     readers: u64,
+}
+
+/// A group that asks for a topic of a batch.
+struct Asking {
+    number: u64,
+    group: Arc<Group>,
+    /// Which of the batch's topics.
+    topic: usize,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +71,7 @@ impl Groups {
         Self {
             index: Mutex::new(Index {
                 groups: HashMap::new(),
-                by_topic: HashMap::new(),
+                by_pattern: TopicIndex::default(),
                 announcing: head,
                 readers: 0,
             }),
@@ -95,21 +105,32 @@ impl Groups {
 
     /// Tells the groups that a batch concerns, and no others.
     pub(crate) fn announce(&self, batch: &Batch) {
-        let concerned = {
+        let topics = Topics::of(batch);
+        let asking = {
             let mut index = self.index.lock();
             if batch.last <= index.announcing {
                 return;
             }
             index.announcing = batch.last;
-            index.concerned(batch)
+            index.asking(&topics)
         };
-        let is_for_some = concerned.iter().any(|(_, is_for_all)| !is_for_all);
-        let parties = if is_for_some {
-            address::parties(batch)
-        } else {
-            Vec::new()
-        };
-        self.tell(concerned, &parties, batch.first, batch.last);
+        let mut parties = None;
+        for of_group in asking.chunk_by(|one, next| one.number == next.number) {
+            let Some(Asking { group, .. }) = of_group.first() else {
+                continue;
+            };
+            let mut places = of_group.iter().map(|asking| asking.topic);
+            let wanted = topics.wanted(places.clone());
+            let is_for_all = !group.selection.format().has_addresses()
+                || places.any(|place| topics.is_for_all(place));
+            let concerned = if is_for_all {
+                Concerned::All
+            } else {
+                Concerned::Sessions(parties.get_or_insert_with(|| address::parties(batch)))
+            };
+            self.tell(group, (batch.first, batch.last), concerned, wanted);
+        }
+        self.announced_through(batch.last);
     }
 
     /// Tells every group that there may be something for it up to here: what was in the batches is not
@@ -119,24 +140,28 @@ impl Groups {
             let mut index = self.index.lock();
             let first = index.announcing.next();
             index.announcing = index.announcing.max(through);
-            let groups = index.groups.values().cloned();
-            (first, groups.map(|group| (group, true)).collect())
+            (first, index.groups.values().cloned().collect())
         };
-        self.tell(groups, &[], first, through);
+        for group in &groups {
+            self.tell(group, (first, through), Concerned::All, Wanted::Any);
+        }
+        self.announced_through(through);
     }
 
-    fn tell(&self, groups: Vec<(Arc<Group>, bool)>, parties: &[Box<str>], first: Seq, last: Seq) {
-        for (group, is_for_all) in groups {
-            let concerned = if is_for_all {
-                Concerned::All
-            } else {
-                Concerned::Sessions(parties)
-            };
-            if let Some(passed) = group.announce(first, last, concerned) {
-                self.admit(&group, &passed);
-            }
+    fn tell(
+        &self,
+        group: &Arc<Group>,
+        range: (Seq, Seq),
+        concerned: Concerned<'_>,
+        wanted: Wanted<'_>,
+    ) {
+        if let Some(passed) = group.announce(range, concerned, wanted) {
+            self.admit(group, &passed);
         }
-        // Only now: who is told of it, and has nothing to take, is as far as this.
+    }
+
+    /// Every group was told. Only now: who is told of it, and has nothing to take, is as far as this.
+    fn announced_through(&self, last: Seq) {
         self.announced.fetch_max(last.get(), Ordering::SeqCst);
     }
 
@@ -192,58 +217,38 @@ impl Groups {
 impl Index {
     fn insert(&mut self, group: Arc<Group>) -> Arc<Group> {
         self.groups.insert(group.selection.clone(), group.clone());
-        for (topic, wanting) in &mut self.by_topic {
-            if group.selection.wants(topic) {
-                wanting.insert(group.number, group.clone());
-            }
+        for pattern in group.selection.patterns().iter() {
+            self.by_pattern.insert(pattern, group.number, group.clone());
         }
         group
     }
 
     fn remove(&mut self, group: &Group) {
         self.groups.remove(&group.selection);
-        for wanting in self.by_topic.values_mut() {
-            wanting.remove(&group.number);
+        for pattern in group.selection.patterns().iter() {
+            self.by_pattern.remove(pattern, group.number);
         }
     }
 
-    /// The groups that want something of a batch, each with whether that is for all of its readers.
-    fn concerned(&mut self, batch: &Batch) -> Vec<(Arc<Group>, bool)> {
-        /// Topics that were asked for; with an open catalogue there is no end of them.
-        const TOPICS_MAX: usize = 4_096;
-        let mut topics: Vec<&Topic> = Vec::new();
-        for event in &batch.events {
-            // Neighbours often have one topic; batches have few.
-            if !topics.iter().rev().any(|topic| **topic == event.topic) {
-                topics.push(&event.topic);
-            }
-        }
-        let mut concerned: Vec<(Arc<Group>, bool)> = Vec::new();
-        for topic in &topics {
-            if !self.by_topic.contains_key(*topic) {
-                if self.by_topic.len() >= TOPICS_MAX {
-                    self.by_topic.clear();
+    /// The groups that want something of a batch, by their numbers, each once for each topic.
+    fn asking(&self, topics: &Topics<'_>) -> Vec<Asking> {
+        let mut asking = Vec::new();
+        for (place, topic) in topics.iter().enumerate() {
+            self.by_pattern.matching(topic, |number, group| {
+                if group.selection.may_read(topic) {
+                    asking.push(Asking {
+                        number,
+                        group: group.clone(),
+                        topic: place,
+                    });
                 }
-                let wanting = self.groups.values();
-                let wanting = wanting.filter(|group| group.selection.wants(topic));
-                let wanting = wanting.map(|group| (group.number, group.clone())).collect();
-                self.by_topic.insert((*topic).clone(), wanting);
-            }
-            let is_for_all = Audience::of(topic) == Audience::Everybody;
-            let wanting = self.by_topic.get(*topic).into_iter();
-            concerned.extend(wanting.flat_map(HashMap::values).map(|group| {
-                let has_parties = group.selection.format().has_addresses();
-                (group.clone(), is_for_all || !has_parties)
-            }));
-        }
-        if topics.len() > 1 {
-            concerned.sort_unstable_by_key(|(group, _)| group.number);
-            concerned.dedup_by(|(group, is_for_all), (kept, is_kept_for_all)| {
-                *is_kept_for_all |= group.number == kept.number && *is_for_all;
-                group.number == kept.number
             });
         }
-        concerned
+        let key = |asking: &Asking| (asking.number, asking.topic);
+        asking.sort_unstable_by_key(key);
+        // Who asks for a topic by several patterns.
+        asking.dedup_by_key(|asking| key(asking));
+        asking
     }
 }
 
@@ -266,5 +271,143 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         self.groups.leave(&self.group, self.reader);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nexus_core::{Command, Filter, Nexus, PatternSet, Principal, ProtocolEvent, Random};
+
+    use super::*;
+    use crate::{format::Format, selection::Rights};
+
+    const EVENTS: [(ProtocolEvent, &str); 4] = [
+        (ProtocolEvent::PaymentFailed, r#"{"orderId":"o"}"#),
+        (ProtocolEvent::MintFailed, r#"{"error":"e"}"#),
+        (ProtocolEvent::StatusUpdate, r#"{"status":"idle"}"#),
+        (ProtocolEvent::ProposalCreated, r#"{"proposalId":"p"}"#),
+    ];
+    const PATTERNS: [&[&str]; 8] = [
+        &["payment.failed"],
+        &["payment.*"],
+        &["*.failed", "mint.*"],
+        &[">"],
+        &["status.update", "proposal.created", "status.*"],
+        &["vote.cast"],
+        &["*.created"],
+        &["mint.failed"],
+    ];
+
+    fn selection(patterns: &[&str], filter: Option<Filter>) -> Selection {
+        let patterns = PatternSet::parse(patterns.iter().copied()).unwrap();
+        let rights = Rights::of(&Principal::nexus());
+        Selection::of_patterns(Format::Neo, &patterns, filter, &rights)
+    }
+
+    /// What a reader of a group gets from somewhere on, and where it is then.
+    fn take(membership: &Membership, log: &Log, mut after: Seq) -> (Vec<u8>, Seq) {
+        let mut bytes = Vec::new();
+        loop {
+            let segment = match membership.take(after, log) {
+                Taken::Segment(segment) | Taken::Encoded { segment, .. } => segment,
+                Taken::UpToDate => return (bytes, after),
+                Taken::Behind => panic!("all of it is in memory"),
+            };
+            assert!(segment.after <= after && segment.through > after);
+            // No reader here begins in the middle of a segment.
+            bytes.extend_from_slice(&segment.bytes);
+            after = segment.through;
+        }
+    }
+
+    /// What is announced by topic, and kept of that, changes nothing of what is read: it is as if each group
+    /// looked at each event.
+    #[tokio::test]
+    async fn what_a_group_reads_is_what_it_asks_for() {
+        let random = Random::seeded(11);
+        let below = |count: usize| usize::try_from(random.number() % count as u64).unwrap();
+        for round in 0..12 {
+            let nexus = Nexus::in_memory().await.unwrap();
+            let log = nexus.log();
+            let groups = Arc::new(Groups::new(Seq::ZERO, 1 << 20, 4 << 10));
+            let odd = Filter::new("odd", |event| event.seq.get() % 2 == 1);
+            let mut readers: Vec<(Membership, Seq, Vec<u8>)> = PATTERNS
+                .iter()
+                .flat_map(|patterns| [None, Some(odd.clone())].map(|filter| (patterns, filter)))
+                .map(|(patterns, filter)| {
+                    let selection = selection(patterns, filter);
+                    let membership = groups.join(selection, Arc::default());
+                    (membership, Seq::ZERO, Vec::new())
+                })
+                .collect();
+            for _ in 0..20 {
+                let events = (0..=below(80)).map(|_| {
+                    let (event, payload) = EVENTS[below(EVENTS.len()).min(below(8))];
+                    nexus.event(event, payload)
+                });
+                let command = Command {
+                    events: events.collect(),
+                    ..Command::default()
+                };
+                let receipt = log.submit(&Principal::nexus(), command).await.unwrap();
+                let mut heads = log.head_changes();
+                heads.wait_for(|head| *head == receipt.last).await.unwrap();
+                if below(10) == 0 {
+                    groups.announce_unseen(receipt.last);
+                } else {
+                    for batch in log.recent_after(groups.announced(), 1_000).unwrap() {
+                        groups.announce(&batch);
+                    }
+                }
+                for (membership, after, got) in &mut readers {
+                    if below(3) > 0 {
+                        let (bytes, through) = take(membership, log, *after);
+                        got.extend(bytes);
+                        *after = through;
+                    }
+                }
+            }
+            for (membership, after, mut got) in readers {
+                got.extend(take(&membership, log, after).0);
+                let naive = Arc::new(Groups::new(Seq::ZERO, 1 << 20, 4 << 10));
+                let selection = Selection::clone(&membership.group.selection);
+                let naive_reader = naive.join(selection, Arc::default());
+                naive.announce_unseen(log.head().seq);
+                let (expected, _) = take(&naive_reader, log, Seq::ZERO);
+                let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+                let selection = &membership.group.selection;
+                assert_eq!(text(&got), text(&expected), "round {round}, {selection:?}");
+            }
+            assert_eq!(groups.count(), 0);
+        }
+    }
+
+    /// Of what others want nothing is looked at.
+    #[tokio::test]
+    async fn a_group_looks_only_at_what_it_may_want() {
+        const MANY: usize = 200;
+        let nexus = Nexus::in_memory().await.unwrap();
+        let log = nexus.log();
+        let groups = Arc::new(Groups::new(Seq::ZERO, 1 << 20, 1 << 20));
+        let reader = groups.join(selection(&["mint.*"], None), Arc::default());
+        let mut events = vec![nexus.event(EVENTS[0].0, EVENTS[0].1); MANY];
+        for place in [20, 150] {
+            events[place] = nexus.event(EVENTS[1].0, EVENTS[1].1);
+        }
+        let command = Command {
+            events,
+            ..Command::default()
+        };
+        let receipt = log.submit(&Principal::nexus(), command).await.unwrap();
+        let mut heads = log.head_changes();
+        heads.wait_for(|head| *head == receipt.last).await.unwrap();
+        for batch in log.recent_after(Seq::ZERO, MANY).unwrap() {
+            groups.announce(&batch);
+        }
+        let Taken::Encoded { segment, .. } = reader.take(Seq::ZERO, log) else {
+            panic!("something follows");
+        };
+        assert_eq!((segment.events(), segment.looked_at()), (2, 2));
+        assert_eq!(segment.through, receipt.last);
     }
 }

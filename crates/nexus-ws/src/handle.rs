@@ -52,6 +52,8 @@ pub(crate) struct Shared {
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     pub(crate) pages: AtomicU64,
+    /// How often a reader behind memory left its time to others.
+    pub(crate) rests: AtomicU64,
     /// Bytes that wait for sockets.
     pub(crate) waiting: AtomicUsize,
     seats: AtomicU64,
@@ -107,6 +109,13 @@ impl Edge {
     #[must_use]
     pub fn pages(&self) -> u64 {
         self.0.shared.metrics.pages.load(Ordering::Relaxed)
+    }
+
+    /// How often a reader behind memory left as much time as a page had taken to those near the head, because the
+    /// log grew meanwhile.
+    #[must_use]
+    pub fn rests(&self) -> u64 {
+        self.0.shared.metrics.rests.load(Ordering::Relaxed)
     }
 
     /// How many bytes wait for sockets that do not take them. What connections share counts for each of

@@ -90,6 +90,7 @@ impl Edge {
             let face = Neo::new(shared.clone(), &seat, &grant);
             let bounds = Bounds {
                 message_bytes_max: shared.options.message_bytes_max,
+                first_message_bytes_max: shared.options.message_bytes_max,
                 messages_per_second_max: shared.options.messages_per_second_max,
                 ping: shared.options.ping,
             };
@@ -146,8 +147,13 @@ impl Edge {
             remote: call.remote.to_string().into(),
             traceparent: call.traceparent.clone(),
         };
+        let message_bytes_max = shared.options.v1_message_bytes_max;
         let bounds = Bounds {
-            message_bytes_max: shared.options.v1_message_bytes_max,
+            message_bytes_max,
+            first_message_bytes_max: match &grant {
+                Some(_) => message_bytes_max,
+                None => shared.options.stranger_message_bytes_max,
+            },
             messages_per_second_max: shared.options.v1_messages_per_second_max,
             ping: shared.options.ping,
         };

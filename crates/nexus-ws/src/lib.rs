@@ -77,7 +77,9 @@ mod signal;
 mod socket;
 mod sse;
 mod tail;
+mod topic_index;
 mod v1;
+mod wanted;
 
 pub use agents::{
     ClaimNamed, Coordinator, Done, SessionAct, SessionConnection, SessionOptions, Standing,

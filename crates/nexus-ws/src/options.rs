@@ -36,6 +36,8 @@ pub struct WsOptions {
     pub message_bytes_max: usize,
     /// The same for a client of face v1, which publishes too.
     pub v1_message_bytes_max: usize,
+    /// The first message of a client of face v1 that has still to say who it is has at most this many bytes.
+    pub stranger_message_bytes_max: usize,
     /// A client of the neo face sends at most this many messages a second; 0 = any number.
     pub messages_per_second_max: u32,
     /// The same for a client of face v1.
@@ -89,6 +91,7 @@ impl Default for WsOptions {
         Self {
             message_bytes_max: 10 << 10,
             v1_message_bytes_max: 320 << 10,
+            stranger_message_bytes_max: 8 << 10,
             messages_per_second_max: 10,
             v1_messages_per_second_max: 0,
             patterns_max: 128,

@@ -54,7 +54,7 @@ pub(crate) fn read(
                 // Those near the head must not notice who is behind: while the log grows, half of the time
                 // is theirs.
                 if shared.log.head() != head {
-                    tokio::time::sleep(begun.elapsed()).await;
+                    rest(&shared, begun.elapsed()).await;
                 }
                 return page;
             }
@@ -66,6 +66,12 @@ pub(crate) fn read(
         tokio::time::sleep(READ_RETRY).await;
         Page::Failed
     })
+}
+
+/// Leaves the store to others for as long as it was used, with one place fewer for those who are behind.
+async fn rest(shared: &Shared, time: Duration) {
+    shared.metrics.rests.fetch_add(1, Ordering::Relaxed);
+    tokio::time::sleep(time).await;
 }
 
 async fn read_page(

@@ -29,6 +29,9 @@ pub(crate) struct Segment {
     index: Vec<(Seq, u32)>,
     /// For whom each event is, if not all readers of the group see the same.
     addresses: Vec<Address>,
+    /// How many events were looked at for it.
+    #[cfg(test)]
+    looked_at: usize,
 }
 
 /// What one of several readers sees next of a segment that they share.
@@ -51,6 +54,8 @@ impl Segment {
             bytes: Vec::new(),
             index: Vec::new(),
             addresses: Vec::new(),
+            #[cfg(test)]
+            looked_at: 0,
         }
     }
 
@@ -119,6 +124,11 @@ impl Segment {
         let addresses: usize = self.addresses.iter().map(Address::weight).sum();
         let index = self.index.capacity() * size_of::<(Seq, u32)>();
         FIXED_BYTES + self.bytes.capacity() + index + addresses
+    }
+
+    #[cfg(test)]
+    pub(crate) fn looked_at(&self) -> usize {
+        self.looked_at
     }
 
     #[cfg(test)]
@@ -267,6 +277,10 @@ impl<'a> Encoder<'a> {
 
     /// Adds an event. Says no, and adds nothing, when the segment is full.
     pub(crate) fn push(&mut self, event: &Event) -> bool {
+        #[cfg(test)]
+        {
+            self.segment.looked_at += 1;
+        }
         if !matches!(&self.last, Some(known) if known.topic == event.topic) {
             self.last = Some(self.look_up(&event.topic));
         }

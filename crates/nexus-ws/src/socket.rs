@@ -72,7 +72,7 @@ pub(crate) async fn serve<S, F>(
     let mut connection = Connection {
         socket,
         face,
-        inbound: Inbound::new(bounds.message_bytes_max),
+        inbound: Inbound::new(bounds.message_bytes_max, bounds.first_message_bytes_max),
         rate: MessageRate::new(bounds.messages_per_second_max, now),
         heartbeat: Heartbeat::new(bounds.ping, options.pong, now),
         link: Link::new(seat, grant),

@@ -20,7 +20,9 @@ impl Feed {
             Self::Socket(socket) => {
                 let text = socket.next().await?;
                 let mut frames = Vec::new();
-                read_message(&text, |frame| frames.push(frame)).map_err(Lost::Over)?;
+                if let Err(error) = read_message(&text, |frame| frames.push(frame)) {
+                    frames.push(Frame::Unreadable(error));
+                }
                 Ok(frames)
             }
             Self::Sse(sse) => sse.next().await,

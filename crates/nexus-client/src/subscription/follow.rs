@@ -36,9 +36,22 @@ pub(super) struct Follow {
     pub(super) progress: Arc<Progress>,
     /// Everything up to here is in the buffer, or was, or does not match.
     pub(super) through: Option<Position>,
+    /// How often what follows a position could not be read.
+    pub(super) unreadable: Unreadable,
     /// The subscription is dropped or drained.
     pub(super) stop: CancellationToken,
 }
+
+/// What could not be read, one time after the other at one position.
+#[derive(Debug, Default)]
+pub(super) struct Unreadable {
+    times: u32,
+    at: Option<Position>,
+}
+
+/// So often what follows a position is asked for that cannot be read: if it was garbled on its way it comes right
+/// the next time, and else it never will.
+const UNREADABLE_MAX: u32 = 3;
 
 /// One connection, and how far it has come.
 struct Connection {
@@ -274,9 +287,31 @@ impl Follow {
             Frame::End { code, reason } => return Err(Lost::closed(code, &reason)),
             // This connection says nothing but what can be refused as a whole.
             Frame::Refused { refusal, .. } => return Err(Lost::refused(refusal)),
+            Frame::Unreadable(error) => return Err(self.unreadable(error)),
             Frame::Hello | Frame::Published { .. } | Frame::Other => {}
         }
         Ok(())
+    }
+
+    /// Comes back to the last position for what could not be read, and gives up when it stays so.
+    fn unreadable(&mut self, error: Error) -> Lost {
+        if self.unreadable.at != self.through {
+            self.unreadable = Unreadable {
+                times: 0,
+                at: self.through,
+            };
+        }
+        self.unreadable.times += 1;
+        if self.unreadable.times >= UNREADABLE_MAX {
+            return Lost::Over(error);
+        }
+        let after = self.through.map(|position| position.to_string());
+        tracing::warn!(
+            error = &error as &dyn std::error::Error,
+            after,
+            "what the server said cannot be read; the stream goes on from its last position"
+        );
+        Lost::back(error)
     }
 
     fn moved(&mut self, position: Position, arrivals: &mut Vec<Arrival>) {

@@ -85,9 +85,20 @@ impl Sse {
         };
         let mut events = Vec::new();
         let taken = self.parser.take(&piece, |event| events.push(event));
-        taken.map_err(|error| Lost::Over(Error::unreadable(error.to_string())))?;
-        let frames: Result<Vec<_>, _> = events.into_iter().map(frame).collect();
-        frames.map_err(Lost::Over)
+        let mut frames = Vec::with_capacity(events.len());
+        for event in events {
+            match frame(event) {
+                Ok(frame) => frames.push(frame),
+                Err(error) => {
+                    frames.push(Frame::Unreadable(error));
+                    return Ok(frames);
+                }
+            }
+        }
+        if let Err(error) = taken {
+            frames.push(Frame::Unreadable(Error::unreadable(error.to_string())));
+        }
+        Ok(frames)
     }
 }
 

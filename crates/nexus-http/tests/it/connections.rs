@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use http::StatusCode;
-use nexus_http::{Access, Call, Reply, Route, ServerOptions};
+use nexus_http::{Access, Call, Connections, Reply, Route, ServerOptions};
 use tokio::{
     net::TcpStream,
     sync::{Notify, Semaphore, mpsc},
@@ -28,6 +28,29 @@ async fn admitted(server: &Running) -> Client {
         }
     })
     .await
+}
+
+/// Two listeners, one bound: the connections of one leave no room at the other.
+#[tokio::test]
+async fn servers_may_count_their_connections_together() {
+    let together = Connections::new(2, 0);
+    let options = || ServerOptions {
+        connections: Some(together.clone()),
+        // Not what counts.
+        connections_max: 1,
+        ..options()
+    };
+    let one = Running::start(routes(), options()).await;
+    let other = Running::start(routes(), options()).await;
+    let (mut first, mut second) = (one.client().await, other.client().await);
+    assert_eq!(hello(&mut first).await.status(), 200);
+    assert_eq!(hello(&mut second).await.status(), 200);
+    for server in [&one, &other] {
+        let mut third = server.client().await;
+        third.answer().await.assert_problem(503, "unavailable");
+    }
+    drop(first);
+    admitted(&other).await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use nexus_auth::Secret;
 use nexus_core::{Change, Command, Position, Principal, ProtocolEvent, Receipt};
+use nexus_http::Fault;
 use nexus_outbound::Trust;
 use nexus_reactors::TargetState;
 use serde_json::json;
@@ -14,10 +15,10 @@ use super::{
     store::{ToSeal, sealed_fields},
     view::EndpointView,
 };
+
 use crate::{
     Error,
     delivery::target_name,
-    error::Fault,
     headers,
     input::{EndpointInput, EndpointPatch},
     record::{self, Kept, SealedHeaders, SecretEntry},

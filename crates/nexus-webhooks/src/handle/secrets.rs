@@ -4,12 +4,13 @@ use std::{sync::Arc, time::Duration};
 
 use nexus_auth::Secret;
 use nexus_core::ProtocolEvent;
+use nexus_http::Fault;
 use serde_json::json;
 
 use super::{Endpoints, Live, Operator, store::ToSeal, view::EndpointView};
+
 use crate::{
     Error,
-    error::Fault,
     options::{GRACE_MAX, SECRETS_MAX},
     record::{Kept, SecretEntry, secret_field},
 };

@@ -74,6 +74,7 @@ impl<C: Coordinator> Door<C> {
             let options = &shared.options;
             let bounds = Bounds {
                 message_bytes_max: options.session_message_bytes_max,
+                first_message_bytes_max: options.session_message_bytes_max,
                 messages_per_second_max: options.v1_messages_per_second_max,
                 ping: options.session_ping,
             };

@@ -133,6 +133,8 @@ impl Link {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub(crate) message_bytes_max: usize,
+    /// What decides who the client is may be shorter, because it may come from anybody.
+    pub(crate) first_message_bytes_max: usize,
     pub(crate) messages_per_second_max: u32,
     pub(crate) ping: Duration,
 }

@@ -53,7 +53,7 @@ fn messages(received: &[Received], with_skipped: bool) -> Vec<&Received> {
 /// Everything that a connection hears, until its end.
 fn receive(bytes: &[u8], message_bytes_max: usize, piece: usize) -> Vec<Received> {
     let mut socket = Pieces { bytes, piece };
-    let mut inbound = Inbound::new(message_bytes_max);
+    let mut inbound = Inbound::new(message_bytes_max, message_bytes_max);
     let mut control = Vec::new();
     let mut received = Vec::new();
     let mut context = Context::from_waker(Waker::noop());

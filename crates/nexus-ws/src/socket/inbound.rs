@@ -57,7 +57,8 @@ pub(crate) struct Inbound {
 }
 
 impl Inbound {
-    pub(crate) fn new(message_bytes_max: usize) -> Self {
+    /// A message has at most this many bytes, and the first one possibly fewer.
+    pub(crate) fn new(message_bytes_max: usize, first_message_bytes_max: usize) -> Self {
         let config = WebSocketConfig::default()
             .read_buffer_size(KEPT_BYTES)
             .write_buffer_size(0)
@@ -65,7 +66,7 @@ impl Inbound {
             .max_message_size(Some(message_bytes_max))
             .max_frame_size(Some(message_bytes_max.max(125)));
         Self {
-            filter: Filter::new(message_bytes_max),
+            filter: Filter::new(message_bytes_max, first_message_bytes_max),
             staged: Vec::new(),
             taken: 0,
             context: WebSocketContext::new(Role::Server, Some(config)),

@@ -25,13 +25,16 @@ pub(crate) struct Oversize {
 /// The filter of one connection.
 pub(crate) struct Filter {
     message_bytes_max: u64,
+    /// The same for the first message, until it has begun.
+    first_message_bytes_max: Option<u64>,
     header: [u8; HEADER_BYTES_MAX],
     header_bytes: usize,
     /// Of the frame whose header is through.
     payload_left: u64,
     passing: bool,
-    /// Of the message that is open.
+    /// Of the message that is open, and how many it may have.
     message_bytes: u64,
+    open_bytes_max: u64,
     message: OpenMessage,
     completed: u64,
     pub(crate) oversize: VecDeque<Oversize>,
@@ -45,9 +48,12 @@ enum OpenMessage {
 }
 
 impl Filter {
-    pub(crate) fn new(message_bytes_max: usize) -> Self {
+    pub(crate) fn new(message_bytes_max: usize, first_message_bytes_max: usize) -> Self {
+        let first_message_bytes_max = first_message_bytes_max.min(message_bytes_max);
         Self {
             message_bytes_max: message_bytes_max as u64,
+            first_message_bytes_max: Some(first_message_bytes_max as u64),
+            open_bytes_max: 0,
             header: [0; HEADER_BYTES_MAX],
             header_bytes: 0,
             payload_left: 0,
@@ -119,9 +125,11 @@ impl Filter {
         if opcode != 0 {
             self.message = OpenMessage::Passing;
             self.message_bytes = 0;
+            let first = self.first_message_bytes_max.take();
+            self.open_bytes_max = first.unwrap_or(self.message_bytes_max);
         }
         self.message_bytes = self.message_bytes.saturating_add(length);
-        if self.message == OpenMessage::Passing && self.message_bytes > self.message_bytes_max {
+        if self.message == OpenMessage::Passing && self.message_bytes > self.open_bytes_max {
             let truncated = opcode == 0;
             self.message = if truncated {
                 OpenMessage::Truncated
@@ -176,7 +184,10 @@ mod tests {
     }
 
     fn run(input: &[u8], piece: usize) -> (Vec<u8>, Vec<(u64, bool)>) {
-        let mut filter = Filter::new(200);
+        run_with(&mut Filter::new(200, 200), input, piece)
+    }
+
+    fn run_with(filter: &mut Filter, input: &[u8], piece: usize) -> (Vec<u8>, Vec<(u64, bool)>) {
         let mut out = Vec::new();
         for piece in input.chunks(piece) {
             filter.run(piece, &mut out);
@@ -194,6 +205,21 @@ mod tests {
             let (out, oversize) = run(&input, piece);
             assert_eq!(out, [&small[..], &small, &small].concat());
             assert_eq!(oversize, [(1, false), (2, false)]);
+        }
+    }
+
+    #[test]
+    fn the_first_message_may_have_to_be_shorter() {
+        let (small, long) = (frame(0x81, &[b'x'; 20]), frame(0x81, &[b'x'; 21]));
+        let (begins, ends) = (frame(0x01, &[b'x'; 15]), frame(0x80, &[b'x'; 6]));
+        let ping = frame(0x89, b"a longer ping than 20 bytes");
+        for piece in [1, 3, 4_096] {
+            let run = |parts: &[&[u8]]| run_with(&mut Filter::new(200, 20), &parts.concat(), piece);
+            let input = [&ping[..], &small, &long, &long].concat();
+            assert_eq!(run(&[&input]), (input, vec![]), "only the first");
+            assert_eq!(run(&[&long, &long]), (long.clone(), vec![(0, false)]));
+            let (_, oversize) = run(&[&begins, &ping, &ends, &long]);
+            assert_eq!(oversize, [(0, true)], "also in pieces");
         }
     }
 
