@@ -7,6 +7,8 @@
 
 #[path = "it/agents.rs"]
 mod agents;
+#[path = "it/backup.rs"]
+mod backup;
 #[path = "it/cli.rs"]
 mod cli;
 #[path = "it/cloud_events.rs"]

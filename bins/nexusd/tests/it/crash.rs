@@ -18,6 +18,7 @@ mod stopping;
 mod sync_failure;
 
 pub(crate) use load::Load;
+pub(crate) use sync_failure::can_trace;
 
 use std::{
     path::Path,

@@ -22,11 +22,11 @@ const PUBLISHERS: usize = 16;
 const READERS: usize = 2;
 
 /// A small disk, mounted in a folder as long as this lives.
-struct SmallDisk(TempDir);
+pub(crate) struct SmallDisk(TempDir);
 
 impl SmallDisk {
     /// Nothing, where this user may not mount.
-    fn mount() -> Option<Self> {
+    pub(crate) fn mount() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         let status = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={DISK_MIB}m"), "tmpfs"])
@@ -37,12 +37,12 @@ impl SmallDisk {
         mounted.then(|| Self(folder))
     }
 
-    fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         self.0.path()
     }
 
     /// Takes every byte that is left; gives the file that does.
-    fn fill(&self) -> PathBuf {
+    pub(crate) fn fill(&self) -> PathBuf {
         let path = self.path().join("filler");
         let mut options = OpenOptions::new();
         let mut file = options.create(true).append(true).open(&path).unwrap();

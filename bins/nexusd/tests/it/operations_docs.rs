@@ -70,7 +70,7 @@ fn publish(daemon: &Daemon, secret: &str) -> Answer {
 fn every_script_of_the_guide_is_run_by_a_test() {
     let marked = blocks(GUIDE, "example").len();
     let fences = GUIDE.lines().filter(|line| line.starts_with("```bash"));
-    assert_eq!((marked, fences.count()), (3, 3));
+    assert_eq!((marked, fences.count()), (5, 5));
 }
 
 #[test]
@@ -149,4 +149,37 @@ fn the_vault_key_is_replaced_as_the_guide_says() {
     assert_eq!(publish(&daemon, secret).status, 200);
     let daemon = daemon.restart();
     assert_eq!(publish(&daemon, secret).status, 200);
+}
+
+#[test]
+fn backups_are_made_kept_and_rehearsed_as_the_guide_says() {
+    if !need(&[Tool::Shell]) {
+        return;
+    }
+    let daemon = options().start();
+    let (folder, backups) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    for day in 10..30 {
+        let old = format!("nexus-202001{day}T000000Z.db");
+        fs::write(backups.path().join(old), "an old backup").unwrap();
+    }
+    let to = backups.path().to_str().unwrap();
+    let printed = run(&mut script("backup.sh", folder.path(), &[to], &daemon));
+    assert!(printed.contains("the chain holds"), "{printed}");
+    let mut names: Vec<_> = fs::read_dir(backups.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    names.sort();
+    assert_eq!(names.len(), 14);
+    assert!(names[0].ends_with("nexus-20200117T000000Z.db"), "{names:?}");
+    let newest = names[13].to_str().unwrap();
+    let printed = run(&mut script(
+        "rehearse.sh",
+        folder.path(),
+        &[newest],
+        &daemon,
+    ));
+    assert!(printed.contains("restored 1 event to /"), "{printed}");
+    assert!(printed.contains("the chain holds: 1 events"), "{printed}");
+    assert_eq!(get(daemon.address(), "/health/ready", &[]).status, 200);
 }

@@ -119,7 +119,7 @@ fn failed_at(trace: &Path) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs_f64(seconds)
 }
 
-fn can_trace() -> bool {
+pub(crate) fn can_trace() -> bool {
     Command::new("strace")
         .args(["-f", "--seccomp-bpf", "-qq", "-o", "/dev/null", "true"])
         .stderr(Stdio::null())

@@ -204,7 +204,13 @@ async fn credentials_of_servers_are_nowhere_in_clear() {
         assert_eq!(found(&event.payload), [""; 0], "{event:?}");
     }
 
-    // Also what a copy of the database has.
+    // Also what the database has, with what was written ahead, and a backup of it.
+    let (log, backup) = (
+        folder.path().join("log.db"),
+        folder.path().join("backup.db"),
+    );
+    let made = Sqlite::backup(&log, &backup, false, &Random::system(), |_| {}).await;
+    assert!(made.unwrap().verified.last.get() >= 3);
     drop(api);
     world.log.close();
     let mut bytes = 0;
@@ -214,7 +220,7 @@ async fn credentials_of_servers_are_nowhere_in_clear() {
         bytes += content.len();
         assert_eq!(found(&content), [""; 0], "{}", path.display());
     }
-    assert!(bytes > 10_000, "{bytes}");
+    assert!(bytes > 10_000 && backup.exists(), "{bytes}");
     let logged = logged.0.lock().clone();
     assert!(logged.len() > 1_000, "{}", logged.len());
     let lines = String::from_utf8_lossy(&logged);
