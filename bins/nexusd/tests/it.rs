@@ -25,6 +25,8 @@ mod disk;
 mod event_streams;
 #[path = "it/flow.rs"]
 mod flow;
+#[path = "it/hub_clients.rs"]
+mod hub_clients;
 #[path = "it/hub_jobs.rs"]
 mod hub_jobs;
 #[path = "it/integration_docs.rs"]

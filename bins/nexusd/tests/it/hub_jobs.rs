@@ -1,78 +1,10 @@
 //! A long call as a job of a real daemon: followed live over a WebSocket, over a kill and a restart.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicUsize, Ordering},
-};
-
 use nexus_client::{Client, Item, Start, Subscription};
 use serde_json::{Value, json};
-use tokio::{
-    sync::watch,
-    time::{sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
-use crate::support::{Answer, Daemon, DaemonOptions, PATIENCE, Respond, SECRET, Stub, post};
-
-/// A server whose one tool takes until somebody lets it go on.
-struct Slow {
-    stub: Stub,
-    is_open: watch::Sender<bool>,
-    calls: Arc<AtomicUsize>,
-}
-
-impl Slow {
-    fn start() -> Self {
-        let is_open = watch::Sender::new(false);
-        let calls = Arc::<AtomicUsize>::default();
-        let (opened, counted) = (Mutex::new(is_open.subscribe()), calls.clone());
-        let stub = Stub::start(move |request| {
-            let message: Value = serde_json::from_slice(&request.body).unwrap_or_default();
-            let Some(id) = message.get("id") else {
-                return Respond::With(202, String::new(), String::new());
-            };
-            let result = match message["method"].as_str().unwrap_or_default() {
-                "initialize" => json!({
-                    "protocolVersion": message["params"]["protocolVersion"],
-                    "capabilities": { "tools": {} },
-                    "serverInfo": { "name": "slow", "version": "1.0.0" },
-                }),
-                "tools/list" => json!({ "tools": [{
-                    "name": "report",
-                    "inputSchema": { "type": "object" },
-                    "_meta": { "estimatedDuration": "slow" },
-                }] }),
-                "tools/call" => {
-                    counted.fetch_add(1, Ordering::SeqCst);
-                    let opened = opened.lock().unwrap().clone();
-                    wait(opened);
-                    json!({ "content": [{ "type": "text", "text": "done" }] })
-                }
-                _ => json!({}),
-            };
-            let answer = json!({ "jsonrpc": "2.0", "id": id, "result": result });
-            Respond::json(200, answer.to_string())
-        });
-        Self {
-            stub,
-            is_open,
-            calls,
-        }
-    }
-}
-
-/// Waits in a thread of the stub's, where there is no runtime.
-fn wait(mut is_open: watch::Receiver<bool>) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build();
-    let opened = async move {
-        timeout(PATIENCE, is_open.wait_for(|is_open| *is_open))
-            .await
-            .is_ok()
-    };
-    runtime.unwrap().block_on(opened);
-}
+use crate::support::{Answer, Daemon, DaemonOptions, PATIENCE, SECRET, SlowServer, post};
 
 fn act(daemon: &Daemon, body: &Value) -> Answer {
     let bearer = format!("Bearer {SECRET}");
@@ -126,10 +58,9 @@ async fn told(stream: &mut Subscription, id: &str, last: &str) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_followed_live_and_told_of_after_a_kill() {
-    let slow = Slow::start();
+    let slow = SlowServer::start();
     let daemon = DaemonOptions::dev().start();
-    let config =
-        json!({ "name": "slow", "transport": "http", "url": format!("{}/mcp", slow.stub.url()) });
+    let config = json!({ "name": "slow", "transport": "http", "url": slow.url() });
     let added = act(
         &daemon,
         &json!({ "action": "add_server", "config": config }),
@@ -149,7 +80,7 @@ async fn a_job_is_followed_live_and_told_of_after_a_kill() {
         told(&mut stream, &killed, "job.started").await,
         ["job.created", "job.started"]
     );
-    while slow.calls.load(Ordering::SeqCst) == 0 {
+    while slow.calls() == 0 {
         sleep(std::time::Duration::from_millis(5)).await;
     }
     daemon.process().kill();
@@ -166,15 +97,15 @@ async fn a_job_is_followed_live_and_told_of_after_a_kill() {
         (&json!("interrupted"), &json!(true)),
         "{failed}"
     );
-    assert_eq!(slow.calls.load(Ordering::SeqCst), 1);
+    assert_eq!(slow.calls(), 1);
 
     // Asked for again it is done.
-    slow.is_open.send_replace(true);
+    slow.go_on();
     let again = begin(&daemon);
     told(&mut stream, &again, "job.completed").await;
     let done = job(&daemon, &again);
     assert_eq!(done["result"]["content"][0]["text"], "done", "{done}");
-    assert_eq!(slow.calls.load(Ordering::SeqCst), 2);
+    assert_eq!(slow.calls(), 2);
     daemon.terminate();
     assert!(daemon.end().0.success());
 }

@@ -148,11 +148,11 @@ fn a_command_has_the_rights_of_its_token_and_says_what_is_wrong() {
 }
 
 /// What the client of the official SDK saw, over HTTP or over the command.
-fn by_the_sdk(daemon: &Daemon, more: &[&str]) -> Value {
+fn by_the_sdk(daemon: &Daemon, plan: &Value, more: &[&str]) -> Value {
     let python = tool(Tool::McpSdk).expect("it was asked for");
     let output = Command::new(python)
         .arg(Path::new(CLIENTS).join("mcp_client.py"))
-        .args([&format!("{}/mcp", daemon.url()), TOKEN])
+        .args([&format!("{}/mcp", daemon.url()), TOKEN, &plan.to_string()])
         .args(more)
         .output()
         .unwrap();
@@ -169,13 +169,30 @@ fn the_official_sdk_uses_the_hub_over_http_and_over_a_command() {
     let daemon = DaemonOptions::serve()
         .env("NEXUS_ADMIN_TOKEN", TOKEN)
         .start();
+    let publish = |event: &str, payload: Value| json!({ "name": "nexus_publish", "arguments": { "event": event, "payload": payload } });
+    let message = json!({ "message": "from the SDK" });
+    let latest = json!({ "patterns": ["message.*"], "limit": 1 });
+    let plan = json!({
+        "calls": [
+            publish("message.broadcast", message),
+            { "name": "nexus_read", "arguments": latest },
+            publish("no.such", json!({})),
+        ],
+        "read": ["nexus://events/message.*"],
+    });
     for way in [&[][..], &[env!("CARGO_BIN_EXE_nexusd")]] {
-        let seen = by_the_sdk(&daemon, way);
+        let seen = by_the_sdk(&daemon, &plan, way);
         let tools = seen["tools"].as_array().unwrap();
         assert!(tools.contains(&json!("nexus_claim_work")), "{seen}");
-        for member in ["read", "resource"] {
-            assert_eq!(seen[member], seen["published"], "{seen}");
-        }
-        assert_eq!(seen["refused"], true, "{seen}");
+        let result = |call: usize| &seen["calls"][call]["result"];
+        let published = &result(0)["structuredContent"]["seq"];
+        assert!(published.is_u64(), "{seen}");
+        let read = &result(1)["structuredContent"]["events"];
+        assert_eq!(&read[0]["seq"], published, "{seen}");
+        assert_eq!(result(2)["isError"], true, "{seen}");
+        let resource = seen["read"][0]["contents"][0]["text"].as_str().unwrap();
+        let resource: Value = serde_json::from_str(resource).unwrap();
+        let last = resource["events"].as_array().unwrap().last().unwrap();
+        assert_eq!(&last["seq"], published, "{seen}");
     }
 }

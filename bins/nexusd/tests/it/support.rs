@@ -4,6 +4,8 @@
 mod daemon;
 #[path = "support/http.rs"]
 mod http;
+#[path = "support/mcp_server.rs"]
+mod mcp_server;
 #[path = "support/process.rs"]
 mod process;
 #[path = "support/proxy.rs"]
@@ -12,6 +14,8 @@ mod proxy;
 mod reader;
 #[path = "support/signing.rs"]
 mod signing;
+#[path = "support/slow_server.rs"]
+mod slow_server;
 #[path = "support/stub.rs"]
 mod stub;
 #[path = "support/tools.rs"]
@@ -19,12 +23,14 @@ mod tools;
 
 pub(crate) use daemon::{Daemon, DaemonOptions, SECRET, nexusd};
 pub(crate) use http::{Answer, end_of_head, get, header, post, request};
+pub(crate) use mcp_server::mcp_server;
 pub(crate) use process::Process;
 pub(crate) use proxy::Proxy;
 pub(crate) use reader::{By, Reader};
 pub(crate) use signing::{hmac_hex, is_signed_standard, sign};
+pub(crate) use slow_server::SlowServer;
 pub(crate) use stub::{Received, Respond, Stub};
-pub(crate) use tools::{CLIENTS, Tool, need, node_modules, tool};
+pub(crate) use tools::{CLIENTS, Tool, need, newer_node, node_modules, server_modules, tool};
 
 use std::time::{Duration, Instant};
 
@@ -36,8 +42,21 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 /// # Panics
 /// When there is none in time.
 #[track_caller]
-pub(crate) fn until<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn until<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    until_within(PATIENCE, what, ask)
+}
+
+/// Asks until there is an answer, for what may take longer than usual.
+///
+/// # Panics
+/// When there is none in time.
+#[track_caller]
+pub(crate) fn until_within<T>(
+    patience: Duration,
+    what: &str,
+    mut ask: impl FnMut() -> Option<T>,
+) -> T {
+    let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = ask() {
             return answer;

@@ -6,12 +6,12 @@ use std::{
     process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
-use super::{PATIENCE, until};
+use super::{PATIENCE, until, until_within};
 
 /// What a process wrote to one output, line by line.
 #[derive(Default)]
@@ -184,7 +184,15 @@ impl Process {
     /// Waits for its end, and for its last lines.
     #[track_caller]
     pub(crate) fn end(&mut self) -> ExitStatus {
-        let status = until("the end of the process", || self.child.try_wait().unwrap());
+        self.end_within(PATIENCE)
+    }
+
+    /// Waits so long for its end, and for its last lines.
+    #[track_caller]
+    pub(crate) fn end_within(&mut self, patience: Duration) -> ExitStatus {
+        let status = until_within(patience, "the end of the process", || {
+            self.child.try_wait().unwrap()
+        });
         until("the last lines of the process", || {
             (self.stdout.has_ended() && self.stderr.has_ended()).then_some(())
         });

@@ -31,9 +31,12 @@ impl Reader {
     ) -> Self {
         let script = match language {
             Tool::Python => "subscribe.py",
-            Tool::Node | Tool::McpSdk | Tool::Shell | Tool::Browser | Tool::Clock => {
-                "subscribe.mjs"
-            }
+            Tool::Node
+            | Tool::McpSdk
+            | Tool::McpServers
+            | Tool::Shell
+            | Tool::Browser
+            | Tool::Clock => "subscribe.mjs",
         };
         let by = match by {
             By::Header => "header",

@@ -34,6 +34,11 @@ impl Received {
         header(&self.head, name)
     }
 
+    /// Whether a text is anywhere in it.
+    pub(crate) fn says(&self, text: &str) -> bool {
+        self.head.contains(text) || String::from_utf8_lossy(&self.body).contains(text)
+    }
+
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_slice(&self.body).unwrap()
@@ -113,6 +118,11 @@ impl Stub {
             .filter(|request| request.path == path)
             .cloned()
             .collect()
+    }
+
+    /// How many requests have come.
+    pub(crate) fn count(&self) -> usize {
+        self.received.lock().unwrap().len()
     }
 
     /// Waits for as many requests to a path.

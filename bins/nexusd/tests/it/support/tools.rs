@@ -17,6 +17,8 @@ pub(crate) enum Tool {
     Python,
     /// Python with the SDK of MCP beside them.
     McpSdk,
+    /// Servers of MCP that people use, those in Node.js and those in Python, and what Inspector needs.
+    McpServers,
     /// bash, curl and openssl.
     Shell,
     /// A browser that needs no screen.
@@ -31,6 +33,9 @@ pub(crate) fn tool(tool: Tool) -> Option<PathBuf> {
         Tool::Node => node_modules().and(program("node")),
         Tool::Python => python(PACKAGES),
         Tool::McpSdk => python("import httpx2, mcp"),
+        Tool::McpServers => newer_node()
+            .and(server_modules())
+            .and(python("import mcp_server_fetch, mcp_server_time")),
         Tool::Browser => program("chromium-headless-shell").or_else(|| program("chromium")),
         Tool::Shell => program("curl").and(program("openssl")).and(program("bash")),
         Tool::Clock => clock(),
@@ -42,10 +47,51 @@ pub(crate) fn node_modules() -> Option<PathBuf> {
     let told = std::env::var_os("NEXUS_TEST_NODE_MODULES").map(PathBuf::from);
     let here = Path::new(CLIENTS).join("node_modules");
     told.or(Some(here)).filter(|folder| {
-        ["ws", "cloudevents", "standardwebhooks", "svix"]
-            .iter()
-            .all(|package| folder.join(package).join("package.json").is_file())
+        has(
+            folder,
+            &[
+                "@modelcontextprotocol/sdk",
+                "cloudevents",
+                "standardwebhooks",
+                "svix",
+                "ws",
+            ],
+        )
     })
+}
+
+/// Where the servers of MCP are that people use, and Inspector.
+pub(crate) fn server_modules() -> Option<PathBuf> {
+    let told = std::env::var_os("NEXUS_TEST_CONFORMANCE").map(PathBuf::from);
+    let usual = "../../crates/nexus-hub/tests/conformance/node_modules";
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join(usual);
+    // Whole, because programs are started elsewhere with it.
+    let folder = std::fs::canonicalize(told.unwrap_or(here)).ok()?;
+    let packages = [
+        "@brave/brave-search-mcp-server",
+        "@cablate/mcp-google-map",
+        "@modelcontextprotocol/inspector",
+        "@modelcontextprotocol/server-everything",
+        "@modelcontextprotocol/server-filesystem",
+        "@modelcontextprotocol/server-memory",
+        "@playwright/mcp",
+    ];
+    has(&folder, &packages).then_some(folder)
+}
+
+/// A Node.js that is newer than Debian's, as Inspector asks for: for this processor.
+pub(crate) fn newer_node() -> Option<PathBuf> {
+    let modules = server_modules()?;
+    let mut nodes = ["x64", "arm64"]
+        .map(|cpu| modules.join(format!("node-linux-{cpu}/bin/node")))
+        .into_iter();
+    nodes.find(|node| node.is_file())
+}
+
+fn has(modules: &Path, packages: &[&str]) -> bool {
+    packages
+        .iter()
+        .all(|package| modules.join(package).join("package.json").is_file())
 }
 
 /// What the clients in Python import.
