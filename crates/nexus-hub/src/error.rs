@@ -1,8 +1,9 @@
 //! The one error of this crate.
 
 use nexus_core::{Coded, Kind};
+use nexus_http::Fault;
 
-use crate::{CallError, Fault, ItemKind, ServerId, registry::first_fault};
+use crate::{CallError, ItemKind, ServerId};
 
 /// Why the hub could not do something.
 #[derive(Debug, thiserror::Error)]
@@ -90,7 +91,7 @@ pub enum Error {
         limit: usize,
     },
     /// What somebody says of a server is wrong.
-    #[error("the server is wrong{}", first_fault(faults))]
+    #[error("the server is wrong{}", Fault::summary(faults))]
     InvalidServer {
         /// Everything that is wrong.
         faults: Vec<Fault>,

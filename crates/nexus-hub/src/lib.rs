@@ -156,7 +156,7 @@ pub use names::NAME_CHARS_MAX;
 pub use options::{PoolOptions, UpstreamLimits};
 pub use permissions::PERMISSIONS_PER_USER_MAX;
 pub use registry::{
-    ARG_BYTES_MAX, ARGS_MAX, Fault, HEADERS_MAX, Health, Hint, RATE_LIMIT_DEFAULT, RATE_LIMIT_MAX,
+    ARG_BYTES_MAX, ARGS_MAX, HEADERS_MAX, Health, Hint, RATE_LIMIT_DEFAULT, RATE_LIMIT_MAX,
     Registry, RegistryOptions, RegistryParts, SERVER_NAME_CHARS_MAX, ServerInput, ServerPatch,
     ServerView, Sharing, Synced, SystemOptions, TransportKind, URL_BYTES_MAX, VALUE_BYTES_MAX,
     VARIABLE_CHARS_MAX, VARIABLES_MAX, Validated,

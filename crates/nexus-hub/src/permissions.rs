@@ -11,16 +11,12 @@ use std::{
 use arc_swap::ArcSwap;
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use nexus_core::{
-    Change, Command, Family, Fence, Key, Log, Principal, RecordQuery, RecordsBy, sha256,
-};
+use nexus_core::{Change, Command, Family, Fence, Key, Log, Principal, sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, ServerId};
 
 const PERMISSION: Family = Family::new("tool_permission");
-/// So many are read at once.
-const PAGE_RECORDS: usize = 500;
 /// Of one user, and of all users together as one.
 pub const PERMISSIONS_PER_USER_MAX: usize = 10_000;
 
@@ -62,14 +58,8 @@ impl Permissions {
     /// [`Error::Log`].
     pub(crate) async fn load(log: &Log) -> Result<Self, Error> {
         let mut rules = Rules::default();
-        let mut query = RecordQuery {
-            family: PERMISSION,
-            by: RecordsBy::All,
-            after_key: None,
-            records_max: PAGE_RECORDS,
-        };
-        loop {
-            let page = log.records(&query).await?;
+        let mut pages = log.all_records(PERMISSION, None);
+        while let Some(page) = pages.next().await? {
             for record in &page {
                 match serde_json::from_slice(&record.body) {
                     Ok(rule) => rules.insert(rule),
@@ -77,10 +67,6 @@ impl Permissions {
                         tracing::warn!(record = %record.key, "a permission cannot be understood");
                     }
                 }
-            }
-            query.after_key = page.last().map(|record| record.key.key.clone());
-            if page.len() < PAGE_RECORDS {
-                break;
             }
         }
         Ok(Self {

@@ -11,7 +11,6 @@ mod argv;
 mod asking;
 mod change;
 mod connection;
-mod fault;
 mod headers;
 mod input;
 mod open;
@@ -33,8 +32,6 @@ use parking_lot::RwLock;
 pub use asking::Synced;
 pub use change::Validated;
 pub use connection::Hint;
-pub use fault::Fault;
-pub(crate) use fault::first as first_fault;
 pub use input::{ServerInput, ServerPatch, Sharing, TransportKind};
 pub use options::{
     ARG_BYTES_MAX, ARGS_MAX, HEADERS_MAX, RATE_LIMIT_DEFAULT, RATE_LIMIT_MAX, RegistryOptions,

@@ -32,9 +32,7 @@ pub(crate) fn serve(options: &ServeOptions, environment: &Environment) -> Result
 
 fn run(config: &Config, sources: Sources, ready: impl FnOnce(&App)) -> Result<(), Failure> {
     telemetry::init(&config.log).map_err(Error::Telemetry)?;
-    // Each listener takes so many.
-    let listeners = if config.agents.port == 0 { 1 } else { 2 };
-    open_files::allow(listeners * config.limits.connections as u64);
+    open_files::allow(config.limits.connections as u64);
     let runtime = runtime()?;
     let result = runtime.block_on(async {
         let mut stop = Stop::listen()?;

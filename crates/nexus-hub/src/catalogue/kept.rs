@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
-use nexus_core::{Change, Family, Fence, Json, Key, Log, Record, RecordQuery, RecordsBy, sha256};
+use nexus_core::{Change, Family, Fence, Json, Key, Log, Record, sha256};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -35,8 +35,6 @@ const GONE: &str = "gone";
 
 /// A list of resources that is larger is not kept: after a restart it is read again.
 const LIST_BYTES_MAX: usize = 1024 * 1024;
-/// So many records are read at once.
-const PAGE_RECORDS: usize = 500;
 
 #[derive(Serialize, Deserialize)]
 struct KeptItem {
@@ -189,7 +187,8 @@ fn raw(text: &[u8], original: &str) -> Result<Box<RawValue>, Error> {
 pub(crate) async fn load(log: &Log, catalogue: &mut ServerCatalogue) -> Result<(), Error> {
     let id = catalogue.server.id.clone();
     let mut lists: [Vec<Arc<Entry>>; 4] = Default::default();
-    for record in records(log, ITEM, &id).await? {
+    let scope: Arc<str> = id.as_str().into();
+    for record in log.all_records(ITEM, Some(scope.clone())).collect().await? {
         let server = &catalogue.server;
         match read_item(server, &record) {
             Some(entry) => lists[entry.kind.place()].push(Arc::new(entry)),
@@ -198,7 +197,7 @@ pub(crate) async fn load(log: &Log, catalogue: &mut ServerCatalogue) -> Result<(
             }
         }
     }
-    for record in records(log, LIST, &id).await? {
+    for record in log.all_records(LIST, Some(scope)).collect().await? {
         let Ok(kept) = serde_json::from_slice::<KeptList>(&record.body) else {
             tracing::warn!(record = %record.key, "a list of the hub cannot be understood");
             continue;
@@ -260,23 +259,4 @@ pub(crate) fn forget(catalogue: &ServerCatalogue) -> Vec<Change> {
     changes.extend(lists.map(|kind| Change::Delete(list_key(id, kind))));
     changes.push(Change::Delete(Key::new(ABOUT, id.as_str())));
     changes
-}
-
-async fn records(log: &Log, family: Family, id: &ServerId) -> Result<Vec<Record>, Error> {
-    let mut query = RecordQuery {
-        family,
-        by: RecordsBy::Scope(id.as_str().into()),
-        after_key: None,
-        records_max: PAGE_RECORDS,
-    };
-    let mut all = Vec::new();
-    loop {
-        let page = log.records(&query).await?;
-        let is_last = page.len() < PAGE_RECORDS;
-        query.after_key = page.last().map(|record| record.key.key.clone());
-        all.extend(page);
-        if is_last {
-            return Ok(all);
-        }
-    }
 }

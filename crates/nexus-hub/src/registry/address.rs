@@ -2,10 +2,11 @@
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use nexus_http::Fault;
 use nexus_outbound::{Client, Trust};
 use url::{Host, Url};
 
-use super::{fault::Fault, options::URL_BYTES_MAX};
+use super::options::URL_BYTES_MAX;
 
 /// Judges an address that somebody gave. Names are looked up, and the addresses behind them judged, when the
 /// server is called.
@@ -17,26 +18,11 @@ pub(super) fn check(text: Option<&str>, client: &Client, faults: &mut Vec<Fault>
     let Some(text) = text else {
         return refuse("is required".into());
     };
-    if text.len() > URL_BYTES_MAX {
-        return refuse(format!("must have at most {URL_BYTES_MAX} bytes"));
-    }
-    let Ok(url) = Url::parse(text) else {
-        return refuse("must be an address such as `https://example.com/mcp`".into());
-    };
-    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return refuse("must begin with `https://`".into());
-    }
-    if !url.username().is_empty() || url.password().is_some() {
-        return refuse("must not hold a user or password: use `headers`".into());
-    }
-    if url.fragment().is_some() {
-        return refuse("must not have a fragment".into());
-    }
-    if url.scheme() == "http" && !is_near(&url) {
-        return refuse("must begin with `https://`: credentials are sent there".into());
-    }
-    match client.check(&url, Trust::Foreign) {
-        Ok(()) => Some(url),
+    match client.read_address(text, URL_BYTES_MAX, Trust::Foreign) {
+        Ok(url) if url.scheme() == "http" && !is_near(&url) => {
+            refuse("must begin with `https://`: credentials are sent there".into())
+        }
+        Ok(url) => Some(url),
         Err(error) => refuse(error.to_string()),
     }
 }

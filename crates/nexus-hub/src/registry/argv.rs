@@ -3,11 +3,9 @@
 //! Whoever decides what is started decides what runs here. So there is no shell, a program is named and not
 //! written as a line, and of the two that fetch what they run the package has to be named with its exact
 //! version before anything else could change what is fetched.
+use nexus_http::Fault;
 
-use super::{
-    fault::Fault,
-    options::{ARG_BYTES_MAX, ARGS_MAX},
-};
+use super::options::{ARG_BYTES_MAX, ARGS_MAX};
 
 /// What starts whatever it is told to: never, whoever asks.
 const STARTERS: &[&str] = &[

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
+use nexus_http::Fault;
+
 use super::{
     Live, Registry,
     alias::derive,
     connection::Connection,
-    fault::Fault,
     input::{ServerInput, ServerPatch, TransportKind},
     record::Kept,
     settings::{self, Checked, Settings},

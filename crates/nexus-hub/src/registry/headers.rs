@@ -3,11 +3,9 @@
 use http::{HeaderName, HeaderValue};
 use indexmap::IndexMap;
 use nexus_auth::Secret;
+use nexus_http::Fault;
 
-use super::{
-    fault::{Fault, escaped},
-    options::{HEADERS_MAX, VALUE_BYTES_MAX},
-};
+use super::options::{HEADERS_MAX, VALUE_BYTES_MAX};
 
 /// What the transport or the protocol decides.
 const TAKEN: &[&str] = &[
@@ -58,7 +56,7 @@ pub(super) fn check(
         return checked;
     }
     for (name, value) in headers {
-        let pointer = format!("/headers/{}", escaped(name));
+        let pointer = Fault::place("/headers", name);
         let mut refuse = |why: &str| faults.push(Fault::new(pointer.clone(), why));
         let Ok(name) = HeaderName::from_bytes(name.as_bytes()) else {
             refuse("is no name of a header");

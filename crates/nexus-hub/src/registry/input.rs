@@ -2,7 +2,7 @@
 
 use indexmap::IndexMap;
 use nexus_auth::Secret;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::Isolation;
 
@@ -83,33 +83,26 @@ pub struct ServerInput {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ServerPatch {
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     name: Option<Option<String>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     transport: Option<Option<TransportKind>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     url: Option<Option<Secret>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     headers: Option<Option<IndexMap<String, Secret>>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     command: Option<Option<String>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     args: Option<Option<Vec<String>>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     env: Option<Option<IndexMap<String, Secret>>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     enabled: Option<Option<bool>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     rate_limit_per_minute: Option<Option<u32>>,
-    #[serde(deserialize_with = "given")]
+    #[serde(deserialize_with = "nexus_http::given")]
     sharing: Option<Option<Sharing>>,
-}
-
-/// Tells `null` from what is not there.
-fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    reader: D,
-) -> Result<Option<Option<T>>, D::Error> {
-    Option::deserialize(reader).map(Some)
 }
 
 impl ServerPatch {
@@ -124,27 +117,8 @@ impl ServerPatch {
 
     /// Makes the change, and names the members that it is about.
     pub(crate) fn apply(self, to: &mut ServerInput) -> Vec<&'static str> {
-        let mut changed = Vec::new();
-        macro_rules! set {
-            ($($member:ident),+) => { $(
-                if let Some(value) = self.$member {
-                    to.$member = value;
-                    changed.push(stringify!($member));
-                }
-            )+ };
-        }
-        set!(
-            name,
-            transport,
-            url,
-            headers,
-            command,
-            args,
-            env,
-            enabled,
-            rate_limit_per_minute,
-            sharing
-        );
-        changed
+        nexus_http::apply_given!(self => to, [
+            name, transport, url, headers, command, args, env, enabled, rate_limit_per_minute, sharing,
+        ])
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use nexus_core::{Command, Guard, Ids, Principal, Record, RecordQuery, RecordsBy};
+use nexus_core::{Command, Guard, Ids, Principal, Record};
 use parking_lot::RwLock;
 
 use super::{
@@ -12,9 +12,6 @@ use super::{
     system::{SYSTEM, SystemServer},
 };
 use crate::Error;
-
-/// This many records are read at once.
-const PAGE_RECORDS: usize = 200;
 
 impl Registry {
     /// Opens the servers of a log. One that cannot be used is listed with the reason, and keeps no other from
@@ -32,7 +29,8 @@ impl Registry {
             live: RwLock::new(BTreeMap::new()),
             turn: tokio::sync::Mutex::new(()),
         }));
-        let records = registry.records().await?;
+        let records = registry.log().all_records(SERVER, None);
+        let records = records.collect().await?;
         for server in &SYSTEM {
             let before = records.iter().find(|record| *record.key.key == *server.id);
             registry.open_system(server, before).await?;
@@ -42,25 +40,6 @@ impl Registry {
             registry.open_one(record).await?;
         }
         Ok(registry)
-    }
-
-    async fn records(&self) -> Result<Vec<Record>, Error> {
-        let mut query = RecordQuery {
-            family: SERVER,
-            by: RecordsBy::All,
-            after_key: None,
-            records_max: PAGE_RECORDS,
-        };
-        let mut all = Vec::new();
-        loop {
-            let page = self.log().records(&query).await?;
-            let is_last = page.len() < PAGE_RECORDS;
-            query.after_key = page.last().map(|record| record.key.key.clone());
-            all.extend(page);
-            if is_last {
-                return Ok(all);
-            }
-        }
     }
 
     /// Makes a system server, or brings it up to date.

@@ -1,12 +1,12 @@
 //! What a server is, checked: the one place where everything that somebody says of it is judged.
 
+use nexus_http::Fault;
 use nexus_outbound::Client;
 use serde::{Deserialize, Serialize};
 
 use super::{
     address, argv,
     connection::Connection,
-    fault::Fault,
     headers,
     input::{ServerInput, Sharing, TransportKind},
     options::{RATE_LIMIT_DEFAULT, RATE_LIMIT_MAX, RegistryOptions, SERVER_NAME_CHARS_MAX},

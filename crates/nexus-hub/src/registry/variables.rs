@@ -2,11 +2,9 @@
 
 use indexmap::IndexMap;
 use nexus_auth::Secret;
+use nexus_http::Fault;
 
-use super::{
-    fault::{Fault, escaped},
-    options::{VALUE_BYTES_MAX, VARIABLE_CHARS_MAX, VARIABLES_MAX},
-};
+use super::options::{VALUE_BYTES_MAX, VARIABLE_CHARS_MAX, VARIABLES_MAX};
 
 /// What a loader, an interpreter, a package manager or a shell acts on.
 const TAKEN: &[&str] = &[
@@ -112,7 +110,7 @@ pub(super) fn check(
             None
         };
         match rule {
-            Some(rule) => faults.push(Fault::new(format!("/env/{}", escaped(name)), rule)),
+            Some(rule) => faults.push(Fault::new(Fault::place("/env", name), rule)),
             None => checked.push((name.clone(), value.clone())),
         }
     }

@@ -12,7 +12,7 @@ use nexus_agents::{
 };
 use nexus_auth::Auth;
 use nexus_core::{Log, Random};
-use nexus_http::{Route, Server};
+use nexus_http::{Connections, Route, Server};
 use nexus_outbound::Client;
 use nexus_ws::{Edge, Lasting, SessionOptions};
 use tokio::task::{JoinError, JoinHandle, JoinSet};
@@ -35,6 +35,7 @@ pub(super) struct Parts<'a> {
     /// Calls the registry.
     pub(super) client: &'a Client,
     pub(super) random: Random,
+    pub(super) connections: Connections,
 }
 
 /// The agents, before they run.
@@ -81,6 +82,7 @@ impl Agents {
             edge,
             client,
             random,
+            connections,
         } = parts;
         let (handle, service) = Service::open(log.clone(), options::agents(config))
             .await
@@ -103,7 +105,7 @@ impl Agents {
             0 => (None, face.routes(PREFIX)),
             port => {
                 let address = SocketAddr::new(config.server.host, port);
-                let options = options::server(config, log.clock().clone(), random);
+                let options = options::server(config, connections, log.clock().clone(), random);
                 let server = Server::bind(address, face.routes(""), options).await;
                 let server = server.map_err(|source| Error::Listen { address, source })?;
                 (Some(server), Vec::new())

@@ -76,7 +76,9 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
         operations,
     };
     let mut routes = faces.routes(&log, &engine);
+    let connections = options::connections(&config);
     let parts = agents::Parts {
+        connections: connections.clone(),
         edge: &edge,
         log: &log,
         auth: &auth,
@@ -109,7 +111,7 @@ pub(super) async fn build(builder: Builder) -> Result<App, Error> {
     let server = Server::bind(
         address,
         routes,
-        options::server(&config, clock.clone(), random),
+        options::server(&config, connections, clock.clone(), random),
     )
     .await
     .map_err(|source| Error::Listen { address, source })?;

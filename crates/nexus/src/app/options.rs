@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use nexus_core::{Catalogue, Clock, Error, LogOptions, Random, RetentionOptions};
-use nexus_http::{Rate, ServerOptions};
+use nexus_http::{Connections, Rate, ServerOptions};
 use nexus_outbound::Client;
 use nexus_reactors::rules::{Mappings, RuleProblem};
 use nexus_webhooks::{Configured, EndpointsOptions};
@@ -103,7 +103,18 @@ pub(super) fn rules_refused(of: &str, problems: Vec<RuleProblem>) -> crate::Erro
     crate::Error::Config(problems.collect())
 }
 
-pub(super) fn server(config: &Config, clock: Clock, random: Random) -> ServerOptions {
+/// All listeners have as many connections together as one may have.
+pub(super) fn connections(config: &Config) -> Connections {
+    let limits = &config.limits;
+    Connections::new(limits.connections, limits.connections_per_address)
+}
+
+pub(super) fn server(
+    config: &Config,
+    connections: Connections,
+    clock: Clock,
+    random: Random,
+) -> ServerOptions {
     let (server, limits) = (&config.server, &config.limits);
     ServerOptions {
         body_bytes_max: limits.body_bytes,
@@ -114,8 +125,7 @@ pub(super) fn server(config: &Config, clock: Clock, random: Random) -> ServerOpt
         idle_timeout: milliseconds(limits.idle_timeout_ms),
         write_timeout: milliseconds(limits.write_stall_timeout_ms),
         drain_timeout: CONNECTIONS_DRAIN_TIMEOUT,
-        connections_max: limits.connections,
-        connections_per_address_max: limits.connections_per_address,
+        connections: Some(connections),
         anonymous_rate: Rate::new(limits.anonymous_requests_per_second, limits.anonymous_burst),
         address_rate: Rate::new(
             limits.address_requests_per_second,
@@ -151,6 +161,7 @@ pub(super) fn live(config: &Config, node_limits: Arc<NodeLimits>) -> WsOptions {
         session_ping: milliseconds(limits.agents_ping_interval_ms),
         pong: milliseconds(limits.ws_pong_timeout_ms),
         v1_message_bytes_max: limits.stream_message_bytes,
+        stranger_message_bytes_max: limits.stream_unauthenticated_message_bytes,
         v1_messages_per_second_max: limits.stream_messages_per_second,
         publishes_max: limits.stream_publishes,
         unauthenticated_max: limits.stream_unauthenticated,

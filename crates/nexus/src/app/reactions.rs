@@ -73,7 +73,10 @@ impl Reactions {
         let names: HashSet<String> = names.collect();
         let made = parts.make(recipes(config), &log.catalogue())?;
         let reactors = made.into_values().chain(own).collect();
-        let options = EngineOptions::default();
+        let options = EngineOptions {
+            dead_letters_max: config.limits.dead_letters,
+            ..EngineOptions::default()
+        };
         let engine = Engine::start(log.clone(), reactors, options, alerting.alerts())
             .await
             .map_err(Error::Reactors)?;

@@ -32,8 +32,8 @@ table! {
     server.trusted_proxies: None, "Proxies whose `X-Forwarded-For` and `Forwarded` tell the client's address. From anyone else they are ignored.";
     server.compression: None, "Whether answers are compressed (gzip) for clients that ask for it.";
 
-    limits.connections: Whole(1, RATE_MAX), "Connections at once.";
-    limits.connections_per_address: Whole(0, RATE_MAX), "Connections at once of one address; 0 is off.";
+    limits.connections: Whole(1, RATE_MAX), "Connections at once, on all ports together.";
+    limits.connections_per_address: Whole(0, RATE_MAX), "Connections at once of one address, on all ports together; 0 is off.";
     limits.anonymous_requests_per_second: Whole(0, RATE_MAX), "Requests a second of one address without a valid signature or token; 0 is off. Health checks never count.";
     limits.anonymous_burst: Whole(1, RATE_MAX), "How many of those may come at once.";
     limits.address_requests_per_second: Whole(0, RATE_MAX), "Requests a second of one address, whoever calls; 0 is off.";
@@ -58,8 +58,10 @@ table! {
     limits.stream_messages_per_second: Whole(0, RATE_MAX), "Messages a second that a WebSocket client of face v1 sends; 0 is off.";
     limits.stream_publishes: Whole(1, 100_000), "Events of one WebSocket that may be on their way into the log at once.";
     limits.stream_unauthenticated: Whole(0, 100_000), "WebSockets that may be open and have not said yet who they are.";
+    limits.stream_unauthenticated_message_bytes: Whole(256, MIB), "Bytes of the first message of a WebSocket that has still to say who it is.";
     limits.stream_authentication_timeout_ms: Whole(100, HOUR_MS), "How long a WebSocket has to say who it is, in milliseconds.";
     limits.stream_position_interval_ms: Whole(100, HOUR_MS), "How often a stream whose filter passes events over is told how far it is, in milliseconds.";
+    limits.dead_letters: Whole(1, 10 * RATE_MAX), "Dead letters of one reactor or endpoint. With so many it takes no new events until some are retried or discarded: none is lost, and there is an end to them.";
     limits.queue_requests: Whole(1, RATE_MAX), "Requests that wait to be written; the next is answered 503 at once.";
     limits.queue_bytes: Whole(MIB, 16 * GIB), "Bytes that wait to be written; the next request is answered 503 at once. Not less than `limits.body_bytes`.";
     limits.ring_events: Whole(16, 16 * RATE_MAX), "Recent events that are kept in memory for live readers; older ones are read from disk.";

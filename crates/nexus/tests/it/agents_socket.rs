@@ -169,6 +169,8 @@ async fn only_the_session_and_operators_connect_as_it() {
         (Some(bearer(&mine)), Ok(())),
         (basic("mine", &mine), Ok(())),
         (Some(bearer(ADMIN_TOKEN)), Ok(())),
+        (basic("mine", ADMIN_TOKEN), Ok(())),
+        (basic("mine", READ_TOKEN), Err(403)),
         (None, Err(401)),
         (Some(bearer("a-token-that-nobody-has")), Err(401)),
         (basic("other", &mine), Err(401)),

@@ -8,7 +8,7 @@ use nexus_agents::{
     http::{FaceOptions, Trust},
 };
 use nexus_core::{Catalogue, Clock, Error, PatternSet, Random};
-use nexus_http::ServerOptions;
+use nexus_http::{Connections, ServerOptions};
 use url::Url;
 
 use super::super::options;
@@ -89,11 +89,16 @@ pub(super) fn chat(config: &Config, catalogue: &Catalogue) -> Result<Option<Chat
 }
 
 /// As the server of everything else, but for its end.
-pub(super) fn server(config: &Config, clock: Clock, random: Random) -> ServerOptions {
+pub(super) fn server(
+    config: &Config,
+    connections: Connections,
+    clock: Clock,
+    random: Random,
+) -> ServerOptions {
     ServerOptions {
         drain_timeout: FACE_DRAIN_TIMEOUT,
         forms: Vec::new(),
-        ..options::server(config, clock, random)
+        ..options::server(config, connections, clock, random)
     }
 }
 

@@ -55,10 +55,14 @@ pub struct Limits {
     pub stream_publishes: usize,
     /// WebSockets that may be open and have not said yet who they are.
     pub stream_unauthenticated: usize,
+    /// Bytes of the first message of such a WebSocket.
+    pub stream_unauthenticated_message_bytes: usize,
     /// How long such a WebSocket has for it, in milliseconds.
     pub stream_authentication_timeout_ms: u64,
     /// How often a stream that passes events over is told how far it is, in milliseconds.
     pub stream_position_interval_ms: u64,
+    /// Dead letters of one reactor or endpoint, before it takes no new events.
+    pub dead_letters: usize,
     /// Requests that wait to be written.
     pub queue_requests: usize,
     /// Bytes that wait to be written.
