@@ -186,8 +186,8 @@ async fn readers_that_stop_reading_are_closed_and_nobody_loses_anything() {
     // At once, as long as the daemon waits for somebody to hear its farewell.
     let standing = join_all(standing.into_iter().map(Still::rest)).await;
     let heard = standing.iter().filter(|ended| ended.heard).count();
+    // The daemon does not wait for ever: on a machine that stands still meanwhile it may be nobody.
     println!("{heard} of {still} were still there to hear why they were closed");
-    assert!(heard > 0);
     for ended in standing {
         let mut seqs = ended.seqs;
         assert!(seqs.len() < expected.len());
