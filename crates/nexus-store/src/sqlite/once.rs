@@ -29,6 +29,10 @@ use super::{
     statements::{ByRows, arguments, bind, run},
 };
 
+/// The rows whose places are only in memory.
+const WITHOUT_PLACE: &str = "SELECT n, name, name_rest FROM once \
+    WHERE n > ?1 AND NOT (n <= ?2 AND name <= ?3) ORDER BY n";
+
 /// So many rows wait for their places. In memory that is 7 MiB, and as much again while they are written.
 const WAITING_MIN: usize = 128 << 10;
 /// More wait where there are many keys, so that a page still takes several at once: one for so many keys …
@@ -77,8 +81,7 @@ pub(crate) struct OnceKeys {
     waiting: Arc<Waiting>,
     /// The last row.
     last: i64,
-    /// The rows through here have their places.
-    placed: i64,
+    mark: Mark,
     placing: Option<Placing>,
     known: KnownNames,
     /// How many places may be written now.
@@ -87,6 +90,39 @@ pub(crate) struct OnceKeys {
     by_row: ByRows,
     by_name: ByRows,
     place: Arc<str>,
+}
+
+/// Which rows have their places: a mark in the database that moves with them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Mark {
+    /// The rows through here have them.
+    pub(crate) placed: i64,
+    /// Those through here get them now, in the order of their names …
+    pub(crate) placing: i64,
+    /// … and have them through this name.
+    pub(crate) name: i64,
+}
+
+impl Mark {
+    pub(crate) async fn read(connection: &mut SqliteConnection) -> Result<Self, sqlx::Error> {
+        const MARK: &str =
+            "SELECT once_placed, once_placing, once_placing_name FROM meta WHERE id = 1";
+        let (placed, placing, name) = sqlx::query_as(MARK).fetch_one(connection).await?;
+        Ok(Self {
+            placed,
+            placing,
+            name,
+        })
+    }
+
+    pub(crate) fn is_any_placed(&self) -> bool {
+        self.placed > 0 || self.placing > 0
+    }
+
+    /// Whether a row has its place.
+    pub(crate) fn has_placed(&self, row: i64, name: i64) -> bool {
+        row <= self.placed || (row <= self.placing && name <= self.name)
+    }
 }
 
 /// Rows on their way to their places.
@@ -106,7 +142,7 @@ impl OnceKeys {
             known: KnownNames::new(filter_bytes_max),
             waiting: Arc::default(),
             last: 0,
-            placed: 0,
+            mark: Mark::default(),
             placing: None,
             allowance: 0,
             waiting_min: WAITING_MIN,
@@ -126,25 +162,30 @@ impl OnceKeys {
         &mut self,
         connection: &mut SqliteConnection,
     ) -> Result<(), sqlx::Error> {
-        let placed: i64 = sqlx::query_scalar("SELECT once_placed FROM meta WHERE id = 1")
-            .fetch_one(&mut *connection)
+        let mark = Mark::read(connection).await?;
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(WITHOUT_PLACE)
+            .bind(mark.placed)
+            .bind(mark.placing)
+            .bind(mark.name)
+            .fetch_all(connection)
             .await?;
-        let rows: Vec<(i64, i64, i64)> =
-            sqlx::query_as("SELECT n, name, name_rest FROM once WHERE n > ?1 ORDER BY n")
-                .bind(placed)
-                .fetch_all(connection)
-                .await?;
-        self.placed = placed;
+        self.mark = mark;
         // A number is not given twice while it may have a place.
-        self.last = rows.last().map_or(placed, |row| row.0);
-        self.placing = None;
-        let new = rows
-            .into_iter()
-            .map(|(n, name, rest)| (key_of(name, rest), n));
-        *self.waiting.0.write() = Rows {
-            new: new.collect(),
-            placing: HashMap::new(),
-        };
+        let newest = rows.last().map_or(0, |row| row.0);
+        self.last = newest.max(mark.placed).max(mark.placing);
+        let mut waiting = Rows::default();
+        for (n, name, rest) in rows {
+            let is_placing = n <= mark.placing;
+            let rows = if is_placing {
+                &mut waiting.placing
+            } else {
+                &mut waiting.new
+            };
+            rows.insert(key_of(name, rest), n);
+        }
+        let is_placing = !waiting.placing.is_empty();
+        *self.waiting.0.write() = waiting;
+        self.placing = is_placing.then(|| self.sort(mark.placing));
         Ok(())
     }
 
@@ -179,10 +220,24 @@ impl OnceKeys {
         places.is_some()
     }
 
+    /// How many rows wait for their places.
+    #[cfg(test)]
+    pub(crate) fn waiting_rows(&self) -> usize {
+        let rows = self.waiting.0.read();
+        rows.new.len() + rows.placing.len()
+    }
+
+    /// Whether rows are sorted that will get their places.
+    #[cfg(test)]
+    pub(crate) fn is_sorting(&self) -> bool {
+        let placing = self.placing.as_ref();
+        placing.is_some_and(|placing| placing.places.is_none())
+    }
+
     /// Whether some rows have their places.
     #[cfg(test)]
     pub(crate) fn has_placed(&self) -> bool {
-        self.placed > 0
+        self.mark.placed > 0
     }
 
     /// What is known of some keys.
@@ -199,7 +254,7 @@ impl OnceKeys {
                 None => names.push(halves(key).0),
             }
         }
-        names.retain(|name| self.placed > 0 && self.known.may_have(*name));
+        names.retain(|name| self.mark.is_any_placed() && self.known.may_have(*name));
         for (statement, numbers) in [(&self.by_name, names), (&self.by_row, rows)] {
             let mut left = numbers.as_slice();
             while !left.is_empty() {
@@ -242,28 +297,34 @@ impl OnceKeys {
             return Ok(0);
         };
         let left = &places[placing.done..];
-        let step = left.len().min(PLACES_PER_STEP);
+        let step = step(left);
         if self.allowance < step {
             return Ok(0);
         }
         let is_last = step == left.len();
-        let placed = if is_last {
-            placing.through
-        } else {
-            self.placed
+        let mark = Mark {
+            placed: if is_last {
+                placing.through
+            } else {
+                self.mark.placed
+            },
+            placing: placing.through,
+            name: left[..step].last().map_or(self.mark.name, |place| place.0),
         };
-        let mut arguments = arguments(1 + 2 * step);
-        bind(&mut arguments, placed)?;
+        let mut arguments = arguments(3 + 2 * step);
+        bind(&mut arguments, mark.placed)?;
+        bind(&mut arguments, mark.placing)?;
+        bind(&mut arguments, mark.name)?;
         for (name, row) in &left[..step] {
             self.known.add(*name);
             bind(&mut arguments, *name)?;
             bind(&mut arguments, *row)?;
         }
         run(connection, self.place.clone(), arguments).await?;
+        self.mark = mark;
         self.allowance -= step;
         placing.done += step;
         if is_last {
-            self.placed = placed;
             self.placing = None;
             // Only now that they are found by their places.
             self.waiting.0.write().placing = HashMap::new();
@@ -277,7 +338,7 @@ impl OnceKeys {
         connection: &mut SqliteConnection,
         readers: &Arc<Readers>,
     ) -> Result<(), sqlx::Error> {
-        self.known.tend(connection, readers, self.placed).await
+        self.known.tend(connection, readers, self.mark).await
     }
 
     /// Keeps for the next life what is known of the names.
@@ -285,7 +346,7 @@ impl OnceKeys {
         &mut self,
         connection: &mut SqliteConnection,
     ) -> Result<(), sqlx::Error> {
-        self.known.save(connection, self.placed).await
+        self.known.save(connection, self.mark).await
     }
 
     /// Whether new names need not be looked up.
@@ -300,9 +361,9 @@ impl OnceKeys {
         self.known.is_gathering()
     }
 
-    /// Begins when many wait. They are sorted beside the writer, which would stand still for 10 ms.
+    /// Begins when many wait.
     fn begin(&mut self) -> bool {
-        let for_many = usize::try_from(self.placed / KEYS_PER_WAITING).unwrap_or(WAITING_MAX);
+        let for_many = usize::try_from(self.mark.placed / KEYS_PER_WAITING).unwrap_or(WAITING_MAX);
         let wanted = self.waiting_min.max(for_many.min(WAITING_MAX));
         let mut rows = self.waiting.0.write();
         if rows.new.len() < wanted {
@@ -310,9 +371,17 @@ impl OnceKeys {
         }
         rows.placing = std::mem::take(&mut rows.new);
         drop(rows);
-        if self.placed == 0 {
+        if !self.mark.is_any_placed() {
             self.known.begin_with_none(wanted);
         }
+        self.placing = Some(self.sort(self.last));
+        true
+    }
+
+    /// Sorts what is to get its places beside the writer, which would stand still for 10 ms.
+    fn sort(&mut self, through: i64) -> Placing {
+        // However short this life is, it places some.
+        self.allowance = self.allowance.max(PLACES_PER_STEP);
         let waiting = self.waiting.clone();
         let sorting = tokio::task::spawn_blocking(move || {
             let rows = waiting.0.read();
@@ -322,14 +391,27 @@ impl OnceKeys {
             places.sort_unstable();
             places
         });
-        self.placing = Some(Placing {
+        Placing {
             places: None,
             sorting,
             done: 0,
-            through: self.last,
-        });
-        true
+            through,
+        }
     }
+}
+
+/// How many of these places are written in the next step. It does not end between two rows with one name: the
+/// mark could not say which of them has its place.
+fn step(places: &[(i64, i64)]) -> usize {
+    let mut step = places.len().min(PLACES_PER_STEP);
+    while step > 1
+        && places
+            .get(step)
+            .is_some_and(|next| next.0 == places[step - 1].0)
+    {
+        step -= 1;
+    }
+    step
 }
 
 /// A key as two numbers; the first is what it is found by.

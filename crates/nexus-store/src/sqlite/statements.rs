@@ -107,11 +107,12 @@ impl ByRows {
         Self::placeholders("WITH w (name) AS (VALUES ", 1, &tail)
     }
 
-    /// A whole transaction: so many places of once-keys, behind the row through which all have theirs.
+    /// A whole transaction: so many places of once-keys, behind the mark that says which rows have theirs.
     pub(crate) fn place_once(rows: usize) -> Arc<str> {
         let rows = vec!["(?,?)"; rows].join(",");
         format!(
-            "BEGIN IMMEDIATE; UPDATE meta SET once_placed = ? WHERE id = 1; \
+            "BEGIN IMMEDIATE; UPDATE meta SET once_placed = ?, once_placing = ?, once_placing_name = ? \
+             WHERE id = 1; \
              INSERT OR IGNORE INTO once_places (name,n) \
              SELECT * FROM (VALUES {rows}) WHERE column1 IS NOT NULL; COMMIT"
         )

@@ -9,7 +9,7 @@ use super::{
     connect,
     head::{Link, check_link},
     names::Names,
-    once::{filter::prefix, halves, saved},
+    once::{Mark, filter::prefix, halves, saved},
     rows::{ONCE_COLUMNS, decode_once, to_column},
     schema::{self, APPLICATION_ID},
 };
@@ -137,17 +137,15 @@ async fn check_once(connection: &mut SqliteConnection) -> Result<(), Error> {
     if !saved::is_sound(connection).await.map_err(unreadable)? {
         return Err(Damage::Once.into());
     }
-    let placed: i64 = sqlx::query_scalar("SELECT once_placed FROM meta WHERE id = 1")
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(unreadable)?;
-    let filter = saved::load(connection, placed, usize::MAX)
+    let mark = Mark::read(connection).await.map_err(unreadable)?;
+    let filter = saved::load(connection, mark, usize::MAX)
         .await
         .map_err(unreadable)?;
     let sql = format!(
-        "SELECT {ONCE_COLUMNS}, o.n, o.n <= (SELECT once_placed FROM meta WHERE id = 1) AND NOT EXISTS \
+        "SELECT {ONCE_COLUMNS}, o.n, (o.n <= m.once_placed OR \
+            (o.n <= m.once_placing AND o.name <= m.once_placing_name)) AND NOT EXISTS \
             (SELECT 1 FROM once_places AS p WHERE p.name = o.name AND p.n = o.n) \
-         FROM once AS o WHERE o.n > ?1 ORDER BY o.n LIMIT ?2"
+         FROM meta AS m CROSS JOIN once AS o WHERE o.n > ?1 ORDER BY o.n LIMIT ?2"
     );
     let mut after = 0;
     loop {
@@ -165,9 +163,11 @@ async fn check_once(connection: &mut SqliteConnection) -> Result<(), Error> {
             let entry = decode_once(row)?;
             let n: i64 = row.try_get_unchecked(7).map_err(|_| Damage::Once)?;
             let has_no_place: bool = row.try_get_unchecked(8).map_err(|_| Damage::Once)?;
-            let name = prefix(halves(&entry.key).0);
-            let is_unknown =
-                n <= placed && filter.as_ref().is_some_and(|kept| !kept.may_have(name));
+            let (name, _) = halves(&entry.key);
+            let is_known = filter
+                .as_ref()
+                .is_none_or(|filter| filter.may_have(prefix(name)));
+            let is_unknown = mark.has_placed(n, name) && !is_known;
             if has_no_place || is_unknown {
                 return Err(Damage::Once.into());
             }

@@ -10,6 +10,7 @@ use sqlx::SqliteConnection;
 use tokio::task::JoinHandle;
 
 use super::{
+    Mark,
     filter::{Filter, prefix},
     saved,
 };
@@ -36,10 +37,10 @@ pub(crate) struct KnownNames {
     is_wanted: bool,
     /// What the last life has left may be read: nothing got its place in this one yet.
     may_load: bool,
-    /// The filter that is kept in the database has the names of so many rows.
-    saved_with: Option<i64>,
-    /// Gathering failed when so many rows had their places: it is not tried again with as many.
-    failed_with: Option<i64>,
+    /// The filter that is kept in the database has the names of these rows.
+    saved_with: Option<Mark>,
+    /// Gathering failed when these rows had their places: it is not tried again before there are more.
+    failed_with: Option<Mark>,
     bytes_max: usize,
 }
 
@@ -98,41 +99,40 @@ impl KnownNames {
         }
     }
 
-    /// Begins to gather if it is time, and takes what was gathered; `placed` grows whenever names get their
-    /// places.
+    /// Begins to gather if it is time, and takes what was gathered.
     pub(crate) async fn tend(
         &mut self,
         connection: &mut SqliteConnection,
         readers: &Arc<Readers>,
-        placed: i64,
+        mark: Mark,
     ) -> Result<(), sqlx::Error> {
         let is_gathered = |gathering: &mut Gathering| gathering.task.is_finished();
         if let Some(mut gathering) = self.gathering.take_if(is_gathered) {
             match (&mut gathering.task).await {
                 Ok(Ok(())) => self.complete = Some(gathering.filter.clone()),
                 Ok(Err(error)) => {
-                    self.failed_with = Some(placed);
+                    self.failed_with = Some(mark);
                     tracing::warn!(
                         error = &error as &dyn std::error::Error,
                         "cannot gather which idempotency keys there are; each new one is looked up"
                     );
                 }
                 // It panicked, or the runtime ends.
-                Err(_) => self.failed_with = Some(placed),
+                Err(_) => self.failed_with = Some(mark),
             }
         }
-        if self.is_wanted && placed > 0 && self.complete.is_none() && self.may_load {
+        if self.is_wanted && mark.is_any_placed() && self.complete.is_none() && self.may_load {
             self.may_load = false;
-            if let Some(filter) = saved::load(connection, placed, self.bytes_max).await? {
+            if let Some(filter) = saved::load(connection, mark, self.bytes_max).await? {
                 self.complete = Some(Arc::new(filter));
-                self.saved_with = Some(placed);
+                self.saved_with = Some(mark);
             }
         }
         let is_due = match &self.complete {
-            None => self.is_wanted && placed > 0,
+            None => self.is_wanted && mark.is_any_placed(),
             Some(filter) => filter.is_overfull(),
         };
-        if is_due && self.gathering.is_none() && self.failed_with != Some(placed) {
+        if is_due && self.gathering.is_none() && self.failed_with != Some(mark) {
             let (names, last) = sqlx::query_as(SAMPLE)
                 .bind(NAMES_OF_SAMPLE)
                 .fetch_one(connection)
@@ -144,18 +144,18 @@ impl KnownNames {
         Ok(())
     }
 
-    /// Keeps what is known for the next life, at a clean end with so many rows that have their places.
+    /// Keeps what is known for the next life, at a clean end.
     pub(crate) async fn save(
         &mut self,
         connection: &mut SqliteConnection,
-        placed: i64,
+        mark: Mark,
     ) -> Result<(), sqlx::Error> {
         if let Some(filter) = &self.complete
-            && placed > 0
-            && self.saved_with != Some(placed)
+            && mark.is_any_placed()
+            && self.saved_with != Some(mark)
         {
-            saved::save(connection, filter, placed).await?;
-            self.saved_with = Some(placed);
+            saved::save(connection, filter, mark).await?;
+            self.saved_with = Some(mark);
         }
         Ok(())
     }

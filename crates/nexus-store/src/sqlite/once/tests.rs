@@ -9,6 +9,7 @@ use std::{
 use nexus_core::{Backend, Clock, OnceEntry, OnceKey, Pages, Plan, Random, Seq, Wanted, sha256};
 use sqlx::{AssertSqlSafe, Connection};
 
+use super::{PLACES_PER_STEP, step};
 use crate::{
     Damage, Error, Sqlite, SqliteOptions,
     sqlite::{SqliteBackend, SqlitePages, connect},
@@ -257,4 +258,43 @@ async fn a_filter_that_is_not_what_was_kept_is_not_believed() {
         add_keys_until(&mut backend, &mut count, |backend| backend.once.knows_all()).await;
         check_keys(&mut backend, &pages, count).await;
     }
+}
+
+/// Lives that each end before all that waits has its place do not begin again where the one before began.
+#[tokio::test]
+async fn lives_that_are_short_leave_no_more_waiting_than_a_long_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut count = 0;
+    let mut waiting_max = 0;
+    for life in 0..30 {
+        let (mut backend, pages) = open(folder.path()).await;
+        waiting_max = waiting_max.max(backend.once.waiting_rows());
+        // Fewer than half of what is placed at once.
+        for _ in 0..4 {
+            add_keys(&mut backend, &mut count).await;
+            while backend.once.is_sorting() {
+                backend.maintain().await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        }
+        check_keys(&mut backend, &pages, count).await;
+        if life % 3 == 0 {
+            backend.close().await;
+        }
+    }
+    assert!(count > 10 * WAITING as u64);
+    assert!(waiting_max < 4 * WAITING, "{waiting_max} of {count} wait");
+}
+
+#[test]
+fn a_step_does_not_end_between_two_rows_with_one_name() {
+    let mut places: Vec<_> = (0..2_000).map(|n| (n, n)).collect();
+    assert_eq!(step(&places), PLACES_PER_STEP);
+    assert_eq!(step(&places[..7]), 7);
+    assert_eq!(step(&[]), 0);
+    for n in PLACES_PER_STEP - 3..PLACES_PER_STEP + 3 {
+        places[n].0 = -1;
+    }
+    assert_eq!(step(&places), PLACES_PER_STEP - 3);
+    assert_eq!(step(&places[..PLACES_PER_STEP]), PLACES_PER_STEP);
 }
