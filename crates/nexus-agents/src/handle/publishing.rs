@@ -1,7 +1,8 @@
 //! What sessions say: their events, and what follows from them in the same breath.
 
 use nexus_core::{
-    Causes, Command, Json, NewEvent, PatternSet, Principal, ProtocolEvent, Publish, Receipt, Scope,
+    Causes, Command, Json, NewEvent, Once, PatternSet, Principal, ProtocolEvent, Publish, Receipt,
+    Scope,
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -61,18 +62,40 @@ impl Handle {
     /// # Errors
     /// [`Error::Invalid`], and what the log says.
     pub async fn publish(&self, id: &SessionId, event: NewEvent) -> Result<Published, Error> {
-        let (handle, id) = (self.clone(), id.clone());
-        to_the_end(async move { handle.publish_now(&id, event).await }).await
+        self.publish_once(id, event, None).await
     }
 
-    async fn publish_now(&self, id: &SessionId, event: NewEvent) -> Result<Published, Error> {
+    /// As [`Handle::publish`], once for a key: what was published under it before is answered again, and
+    /// nothing follows from it a second time.
+    ///
+    /// # Errors
+    /// As [`Handle::publish`], and that the key stands for another event.
+    pub async fn publish_once(
+        &self,
+        id: &SessionId,
+        event: NewEvent,
+        once: Option<Once>,
+    ) -> Result<Published, Error> {
+        let (handle, id) = (self.clone(), id.clone());
+        to_the_end(async move { handle.publish_now(&id, event, once).await }).await
+    }
+
+    async fn publish_now(
+        &self,
+        id: &SessionId,
+        event: NewEvent,
+        once: Option<Once>,
+    ) -> Result<Published, Error> {
         let began = Instant::now();
         let principal = self.principal(id)?;
         // Nothing of what is not allowed is looked into.
         self.log().check(&principal, &event)?;
         let known = event.event_type.known();
         let payload = event.payload.clone();
-        let mut command = Command::event(event);
+        let mut command = Command {
+            once,
+            ..Command::event(event)
+        };
         let mut matches = Vec::new();
         let receipt = match known {
             Some(ProtocolEvent::StatusUpdate) => {
@@ -87,7 +110,9 @@ impl Handle {
             }
             Some(ProtocolEvent::HelpNeeded) => {
                 let receipt = self.log().submit(&principal, command).await?;
-                matches = self.offer(id, &payload, &receipt).await;
+                if !receipt.replayed {
+                    matches = self.offer(id, &payload, &receipt).await;
+                }
                 receipt
             }
             _ => self.log().submit(&principal, command).await?,

@@ -274,6 +274,8 @@ impl Handle {
     ) -> Result<Receipt, Error> {
         command.changes.push(kept.put(id));
         match self.log().submit(principal, command).await {
+            // It was said before, and may not be so any more.
+            Ok(receipt) if receipt.replayed => Ok(receipt),
             Ok(receipt) => {
                 self.board().lock().set_kept(id, kept);
                 self.board().known.notify_one();

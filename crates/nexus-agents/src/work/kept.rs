@@ -73,7 +73,7 @@ pub(crate) fn put_completed(claim: &Claim, until_us: i64) -> Change {
 
 /// How the work that a record is about stands by it; nothing when the record cannot be understood.
 pub fn standing(record: &Record) -> Option<Standing> {
-    let owner = SessionId::parse(record.owner.as_deref()?).ok()?;
+    let owner = SessionId::read(record.owner.as_deref()?).ok()?;
     if record.key.family == COMPLETED {
         let body: CompletedBody = serde_json::from_slice(&record.body).ok()?;
         return Some(Standing::Completed {
