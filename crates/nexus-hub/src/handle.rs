@@ -7,6 +7,7 @@ use std::{collections::HashSet, fmt, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use nexus_core::{Log, Principal};
+use serde_json::value::RawValue;
 use tokio::{
     sync::{Mutex, Notify, broadcast},
     time::Instant,
@@ -14,7 +15,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    CatalogueOptions, Error, Peer, Raw, ServerId, Upstreams, View,
+    CatalogueOptions, Error, Peer, Raw, Scope, ServerId, Upstreams, View,
     catalogue::{Snapshot, entry::ItemKind, review::Finding},
     permissions::Permissions,
     rate::Rates,
@@ -122,6 +123,18 @@ pub enum HubChange {
         /// The address by which it subscribed.
         uri: Arc<str>,
     },
+    /// A server said something by itself, for the sake of no call: a message of its log, the end of an
+    /// elicitation. Its credentials are taken out.
+    Said {
+        /// The server.
+        server: ServerId,
+        /// For whom the connection is over which it came; nothing for one that all share.
+        scope: Option<Scope>,
+        /// What it tells, as MCP names it.
+        method: Arc<str>,
+        /// The details.
+        params: Option<Arc<RawValue>>,
+    },
     /// A tool waits until somebody has looked at it.
     Waiting {
         /// The server.
@@ -175,7 +188,23 @@ impl Hub {
     /// What the caller did wrong, what the limits say, and how the server failed. A tool that the caller may
     /// not use is [`Error::UnknownName`], as one that does not exist.
     pub async fn call(&self, caller: &Caller, namespace: &str, call: Call) -> Result<Raw, Error> {
-        router::call(&self.0, caller, namespace, call).await
+        router::call(&self.0, caller, namespace, call, false).await
+    }
+
+    /// Takes what a call of a tool costs of the limits, so that it can be made later with
+    /// [`Hub::call_paid`].
+    pub(crate) fn pay(&self, caller: &Caller, namespace: &str, call: &Call) -> Result<(), Error> {
+        router::pay(&self.0, caller, namespace, call)
+    }
+
+    /// As [`Hub::call`], of a call that was paid for.
+    pub(crate) async fn call_paid(
+        &self,
+        caller: &Caller,
+        namespace: &str,
+        call: Call,
+    ) -> Result<Raw, Error> {
+        router::call(&self.0, caller, namespace, call, true).await
     }
 
     /// Tells what changes from now on.
@@ -195,6 +224,16 @@ impl Hub {
         for watched in self.0.subscriptions.forget_session(session) {
             subscribing::leave(&self.0, watched);
         }
+    }
+
+    /// The roots of the client of a session are others: the servers that are for its user or its session alone
+    /// and that asked for them are told, and ask `client` for them again.
+    pub async fn roots_changed(&self, caller: &Caller, client: Arc<dyn Peer>) {
+        let session = caller.session.as_deref().unwrap_or_default();
+        let upstreams = &self.0.upstreams;
+        upstreams
+            .roots_changed(&caller.user, session, &client)
+            .await;
     }
 
     /// What holds for the catalogue.

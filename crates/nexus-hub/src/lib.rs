@@ -148,9 +148,9 @@ pub use jobs::{
     ProgressView,
 };
 pub use message::{
-    INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, Id, Incoming, METHOD_NOT_FOUND, MessageError,
-    PARSE_ERROR, RESOURCE_NOT_FOUND, Raw, RpcError, URL_ELICITATION_REQUIRED, notification,
-    request, response,
+    INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, Id, Incoming, LIMITED, METHOD_NOT_FOUND,
+    MessageError, PARSE_ERROR, RESOURCE_NOT_FOUND, Raw, RpcError, URL_ELICITATION_REQUIRED,
+    notification, request, response,
 };
 pub use names::NAME_CHARS_MAX;
 pub use options::{PoolOptions, UpstreamLimits};
@@ -163,7 +163,7 @@ pub use registry::{
 };
 pub use service::Service;
 pub use upstream::{
-    About, CallError, Changed, ClientCapabilities, Isolation, Notice, Peer, Redactor, Request,
-    Scope, ServerId, Transport, Upstream, UpstreamConfig, Upstreams, Vitals, Waited,
+    About, CallError, Changed, ClientCapabilities, Following, Isolation, Notice, Peer, Redactor,
+    Request, Scope, ServerId, Transport, Upstream, UpstreamConfig, Upstreams, Vitals, Waited,
 };
 pub use view::{Features, Item, Listing, Page, ToolFilter, View};

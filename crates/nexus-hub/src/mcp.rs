@@ -5,11 +5,13 @@
 //! that it can come back to; what it is told beside them goes over the stream of a GET. What servers ask it
 //! while they work for it stands on the stream of the request, and its answers are POSTs again.
 //!
-//! In reading order: who may come in (`visitor`), what a request says before its body (`guard`, `version`),
-//! sessions (`session`, `sessions`), their streams (`channel`, `sse`), and what is done
-//! (`greeting`, `post`, `answer`, `listen`, `changes`).
+//! In reading order: who may come in (`visitor`), what a request says before its body and in it (`guard`,
+//! `version`, `body`), sessions (`session`, `sessions`), their streams (`channel`, `sse`) and how much is held for
+//! them (`budget`), and what is done (`greeting`, `post`, `answer`, `tasks`, `listen`, `changes`).
 
 mod answer;
+mod body;
+mod budget;
 mod changes;
 mod channel;
 mod greeting;
@@ -22,6 +24,7 @@ mod post;
 mod session;
 mod sessions;
 mod sse;
+mod tasks;
 mod version;
 mod visitor;
 
@@ -32,13 +35,14 @@ use nexus_core::Random;
 use nexus_http::{Access, Call, Route};
 use tokio_util::sync::CancellationToken;
 
-use self::{channel::Budget, session::Session, sessions::Sessions};
-use crate::Hub;
+use self::{session::Session, sessions::Sessions};
+use crate::{Hub, Jobs};
 
 pub use options::{
-    BATCH_MAX, COMMENT_INTERVAL, ENDED_STREAM_KEPT, ENDED_STREAMS_MAX, MESSAGE_BYTES_MAX,
-    McpOptions, QUESTION_TIMEOUT, QUESTIONS_PER_SESSION_MAX, REPLAY_BYTES_MAX, REQUEST_TIMEOUT,
-    REQUESTS_PER_SESSION_MAX, RETRY_MS, SESSION_IDLE, SESSIONS_MAX, SESSIONS_PER_CALLER_MAX,
+    BATCH_MAX, CALLER_BYTES_MAX, COMMENT_INTERVAL, ENDED_STREAM_KEPT, ENDED_STREAMS_MAX,
+    MESSAGE_BYTES_MAX, McpOptions, PROGRESS_PER_QUESTION_MAX, QUESTION_TIMEOUT,
+    QUESTIONS_PER_SESSION_MAX, REQUEST_TIMEOUT, REQUESTS_PER_SESSION_MAX, RETRY_MS,
+    SESSION_BYTES_MAX, SESSION_IDLE, SESSIONS_BYTES_MAX, SESSIONS_MAX, SESSIONS_PER_CALLER_MAX,
     STREAM_AFTER, STREAM_BYTES_MAX, STREAM_MESSAGES_MAX,
 };
 pub use visitor::{Door, Others};
@@ -55,6 +59,8 @@ struct Shared {
     door: Door,
     options: Arc<McpOptions>,
     sessions: Sessions,
+    /// Where there are none, nobody is offered tasks.
+    jobs: Option<Jobs>,
 }
 
 impl Mcp {
@@ -62,18 +68,26 @@ impl Mcp {
     /// sessions to end that nothing is heard of.
     #[must_use]
     pub fn new(hub: Hub, door: Door, options: McpOptions, random: Random) -> Self {
-        let sessions = Sessions::new(
-            options.sessions_max,
-            options.sessions_per_caller_max,
-            Budget::new(options.replay_bytes_max),
-            random,
-        );
         Self(Arc::new(Shared {
+            sessions: Sessions::new(&options, random),
             hub,
             door,
             options: Arc::new(options),
-            sessions,
+            jobs: None,
         }))
+    }
+
+    /// The same with tasks: calls of tools that go on when nobody waits for them. To be said before anything
+    /// else is done with it.
+    #[must_use]
+    pub fn with_tasks(self, jobs: Jobs) -> Self {
+        match Arc::try_unwrap(self.0) {
+            Ok(shared) => Self(Arc::new(Shared {
+                jobs: Some(jobs),
+                ..shared
+            })),
+            Err(shared) => Self(shared),
+        }
     }
 
     /// Its routes, and those of the documents that tell clients how to get a token.

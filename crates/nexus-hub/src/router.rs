@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 use tokio::time::Instant;
 
 use crate::{
-    Call, Caller, Error, Raw, View,
+    Call, Caller, Error, OWN_ALIAS, Raw, View,
     catalogue::{
         ServerCatalogue,
         entry::{Entry, ItemKind},
@@ -37,14 +37,39 @@ pub(crate) struct Context<'c> {
     pub(crate) caller: &'c Caller,
     pub(crate) view: &'c View,
     pub(crate) call: &'c Call,
+    /// Whether what the call costs of the limits was taken before.
+    is_paid: bool,
 }
 
-/// Passes a call on and gives the answer.
+/// Takes what a call of a tool costs of the limits, for a call that is made later.
+///
+/// # Errors
+/// [`Error::RateLimited`], and what the caller did wrong.
+pub(crate) fn pay(
+    shared: &Arc<Shared>,
+    caller: &Caller,
+    namespace: &str,
+    call: &Call,
+) -> Result<(), Error> {
+    let view = shared.views.get(shared, caller, namespace)?;
+    let params = Params::read(call.params.as_deref())?;
+    let context = Context {
+        shared,
+        caller,
+        view: &view,
+        call,
+        is_paid: false,
+    };
+    context.pay(&params)
+}
+
+/// Passes a call on and gives the answer. One that is paid for took what it costs of the limits before.
 pub(crate) async fn call(
     shared: &Arc<Shared>,
     caller: &Caller,
     namespace: &str,
     call: Call,
+    is_paid: bool,
 ) -> Result<Raw, Error> {
     let view = shared.views.get(shared, caller, namespace)?;
     let params = Params::read(call.params.as_deref())?;
@@ -53,6 +78,7 @@ pub(crate) async fn call(
         caller,
         view: &view,
         call: &call,
+        is_paid,
     };
     match &*call.method {
         "tools/call" => context.tool(&params).await,
@@ -79,6 +105,24 @@ impl Context<'_> {
         match &self.view.tool(&name)?.target {
             Target::Server { server, entry } => self.call_tool(server, entry, &name, params).await,
             Target::Own(own) => self.call_own(*own, params).await,
+        }
+    }
+
+    fn pay(&self, params: &Params<'_>) -> Result<(), Error> {
+        let name = params.text("name")?;
+        match &self.view.tool(&name)?.target {
+            Target::Server { server, entry } => self.take_rate(Some(server), &entry.original),
+            Target::Own(Own::Search) => self.take_rate(None, search::SEARCH),
+            Target::Own(Own::Call) => {
+                let wanted = search::wanted(params.get("arguments"))?;
+                let name = Params::read(Some(&wanted))?.text("name")?.into_owned();
+                match &self.view.tool(&name)?.target {
+                    Target::Server { server, entry } => {
+                        self.take_rate(Some(server), &entry.original)
+                    }
+                    Target::Own(_) => Err(unknown(ItemKind::Tool, &name)),
+                }
+            }
         }
     }
 
@@ -205,13 +249,19 @@ impl Context<'_> {
                 let params = params.rewritten(&[]);
                 ask(self, server, Asked::again("logging/setLevel", params)).await
             }
-            (false, _) if self.view.features.logging => Ok(params::empty().to_owned()),
-            _ => Err(unknown_method(&self.call.method)),
+            // Servers come and go: it is taken also while none is there that has a log.
+            (false, _) => Ok(params::empty().to_owned()),
+            (true, _) => Err(unknown_method(&self.call.method)),
         }
     }
 
     /// Takes what a call costs of the caller's limits and the server's.
     fn take_rate(&self, server: Option<&ServerCatalogue>, tool: &str) -> Result<(), Error> {
+        // Nexus's own tools take what they cost of the limits that hold for it over every face.
+        let is_own = server.is_some_and(|server| server.server.alias.as_str() == OWN_ALIAS);
+        if is_own || self.is_paid {
+            return Ok(());
+        }
         let options = &self.shared.options;
         let id = server.map_or("", |server| server.server.id.as_str());
         let limits = Limits {

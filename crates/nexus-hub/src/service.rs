@@ -1,24 +1,32 @@
 //! The loop of the hub: reads each server's lists when it is new, has told of a change, or they are old; and
 //! passes on what servers say by themselves.
 
+mod sayings;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
+use serde_json::{json, value::RawValue};
 use tokio::{
     sync::{broadcast, watch},
     task::AbortHandle,
     time::{Instant, sleep, sleep_until},
 };
 
+use self::sayings::{Allowed, Sayings};
 use crate::{
-    Changed, Error, Hub, Notice, ServerId,
+    Changed, Error, Hub, HubChange, Notice, ServerId,
     catalogue::{
         running::may_pass,
         sync::{Kinds, sync},
     },
     handle::Shared,
-    router::{subscribing, subscriptions::Line},
+    router::{redaction, subscribing, subscriptions::Line},
 };
 
+/// A message of a server's log.
+const LOGGED: &str = "notifications/message";
+/// Somebody did what a server sent them to an address for.
+const ELICITED: &str = "notifications/elicitation/complete";
 /// A list that is doubted is read again after this.
 const DOUBT: Duration = Duration::from_secs(60);
 
@@ -27,6 +35,7 @@ pub struct Service {
     shared: Arc<Shared>,
     notices: broadcast::Receiver<Notice>,
     workers: HashMap<ServerId, Worker>,
+    sayings: Sayings,
 }
 
 /// The task that reads the lists of one server, one after the other.
@@ -41,6 +50,7 @@ impl Service {
             shared,
             notices,
             workers: HashMap::new(),
+            sayings: Sayings::default(),
         }
     }
 
@@ -112,7 +122,9 @@ impl Service {
                 }
                 return;
             }
-            Changed::Notified { .. } => return,
+            Changed::Notified { method, params } => {
+                return self.pass_on(notice, method, params.as_ref());
+            }
         };
         // What one of many connections has of its own is no reason to read the list of all.
         let is_of_list = self.shared.server(&notice.server).is_ok_and(|server| {
@@ -121,6 +133,47 @@ impl Service {
         });
         if is_of_list && self.workers.contains_key(&notice.server) {
             self.stale(&notice.server, kinds);
+        }
+    }
+
+    /// Passes on what a server tells by itself, without its credentials.
+    fn pass_on(&mut self, notice: &Notice, method: &Arc<str>, params: Option<&Arc<RawValue>>) {
+        let is_for_one = notice.scope.is_some();
+        // That somebody did what a server sent them to an address for, is told to nobody else.
+        let is_wanted = match &**method {
+            LOGGED => true,
+            ELICITED => is_for_one,
+            _ => false,
+        };
+        let Ok(server) = self.shared.server(&notice.server) else {
+            return;
+        };
+        if !is_wanted {
+            return;
+        }
+        let said = |method: Arc<str>, params| HubChange::Said {
+            server: notice.server.clone(),
+            scope: notice.scope.clone(),
+            method,
+            params,
+        };
+        match self.sayings.take(&notice.server, Instant::now()) {
+            Allowed::Yes => {
+                let redactor = server.running.redactor.as_ref();
+                let clean = params
+                    .zip(redactor)
+                    .and_then(|(params, redactor)| redaction::json(redactor, params.get()));
+                let params = clean.map(Arc::from).or_else(|| params.cloned());
+                self.shared.tell(said(method.clone(), params));
+            }
+            Allowed::NoMore => {
+                let alias = &server.server.alias;
+                let why = format!("{alias} says more than is passed on; some of it is left out");
+                let params = json!({ "level": "warning", "logger": "nexus", "data": why });
+                let params = serde_json::value::to_raw_value(&params).ok();
+                self.shared.tell(said(LOGGED.into(), params.map(Arc::from)));
+            }
+            Allowed::No => {}
         }
     }
 

@@ -168,6 +168,10 @@ impl fmt::Debug for Request {
     }
 }
 
+/// Takes the progress that a client tells of a question, under the token that the server gave it. It must not
+/// wait.
+pub type Following = Arc<dyn Fn(Raw) + Send + Sync>;
+
 /// Whoever asked: told and asked by the server while it works on the request.
 pub trait Peer: Send + Sync {
     /// Is told something about the request: its progress, a message of the server's log.
@@ -178,6 +182,16 @@ pub trait Peer: Send + Sync {
     /// Is asked something: to sample a model, for input of a person, for its roots. Dropping the future
     /// withdraws the question.
     fn ask(&self, method: &str, params: Option<Raw>) -> BoxFuture<'_, Result<Raw, RpcError>>;
+
+    /// As [`Peer::ask`], by somebody who wants to hear how far the answer is.
+    fn ask_following(
+        &self,
+        method: &str,
+        params: Option<Raw>,
+        _following: Following,
+    ) -> BoxFuture<'_, Result<Raw, RpcError>> {
+        self.ask(method, params)
+    }
 
     /// What it declared it can do.
     fn capabilities(&self) -> &ClientCapabilities;
@@ -196,6 +210,12 @@ pub trait Upstream: Send + Sync {
         method: &'a str,
         params: Option<Raw>,
     ) -> BoxFuture<'a, Result<(), CallError>>;
+
+    /// The roots of the one client that the connection is for are others. A server that asked for them is told,
+    /// and this client is asked when it asks again. Nothing happens where several share a connection.
+    fn roots_changed(&self, _client: Arc<dyn Peer>) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
 
     /// What the server said about itself when it was connected.
     fn about(&self) -> Arc<About>;

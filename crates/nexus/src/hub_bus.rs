@@ -68,10 +68,17 @@ struct ToolCall {
 }
 
 impl Bus {
-    pub(crate) fn new(log: Log, agents: Handle, pace: Pace, limits: Arc<NodeLimits>) -> Self {
+    /// The bus, of which at most `watches_max` patterns are followed at once.
+    pub(crate) fn new(
+        log: Log,
+        agents: Handle,
+        pace: Pace,
+        limits: Arc<NodeLimits>,
+        watches_max: usize,
+    ) -> Self {
         let changes = broadcast::channel(CHANGES_KEPT).0;
         Self(Arc::new(Shared {
-            watches: Watches::new(log.clone(), changes.clone()),
+            watches: Watches::new(log.clone(), changes.clone(), watches_max),
             described: Described::new(),
             about: Arc::new(about()),
             log,

@@ -11,6 +11,9 @@ pub struct CatalogueOptions {
     pub sync_retry: Duration,
     /// After a server has told of a change it is waited so long for more of them.
     pub debounce: Duration,
+    /// A list that comes empty although it was full is believed when it has come so again and again for this
+    /// long, unless somebody asks for it by hand: then the second time is enough.
+    pub empty_believed_after: Duration,
     /// A page of a server's list has to come within this time.
     pub list_timeout: Duration,
     /// Pages of one list of one server.
@@ -42,6 +45,10 @@ pub struct CatalogueOptions {
     pub circuit_open_max: Duration,
     /// Resources that one session may be subscribed to.
     pub subscriptions_per_session_max: usize,
+    /// Resources that all sessions of one user may be subscribed to.
+    pub subscriptions_per_user_max: usize,
+    /// Resources that all sessions may be subscribed to.
+    pub subscriptions_max: usize,
     /// Named sets of servers, by the aliases of their members: what `/mcp/{name}` shows.
     pub namespaces: BTreeMap<Box<str>, Vec<Box<str>>>,
 }
@@ -52,6 +59,7 @@ impl Default for CatalogueOptions {
             sync_interval: Duration::from_secs(20 * 60),
             sync_retry: Duration::from_secs(2),
             debounce: Duration::from_millis(250),
+            empty_believed_after: Duration::from_secs(600),
             list_timeout: Duration::from_secs(15),
             pages_max: 200,
             items_max: 5_000,
@@ -66,7 +74,9 @@ impl Default for CatalogueOptions {
             circuit_failures: 5,
             circuit_open: Duration::from_secs(15),
             circuit_open_max: Duration::from_secs(300),
-            subscriptions_per_session_max: 256,
+            subscriptions_per_session_max: 128,
+            subscriptions_per_user_max: 1_024,
+            subscriptions_max: 8_192,
             namespaces: BTreeMap::new(),
         }
     }

@@ -15,7 +15,11 @@ use super::{
     JobView, Jobs, Live, id,
     record::{JobFailure, Kept, Outcome},
 };
-use crate::{Call, CallError, Caller, Error, EstimatedDuration, Hub, Raw, View};
+use crate::{
+    Call, CallError, Caller, Error, EstimatedDuration, Hub, Raw, View,
+    message::meta::{token_of, with_text_token},
+    view::Target,
+};
 
 /// By which the progress of a job is told apart from that of nothing: its server is told that somebody
 /// wants to hear of it.
@@ -43,6 +47,25 @@ pub enum Invoked {
     Job(Box<JobView>),
 }
 
+/// A call, by the names of a namespace.
+struct Wanted {
+    namespace: Arc<str>,
+    call: Call,
+    /// Whether what it costs of the limits was taken before.
+    is_paid: bool,
+}
+
+impl Wanted {
+    /// By the names that everything has.
+    fn of_all(call: Call) -> Self {
+        Self {
+            namespace: "".into(),
+            call,
+            is_paid: false,
+        }
+    }
+}
+
 /// A call that runs in a task of its own.
 type Calling = JoinHandle<Result<Raw, Error>>;
 
@@ -61,7 +84,8 @@ impl Jobs {
         let live = self.live_of(caller, &invocation);
         // Whoever goes away before it is a job does not want it any more.
         let guard = live.cancel.clone().drop_guard();
-        let mut calling = spawn(hub, caller, self.call(&invocation, &live));
+        let wanted = Wanted::of_all(self.call(&invocation, &live));
+        let mut calling = spawn(hub, caller, wanted);
         tokio::select! {
             biased;
             ended = &mut calling => return result(ended).map(Invoked::Result),
@@ -90,24 +114,77 @@ impl Jobs {
         }
     }
 
-    /// Begins a job: it is in the log when this returns.
+    /// Begins a job: it is in the log when this returns. What its call costs of the limits is taken by then.
     ///
     /// # Errors
-    /// A tool that is not there for the caller, [`Error::JobsFull`], and what the log says.
+    /// A tool that is not there for the caller, [`Error::JobsFull`], [`Error::RateLimited`], and what the log
+    /// says.
     pub async fn start(&self, caller: &Caller, invocation: &Invocation) -> Result<JobView, Error> {
         // What cannot be called need not be begun.
         is_slow(&*self.0.hub.view(caller, "")?, &invocation.tool)?;
         let live = self.live_of(caller, invocation);
         let call = self.call(invocation, &live);
+        self.begin(caller, live, Wanted::of_all(call)).await
+    }
+
+    /// As [`Jobs::start`], of a call as a client of MCP wrote it, by a name that it has in a namespace.
+    ///
+    /// # Errors
+    /// As [`Jobs::start`].
+    pub async fn start_call(
+        &self,
+        caller: &Caller,
+        namespace: &Arc<str>,
+        name: &str,
+        params: Raw,
+        causes: Causes,
+    ) -> Result<JobView, Error> {
+        let view = self.0.hub.view(caller, namespace)?;
+        // Whoever looks at their jobs sees the name that it has among all.
+        let tool = match &view.tool(name)?.target {
+            Target::Server { entry, .. } => entry.exposed.to_string(),
+            Target::Own(_) => name.to_owned(),
+        };
+        let invocation = Invocation {
+            tool,
+            arguments: None,
+            wants_job: true,
+            causes,
+        };
+        let live = self.live_of(caller, &invocation);
+        let call = self.calling(with_token_if_none(params), &live);
+        let namespace = namespace.clone();
+        let wanted = Wanted {
+            namespace,
+            call,
+            is_paid: false,
+        };
+        self.begin(caller, live, wanted).await
+    }
+
+    async fn begin(
+        &self,
+        caller: &Caller,
+        live: Live,
+        mut wanted: Wanted,
+    ) -> Result<JobView, Error> {
         let (jobs, caller) = (self.clone(), caller.clone());
         // To its end, also when the caller goes away: what is in the log has to be worked on.
         let begun = tokio::spawn(async move {
             let live = jobs.admit(live)?;
+            // Now and not when its turn comes: who calls too often is told so before anything is written,
+            // and what is written is not refused later.
+            let paid = jobs
+                .0
+                .hub
+                .pay(&caller, &wanted.namespace, &wanted.call);
+            jobs.unless_refused(&live, paid)?;
+            wanted.is_paid = true;
             let kept = live.kept.borrow().clone();
             let written = jobs.keep(&live.id, None, &[&kept], &live.causes).await;
             let revision = jobs.unless_refused(&live, written)?;
             let view = jobs.view_of_live(&live);
-            tokio::spawn(async move { jobs.run(&live, revision, &caller, call).await });
+            tokio::spawn(async move { jobs.run(&live, revision, &caller, wanted).await });
             Ok(view)
         });
         unless_panicked(begun.await)?
@@ -139,7 +216,7 @@ impl Jobs {
     }
 
     /// A job that could not be kept is none.
-    fn unless_refused(&self, live: &Live, kept: Result<u64, Error>) -> Result<u64, Error> {
+    fn unless_refused<T>(&self, live: &Live, kept: Result<T, Error>) -> Result<T, Error> {
         if kept.is_err() {
             self.forget(live);
         }
@@ -148,6 +225,10 @@ impl Jobs {
 
     fn call(&self, invocation: &Invocation, live: &Live) -> Call {
         let params = params(&invocation.tool, invocation.arguments.as_deref());
+        self.calling(params, live)
+    }
+
+    fn calling(&self, params: Option<Raw>, live: &Live) -> Call {
         Call {
             deadline: Some(Instant::now() + self.options().timeout),
             cancel: live.cancel.clone(),
@@ -157,7 +238,7 @@ impl Jobs {
     }
 
     /// Waits for its turn, says in the log that it begins, and begins.
-    async fn run(&self, live: &Arc<Live>, revision: u64, caller: &Caller, mut call: Call) {
+    async fn run(&self, live: &Arc<Live>, revision: u64, caller: &Caller, mut wanted: Wanted) {
         let turn = tokio::select! {
             biased;
             () = live.cancel.cancelled() => None,
@@ -174,8 +255,8 @@ impl Jobs {
         match kept {
             Ok(revision) => {
                 live.kept.send_replace(started);
-                call.deadline = Some(Instant::now() + self.options().timeout);
-                let calling = spawn(&self.0.hub, caller, call);
+                wanted.call.deadline = Some(Instant::now() + self.options().timeout);
+                let calling = spawn(&self.0.hub, caller, wanted);
                 self.finish(live, revision, calling).await;
             }
             // It must not begin unsaid: the next start says that it did not.
@@ -246,9 +327,19 @@ fn is_slow(view: &View, tool: &str) -> Result<bool, Error> {
     Ok(item.metadata().estimated_duration == EstimatedDuration::Slow)
 }
 
-fn spawn(hub: &Hub, caller: &Caller, call: Call) -> Calling {
+fn spawn(hub: &Hub, caller: &Caller, wanted: Wanted) -> Calling {
     let (hub, caller) = (hub.clone(), caller.clone());
-    tokio::spawn(async move { hub.call(&caller, "", call).await })
+    let Wanted {
+        namespace,
+        call,
+        is_paid,
+    } = wanted;
+    tokio::spawn(async move {
+        match is_paid {
+            true => hub.call_paid(&caller, &namespace, call).await,
+            false => hub.call(&caller, &namespace, call).await,
+        }
+    })
 }
 
 fn result(ended: Result<Result<Raw, Error>, JoinError>) -> Result<Raw, Error> {
@@ -283,6 +374,14 @@ fn failure(error: &Error) -> JobFailure {
         message: error.to_string(),
         retriable,
     }
+}
+
+/// The same, with a token if it has none: the progress of a job is of interest to whoever looks at it.
+fn with_token_if_none(params: Raw) -> Option<Raw> {
+    if token_of(Some(&params)).is_some() {
+        return Some(params);
+    }
+    with_text_token(&params, PROGRESS_TOKEN).or(Some(params))
 }
 
 /// The parameters of a call whose progress is of interest.

@@ -16,21 +16,21 @@ use super::{
     peer::SessionPeer,
     post::Request,
     session::{Level, Session},
+    tasks,
 };
 use crate::{
     Call, CallError, Caller, Category, Error, ItemKind, OWN_ALIAS, Raw, RpcError, TAGS_MAX,
     ToolFilter,
     message::{
-        self, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, METHOD_NOT_FOUND, RESOURCE_NOT_FOUND,
+        self, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, LIMITED, METHOD_NOT_FOUND,
+        RESOURCE_NOT_FOUND,
     },
     router::search::Own,
     view::Target,
 };
 
-/// The caller is over a limit; `data` says when to come back.
-const LIMITED: i64 = -32_029;
 /// The caller may not.
-const FORBIDDEN: i64 = -32_003;
+pub(crate) const FORBIDDEN: i64 = -32_003;
 
 /// What is passed on to the servers behind the hub.
 const PASSED_ON: [&str; 7] = [
@@ -48,12 +48,6 @@ const SET_LEVEL: &str = "logging/setLevel";
 struct Paged<'a> {
     #[serde(borrow, default)]
     cursor: Option<Cow<'a, str>>,
-}
-
-#[derive(Deserialize)]
-struct Wanted<'a> {
-    #[serde(borrow)]
-    level: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
@@ -95,6 +89,9 @@ pub(crate) fn at_once(
             Err(RpcError::new(INVALID_REQUEST, why))
         }
         method if PASSED_ON.contains(&method) => return None,
+        method if tasks::METHODS.contains(&method) && tasks::are_offered(shared, session) => {
+            return None;
+        }
         method => Err(no_method(method)),
     };
     Some(message::response(Some(id), &outcome))
@@ -152,7 +149,7 @@ pub(crate) fn filter(call: &HttpCall) -> ToolFilter {
 /// The answer to a request that the hub passes on, or that stands among others.
 pub(crate) async fn answer(
     shared: &Shared,
-    session: &Session,
+    session: &Arc<Session>,
     caller: &Caller,
     request: &Request,
     peer: SessionPeer,
@@ -160,13 +157,7 @@ pub(crate) async fn answer(
 ) -> Result<Raw, RpcError> {
     let method = &*request.method;
     if method == SET_LEVEL {
-        let wanted = request
-            .params
-            .as_deref()
-            .map(RawValue::get)
-            .unwrap_or_default();
-        let wanted = serde_json::from_str::<Wanted<'_>>(wanted).ok();
-        let level = wanted.and_then(|wanted| Level::parse(&wanted.level));
+        let level = Level::of(request.params.as_deref());
         let why =
             "`level` is one of debug, info, notice, warning, error, critical, alert, emergency";
         session.set_level(level.ok_or_else(|| RpcError::new(INVALID_PARAMS, why))?);
@@ -174,9 +165,12 @@ pub(crate) async fn answer(
     if method == "tools/call" && !caller.may_act() {
         look_only(shared, session, caller, request.params.as_deref())?;
     }
+    if let Some(outcome) = tasks::answer(shared, session, caller, request, cancel).await {
+        return outcome;
+    }
     let call = Call {
         method: method.into(),
-        params: request.params.clone(),
+        params: tasks::without_task(method, request.params.as_deref()),
         deadline: Some(Instant::now() + shared.options.request_timeout),
         cancel: cancel.clone(),
         peer: Some(Arc::new(peer)),
@@ -232,7 +226,8 @@ fn refused(method: &str, error: &Error) -> Result<Raw, RpcError> {
     })))
 }
 
-fn told(method: &str, error: &Error) -> RpcError {
+/// What went wrong, in the words of MCP.
+pub(crate) fn told(method: &str, error: &Error) -> RpcError {
     // A server's own words stay as they are.
     if let Error::Call(CallError::Rpc(error)) = error {
         return error.clone();
@@ -246,6 +241,7 @@ fn told(method: &str, error: &Error) -> RpcError {
         Kind::Malformed => INVALID_PARAMS,
         Kind::Forbidden => FORBIDDEN,
         Kind::Limited => LIMITED,
+        Kind::Conflict if matches!(error, Error::TooMany { .. }) => LIMITED,
         _ => INTERNAL_ERROR,
     };
     let message = match error.kind() {

@@ -8,8 +8,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, session::Session};
-use crate::HubChange;
+use super::{
+    Shared,
+    channel::Message,
+    session::{Level, Session},
+};
+use crate::{HubChange, Scope, ServerId, message};
 
 /// How often it is looked for sessions to end: so often within the time that they may be idle.
 const LOOKS_PER_IDLE: u32 = 10;
@@ -59,8 +63,44 @@ fn tell(shared: &Shared, change: &HubChange) {
                 session.standing.resource_updated(uri);
             }
         }
+        HubChange::Said {
+            server,
+            scope,
+            method,
+            params,
+        } => {
+            let text = message::notification(method, params.as_deref());
+            let level = Level::of(params.as_deref());
+            let is_for = |session: &Session| {
+                let may_hear = scope.as_ref().is_none_or(|scope| is_of(session, scope));
+                // What nobody reads is not gathered.
+                may_hear
+                    && session.standing.has_listener()
+                    && level.is_none_or(|level| session.wants(level))
+                    && sees(shared, session, server)
+            };
+            for session in shared.sessions.all() {
+                if is_for(&session) {
+                    let standing = &session.standing;
+                    // Its client is told of what it missed.
+                    let _ = session.say(standing, text.clone(), Message::Notification);
+                }
+            }
+        }
         HubChange::Waiting { .. } => {}
     }
+}
+
+/// Whether a connection that is for somebody is for a session.
+fn is_of(session: &Session, scope: &Scope) -> bool {
+    let is_same = |own: &str| own == &*session.id;
+    session.caller().user == scope.user && scope.session.as_deref().is_none_or(is_same)
+}
+
+/// Whether a server is one of those that a session has.
+fn sees(shared: &Shared, session: &Session, server: &ServerId) -> bool {
+    let view = shared.hub.view(&session.caller(), &session.namespace);
+    view.is_ok_and(|view| view.server(server).is_some())
 }
 
 /// Looks whether the lists of these users' sessions are others than their clients know.

@@ -1,13 +1,12 @@
 //! What one stream has to say: kept until the client has it, and a while longer, for a client that lost its
 //! connection and comes back with the id of the last message that it saw.
 
+mod waiting;
+
 use std::{
-    collections::{BTreeSet, VecDeque},
+    collections::VecDeque,
     future::poll_fn,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::Duration,
 };
@@ -16,51 +15,13 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::timeout;
 
-use super::options::{STREAM_BYTES_MAX, STREAM_MESSAGES_MAX};
+use self::waiting::Waiting;
+use super::{
+    budget::{Budget, Share, Spent},
+    options::{STREAM_BYTES_MAX, STREAM_MESSAGES_MAX},
+};
 
-/// The bytes that all channels together hold.
-#[derive(Debug)]
-pub(crate) struct Budget {
-    held: AtomicUsize,
-    max: usize,
-}
-
-impl Budget {
-    pub(crate) fn new(max: usize) -> Arc<Self> {
-        let held = AtomicUsize::new(0);
-        Arc::new(Self { held, max })
-    }
-
-    fn is_spent(&self) -> bool {
-        self.held.load(Ordering::Relaxed) >= self.max
-    }
-
-    #[cfg(test)]
-    fn held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
-    }
-}
-
-/// Lists that a session's client is told to read again. Said once, however often they change before it
-/// listens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) enum List {
-    Tools,
-    Resources,
-    Prompts,
-}
-
-impl List {
-    fn message(self) -> Bytes {
-        Bytes::from_static(match self {
-            Self::Tools => br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#,
-            Self::Resources => {
-                br#"{"jsonrpc":"2.0","method":"notifications/resources/list_changed"}"#
-            }
-            Self::Prompts => br#"{"jsonrpc":"2.0","method":"notifications/prompts/list_changed"}"#,
-        })
-    }
-}
+pub(crate) use waiting::List;
 
 /// What a message is to whoever has no room for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,6 +32,22 @@ pub(crate) enum Message {
     Question,
     /// The client waits for it.
     Answer,
+    /// Tells, in few words, that there was no room for another.
+    Excuse,
+}
+
+/// Why something could not be said.
+#[derive(Debug)]
+pub(crate) enum Unsaid {
+    /// Nobody is owed anything on this stream any more.
+    Ended,
+    /// There is no room for it; here it is again.
+    NoRoom {
+        /// What there is no room in.
+        spent: Spent,
+        /// The message.
+        text: Vec<u8>,
+    },
 }
 
 /// One stream.
@@ -95,12 +72,10 @@ struct State {
     /// It held something else than answers.
     is_mixed: bool,
     /// What is told when somebody listens.
-    lists: BTreeSet<List>,
-    updated: BTreeSet<Arc<str>>,
+    waiting: Waiting,
     /// Which reader is the last that came: those before it end.
     reader: u64,
     waker: Option<Waker>,
-    lost: u64,
 }
 
 impl State {
@@ -112,6 +87,18 @@ impl State {
         if let Some(waker) = self.waker.take() {
             waker.wake();
         }
+    }
+
+    /// Lets go of the first message, if a reader was given it; whether it was.
+    fn forget_read(&mut self) -> bool {
+        if self.first >= self.unread {
+            return false;
+        }
+        if let Some(message) = self.kept.pop_front() {
+            self.bytes -= message.len();
+            self.first += 1;
+        }
+        true
     }
 }
 
@@ -138,56 +125,68 @@ impl Channel {
         })
     }
 
-    /// Says something; whether there was room for it.
-    pub(crate) fn push(&self, message: Bytes, kind: Message) -> bool {
+    /// Says something.
+    ///
+    /// # Errors
+    /// There is no room for it, or nobody is owed it. A notification that finds no room is dropped: its client
+    /// is told how many were.
+    pub(crate) fn push(&self, text: Vec<u8>, kind: Message) -> Result<(), Unsaid> {
         let mut state = self.state.lock();
         if state.is_ended {
-            return false;
+            return Err(Unsaid::Ended);
         }
-        let is_kept = self.keep(&mut state, message, kind);
-        state.is_mixed |= kind != Message::Answer;
+        // A client is told of what it missed before it is told that this is all.
+        if kind != Message::Notification
+            && let Some(dropped) = state.waiting.take_dropped()
+        {
+            let _ = self.keep(&mut state, dropped, Message::Excuse);
+        }
+        let kept = self.keep(&mut state, text, kind);
+        if kept.is_err() && kind == Message::Notification {
+            state.waiting.drop_one();
+        }
+        state.is_mixed |= matches!(kind, Message::Notification | Message::Question);
         state.wake();
-        is_kept
+        kept
     }
 
-    fn keep(&self, state: &mut State, message: Bytes, kind: Message) -> bool {
+    fn keep(&self, state: &mut State, text: Vec<u8>, kind: Message) -> Result<(), Unsaid> {
         let is_full = |state: &State| {
-            state.kept.len() >= STREAM_MESSAGES_MAX
-                || state.bytes + message.len() > STREAM_BYTES_MAX
-                || self.budget.is_spent()
+            let is_full = state.kept.len() >= STREAM_MESSAGES_MAX
+                || state.bytes + text.len() > STREAM_BYTES_MAX;
+            is_full.then_some(Spent {
+                of: "this stream",
+                max: STREAM_BYTES_MAX,
+            })
         };
-        // What the client was sent is kept for the case that it did not arrive, and only as far as there
-        // is room.
-        while is_full(state) && state.first < state.unread {
-            self.forget_first(state);
-        }
-        if is_full(state) && kind == Message::Notification {
-            state.lost += 1;
-            if state.lost.is_power_of_two() {
-                let lost = state.lost;
-                tracing::warn!(lost, "a client does not take its notifications");
+        let share = match kind {
+            Message::Notification => Share::Half,
+            Message::Question | Message::Answer => Share::Whole,
+            Message::Excuse => Share::More,
+        };
+        let room = loop {
+            let room = match is_full(state) {
+                // What the client was sent is kept for the case that it did not arrive, and only as far as
+                // there is room.
+                Some(_) if state.forget_read() => continue,
+                Some(spent) if kind == Message::Notification => Err(spent),
+                _ => self.budget.reserve(text.len(), share),
+            };
+            match room {
+                Ok(room) => break room,
+                Err(_) if state.forget_read() => {}
+                Err(spent) => return Err(Unsaid::NoRoom { spent, text }),
             }
-            return false;
-        }
-        self.budget.held.fetch_add(message.len(), Ordering::Relaxed);
-        state.bytes += message.len();
-        state.kept.push_back(message);
-        true
-    }
-
-    fn forget_first(&self, state: &mut State) {
-        if let Some(message) = state.kept.pop_front() {
-            self.budget.held.fetch_sub(message.len(), Ordering::Relaxed);
-            state.bytes -= message.len();
-            state.first += 1;
-            state.unread = state.unread.max(state.first);
-        }
+        };
+        state.bytes += text.len();
+        state.kept.push_back(room.hold(text));
+        Ok(())
     }
 
     /// Tells, when somebody listens, that a list is another.
     pub(crate) fn list_changed(&self, list: List) {
         let mut state = self.state.lock();
-        if !state.is_ended && state.lists.insert(list) {
+        if !state.is_ended && state.waiting.list(list) {
             state.wake();
         }
     }
@@ -195,13 +194,20 @@ impl Channel {
     /// Tells, when somebody listens, that a resource is another.
     pub(crate) fn resource_updated(&self, uri: &Arc<str>) {
         let mut state = self.state.lock();
-        // A server can name as many parts of what somebody listens to as it likes, and nobody may be listening.
-        let bytes: usize = state.updated.iter().map(|uri| uri.len()).sum();
-        let has_room = state.updated.len() < STREAM_MESSAGES_MAX
-            && bytes.saturating_add(uri.len()) <= STREAM_BYTES_MAX;
-        if !state.is_ended && has_room && state.updated.insert(uri.clone()) {
+        if !state.is_ended && state.waiting.resource(uri, &self.budget) {
             state.wake();
         }
+    }
+
+    /// Whether somebody has ever listened.
+    pub(crate) fn has_listener(&self) -> bool {
+        self.state.lock().reader > 0
+    }
+
+    /// Lets go of what its readers were given.
+    pub(crate) fn forget_read(&self) {
+        let mut state = self.state.lock();
+        while state.forget_read() {}
     }
 
     /// Nothing more comes.
@@ -244,12 +250,17 @@ impl Channel {
             next,
         }
     }
-}
 
-impl Drop for Channel {
-    fn drop(&mut self) {
-        let bytes = self.state.get_mut().bytes;
-        self.budget.held.fetch_sub(bytes, Ordering::Relaxed);
+    /// Turns what waited for a listener into messages.
+    fn tell(&self, state: &mut State) {
+        if let Some(dropped) = state.waiting.take_dropped() {
+            let _ = self.keep(state, dropped, Message::Excuse);
+        }
+        for text in state.waiting.take() {
+            if self.keep(state, text, Message::Notification).is_err() {
+                state.waiting.drop_one();
+            }
+        }
     }
 }
 
@@ -272,12 +283,16 @@ impl Reader {
         self.next = self.next.max(state.first);
         if self.next >= state.end() {
             channel.tell(&mut state);
+            // Room for it may have been made before.
+            self.next = self.next.max(state.first);
         }
         let at = usize::try_from(self.next - state.first).unwrap_or(usize::MAX);
         if let Some(message) = state.kept.get(at).cloned() {
             let number = self.next;
             self.next += 1;
             state.unread = state.unread.max(self.next);
+            // For the case that it does not arrive it is kept as long as there is room for what was not sent.
+            while channel.budget.is_half_spent() && state.forget_read() {}
             return Poll::Ready(Some((number, message)));
         }
         if state.is_ended {
@@ -298,160 +313,5 @@ impl Reader {
     }
 }
 
-impl Channel {
-    /// Turns what waited for a listener into messages.
-    fn tell(&self, state: &mut State) {
-        let lists = std::mem::take(&mut state.lists);
-        let updated = std::mem::take(&mut state.updated);
-        let updated = updated.into_iter().map(|uri| {
-            let uri = serde_json::Value::from(&*uri);
-            Bytes::from(format!(
-                "{{\"jsonrpc\":\"2.0\",\"method\":\"notifications/resources/updated\",\"params\":{{\"uri\":{uri}}}}}"
-            ))
-        });
-        for message in lists.into_iter().map(List::message).chain(updated) {
-            self.keep(state, message, Message::Notification);
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use std::task::Waker;
-
-    use super::*;
-
-    fn next(reader: &mut Reader) -> Option<Option<(u64, String)>> {
-        let mut context = Context::from_waker(Waker::noop());
-        match reader.poll_next(&mut context) {
-            Poll::Pending => None,
-            Poll::Ready(read) => {
-                Some(read.map(|(number, message)| {
-                    (number, String::from_utf8_lossy(&message).into_owned())
-                }))
-            }
-        }
-    }
-
-    fn text(number: u64, message: &str) -> Option<Option<(u64, String)>> {
-        Some(Some((number, message.to_owned())))
-    }
-
-    #[test]
-    fn a_client_that_comes_back_goes_on_where_it_was() {
-        let channel = Channel::new(7, &Budget::new(1_000));
-        for message in ["a", "b", "c"] {
-            assert!(channel.push(message.into(), Message::Notification));
-        }
-        let mut first = channel.read(None);
-        assert_eq!(next(&mut first), text(1, "a"));
-        assert_eq!(next(&mut first), text(2, "b"));
-
-        let mut again = channel.read(Some(1));
-        assert_eq!(next(&mut first), Some(None), "the older reader ends");
-        assert_eq!(next(&mut again), text(2, "b"));
-        assert_eq!(next(&mut again), text(3, "c"));
-        assert_eq!(next(&mut again), None);
-        channel.end();
-        assert_eq!(next(&mut again), Some(None));
-        assert_eq!(again.last(), 3);
-
-        // Who has no id gets what nobody was given; and an id that is made up leads nowhere bad.
-        assert_eq!(next(&mut channel.read(None)), Some(None));
-        assert_eq!(next(&mut channel.read(Some(u64::MAX))), Some(None));
-    }
-
-    #[test]
-    fn what_was_sent_makes_room_and_what_nobody_was_sent_stays() {
-        let budget = Budget::new(usize::MAX);
-        let channel = Channel::new(1, &budget);
-        for number in 0..STREAM_MESSAGES_MAX {
-            assert!(channel.push(number.to_string().into(), Message::Notification));
-        }
-        assert!(!channel.push("lost".into(), Message::Notification));
-        assert!(channel.push("question".into(), Message::Question));
-        let mut reader = channel.read(None);
-        assert_eq!(next(&mut reader), text(1, "0"));
-        assert_eq!(next(&mut reader), text(2, "1"));
-        assert!(channel.push("kept".into(), Message::Notification));
-        // The first two are gone now, so that going on behind the first begins with the third.
-        assert_eq!(next(&mut channel.read(Some(1))), text(3, "2"));
-        assert!(budget.held() > 0);
-        drop(reader);
-        drop(channel);
-        assert_eq!(budget.held(), 0);
-    }
-
-    #[test]
-    fn all_channels_share_one_bound_and_an_answer_always_has_room() {
-        let budget = Budget::new(10);
-        let (one, other) = (Channel::new(1, &budget), Channel::new(2, &budget));
-        assert!(one.push(vec![b'x'; 10].into(), Message::Answer));
-        assert!(!other.push("note".into(), Message::Notification));
-        assert!(other.push("answer".into(), Message::Answer));
-        // What the client was sent goes first.
-        assert!(next(&mut one.read(None)).is_some());
-        assert!(one.push("more".into(), Message::Answer));
-        assert_eq!(budget.held(), "answer".len() + "more".len());
-    }
-
-    #[test]
-    fn changes_are_told_once_and_only_when_somebody_listens() {
-        let channel = Channel::new(0, &Budget::new(1_000));
-        let uri: Arc<str> = "nexus://events/\"a\"".into();
-        for _ in 0..3 {
-            channel.list_changed(List::Tools);
-            channel.resource_updated(&uri);
-        }
-        let mut reader = channel.read(None);
-        let tools = r#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
-        assert_eq!(next(&mut reader), text(1, tools));
-        let updated = r#"{"jsonrpc":"2.0","method":"notifications/resources/updated","params":{"uri":"nexus://events/\"a\""}}"#;
-        assert_eq!(next(&mut reader), text(2, updated));
-        assert_eq!(next(&mut reader), None);
-        channel.list_changed(List::Tools);
-        assert_eq!(next(&mut reader), text(3, tools));
-    }
-
-    #[test]
-    fn what_nobody_listens_to_is_not_gathered_without_end() {
-        let waiting = |uris: &mut dyn Iterator<Item = String>| {
-            let channel = Channel::new(0, &Budget::new(usize::MAX));
-            for uri in uris {
-                channel.resource_updated(&uri.into());
-            }
-            channel.state.lock().updated.len()
-        };
-        let parts = &mut (0..10_000).map(|n| format!("notes://all/{n}"));
-        assert_eq!(waiting(parts), STREAM_MESSAGES_MAX);
-        let long = &mut (0..100).map(|n| format!("{n}{}", "x".repeat(STREAM_BYTES_MAX / 4)));
-        assert_eq!(waiting(long), 3);
-    }
-
-    #[tokio::test]
-    async fn an_answer_alone_is_whole_and_anything_else_a_stream() {
-        let budget = Budget::new(1_000);
-        let patience = Duration::from_secs(60);
-        let whole = Channel::new(1, &budget);
-        whole.push("answer".into(), Message::Answer);
-        whole.end();
-        let answer = vec![Bytes::from("answer")];
-        assert_eq!(whole.begins(patience).await, Beginning::Whole(answer));
-
-        let mixed = Channel::new(2, &budget);
-        mixed.push("note".into(), Message::Notification);
-        assert_eq!(mixed.begins(patience).await, Beginning::Stream);
-
-        let slow = Channel::new(3, &budget);
-        let moment = Duration::from_millis(1);
-        assert_eq!(slow.begins(moment).await, Beginning::Stream);
-
-        // Nothing is owed to who cancelled.
-        let cancelled = Channel::new(4, &budget);
-        cancelled.end();
-        assert_eq!(
-            cancelled.begins(patience).await,
-            Beginning::Whole(Vec::new())
-        );
-    }
-}
+mod tests;

@@ -12,6 +12,7 @@ use super::{
     guard::{self, Refusal, refuse},
     post,
     session::Hello,
+    tasks,
     version::Version,
 };
 use crate::{
@@ -69,7 +70,8 @@ pub(crate) fn greet(
         shared.end(&ended);
     }
     session.knows(&view);
-    let text = message::response(Some(id), &Ok(welcome(version, &view)));
+    let has_tasks = tasks::are_offered(shared, &session);
+    let text = message::response(Some(id), &Ok(welcome(version, &view, has_tasks)));
     let reply = post::json(text.into());
     match HeaderValue::from_str(&session.id) {
         Ok(value) => Ok(reply.header(guard::SESSION_ID, value)),
@@ -78,10 +80,10 @@ pub(crate) fn greet(
     }
 }
 
-fn welcome(version: Version, view: &View) -> Raw {
+fn welcome(version: Version, view: &View, has_tasks: bool) -> Raw {
     let mut welcome = json!({
         "protocolVersion": version.as_str(),
-        "capabilities": capabilities(view),
+        "capabilities": capabilities(view, has_tasks),
         "serverInfo": {
             "name": "nexus",
             "title": "Nexus",
@@ -96,7 +98,7 @@ fn welcome(version: Version, view: &View) -> Raw {
 
 /// What a client can expect. Servers come and go at the address that has them all, so that everything may be
 /// there in a moment; at the address of one server it is what that server can do.
-fn capabilities(view: &View) -> Value {
+fn capabilities(view: &View, has_tasks: bool) -> Value {
     let features = if view.is_single() {
         view.features()
     } else {
@@ -122,6 +124,8 @@ fn capabilities(view: &View) -> Value {
     add(features.prompts, "prompts", json!({ "listChanged": true }));
     add(features.completions, "completions", json!({}));
     add(features.logging, "logging", json!({}));
+    let tasks = json!({ "list": {}, "cancel": {}, "requests": { "tools": { "call": {} } } });
+    add(features.tools && has_tasks, "tasks", tasks);
     Value::Object(capabilities)
 }
 

@@ -23,9 +23,9 @@ use crate::message::INVALID_REQUEST;
 /// Who asks may not, or the request was not sent to this server.
 pub(crate) fn listen(shared: &Shared, call: &Call) -> Result<Reply, Problem> {
     guard::check_origin(call)?;
+    guard::check_host(call, &shared.options)?;
     let visitor = shared.door.admit(call);
     let visitor = visitor.map_err(|problem| metadata::challenge(problem, call, &shared.options))?;
-    guard::check_host(call, &shared.options)?;
     let found = guard::version(&call.headers)
         .and_then(|_| session(shared, call, &visitor.caller))
         .and_then(|session| Ok((resumed(&session, call)?, session)));
@@ -57,7 +57,7 @@ fn resumed(session: &Arc<Session>, call: &Call) -> Result<(Reader, Ends), Refusa
             number,
         }) => Ok((session.standing.read(Some(number)), Ends::WithTheServer)),
         Some(EventId { stream, number }) => {
-            let channel = session.stream(stream).ok_or_else(|| {
+            let channel = session.streams.find(stream).ok_or_else(|| {
                 let why = "what followed this event is no longer kept";
                 refuse(StatusCode::BAD_REQUEST, INVALID_REQUEST, why)
             })?;
@@ -76,9 +76,9 @@ fn resumed(session: &Arc<Session>, call: &Call) -> Result<(Reader, Ends), Refusa
 /// As [`listen`].
 pub(crate) fn leave(shared: &Shared, call: &Call) -> Result<Reply, Problem> {
     guard::check_origin(call)?;
+    guard::check_host(call, &shared.options)?;
     let visitor = shared.door.admit(call);
     let visitor = visitor.map_err(|problem| metadata::challenge(problem, call, &shared.options))?;
-    guard::check_host(call, &shared.options)?;
     let found = guard::version(&call.headers).and_then(|_| session(shared, call, &visitor.caller));
     Ok(match found {
         Ok(session) => {

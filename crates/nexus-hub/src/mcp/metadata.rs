@@ -7,7 +7,7 @@ use nexus_core::{Kind, Scope};
 use nexus_http::{Access, Call, Problem, Reply, Route};
 use serde_json::{Value, json};
 
-use super::{McpOptions, PATH};
+use super::{McpOptions, PATH, guard};
 
 /// Where the document is; the path of the resource follows.
 const WELL_KNOWN: &str = "/.well-known/oauth-protected-resource";
@@ -22,8 +22,10 @@ pub(crate) fn routes(options: &Arc<McpOptions>) -> Vec<Route> {
     let route = |path| {
         let options = options.clone();
         Route::get(path, Access::Open, move |call: Call| {
-            let document = document(&call, &options);
-            async move { Ok(Reply::json(StatusCode::OK, &document)) }
+            // It names the server as it was called: not by a name that was made to lead here.
+            let allowed = guard::check_host(&call, &options);
+            let document = allowed.map(|()| document(&call, &options));
+            async move { document.map(|document| Reply::json(StatusCode::OK, &document)) }
         })
     };
     paths.into_iter().map(route).collect()
@@ -77,7 +79,7 @@ pub(crate) fn challenge(problem: Problem, call: &Call, options: &McpOptions) -> 
     let (base, path) = (base(call, options), call.path());
     let value =
         format!("Bearer realm=\"nexus\", resource_metadata=\"{base}{WELL_KNOWN}{path}\"{error}");
-    // A host that cannot stand in a header has been refused before.
+    // A name that is not the server's has been refused before.
     match HeaderValue::try_from(value) {
         Ok(value) => problem.header(header::WWW_AUTHENTICATE, value),
         Err(_) => problem,

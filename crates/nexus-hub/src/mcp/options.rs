@@ -24,8 +24,15 @@ pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
 pub const STREAM_MESSAGES_MAX: usize = 256;
 /// Bytes that one stream holds of them. One answer may be longer.
 pub const STREAM_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes that all streams hold of what their clients were sent already.
-pub const REPLAY_BYTES_MAX: usize = 64 * 1024 * 1024;
+/// Bytes that are held for one session: what it asks for, answers and questions that its client has not taken,
+/// and what it was sent and may come back for. An answer of a server that finds no room is told as an error.
+pub const SESSION_BYTES_MAX: usize = 48 * 1024 * 1024;
+/// Bytes that are held for all sessions of one caller.
+pub const CALLER_BYTES_MAX: usize = 128 * 1024 * 1024;
+/// Bytes that are held for all sessions.
+pub const SESSIONS_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// How often a server is told of a client's progress with one question.
+pub const PROGRESS_PER_QUESTION_MAX: u32 = 1_000;
 /// Streams of one session that have ended and are kept for a client that comes back.
 pub const ENDED_STREAMS_MAX: usize = 16;
 /// For how long they are kept.
@@ -65,8 +72,13 @@ pub struct McpOptions {
     pub comment_interval: Duration,
     /// Bytes of a body.
     pub message_bytes_max: usize,
-    /// Bytes that all streams hold of what their clients were sent already.
-    pub replay_bytes_max: usize,
+    /// Bytes that are held for one session: what it asks for, answers and questions that its client has not
+    /// taken, and what it was sent and may come back for.
+    pub session_bytes_max: usize,
+    /// Bytes that are held for all sessions of one caller.
+    pub caller_bytes_max: usize,
+    /// Bytes that are held for all sessions.
+    pub sessions_bytes_max: usize,
 }
 
 impl Default for McpOptions {
@@ -84,7 +96,9 @@ impl Default for McpOptions {
             stream_after: STREAM_AFTER,
             comment_interval: COMMENT_INTERVAL,
             message_bytes_max: MESSAGE_BYTES_MAX,
-            replay_bytes_max: REPLAY_BYTES_MAX,
+            session_bytes_max: SESSION_BYTES_MAX,
+            caller_bytes_max: CALLER_BYTES_MAX,
+            sessions_bytes_max: SESSIONS_BYTES_MAX,
         }
     }
 }

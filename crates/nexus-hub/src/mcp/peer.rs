@@ -1,7 +1,11 @@
 //! The client of a session, as a server sees it that works on one of its requests: told of progress and of
 //! what the server logs, and asked for what only the client has.
 
-use std::{borrow::Cow, sync::Arc, time::Duration};
+use std::{
+    borrow::Cow,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
@@ -9,12 +13,15 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use super::{
-    channel::{Channel, Message},
-    session::{Level, Session},
+    channel::{Channel, Message, Unsaid},
+    session::{Follows, Level, Session},
 };
 use crate::{
-    ClientCapabilities, Id, METHOD_NOT_FOUND, Peer, Raw, RpcError,
-    message::{self, INTERNAL_ERROR, INVALID_PARAMS},
+    ClientCapabilities, Following, Id, METHOD_NOT_FOUND, Peer, Raw, RpcError,
+    message::{
+        self, INTERNAL_ERROR, INVALID_PARAMS,
+        meta::{token_of, with_token},
+    },
 };
 
 const LOGGED: &str = "notifications/message";
@@ -28,12 +35,6 @@ pub(crate) struct SessionPeer {
 }
 
 #[derive(Deserialize)]
-struct Logged<'a> {
-    #[serde(borrow)]
-    level: Cow<'a, str>,
-}
-
-#[derive(Deserialize)]
 struct Elicitation<'a> {
     #[serde(borrow, default)]
     mode: Option<Cow<'a, str>>,
@@ -42,9 +43,7 @@ struct Elicitation<'a> {
 impl SessionPeer {
     /// Whether the client wants a message of a server's log. One whose level nobody understands is shown.
     fn wants(&self, params: Option<&Raw>) -> bool {
-        let logged =
-            params.and_then(|params| serde_json::from_str::<Logged<'_>>(params.get()).ok());
-        let level = logged.and_then(|logged| Level::parse(&logged.level));
+        let level = Level::of(params.map(|params| &**params));
         level.is_none_or(|level| self.session.wants(level))
     }
 
@@ -75,18 +74,38 @@ impl SessionPeer {
         Err(RpcError::new(METHOD_NOT_FOUND, why))
     }
 
-    async fn ask_client(&self, method: &str, params: Option<Raw>) -> Result<Raw, RpcError> {
+    async fn ask_client(
+        &self,
+        method: &str,
+        mut params: Option<Raw>,
+        following: Option<Following>,
+    ) -> Result<Raw, RpcError> {
         self.check(method, params.as_ref())?;
         let Some(channel) = &self.channel else {
             let why = "the client cannot be asked anything: it reads no streams";
             return Err(RpcError::new(METHOD_NOT_FOUND, why));
         };
-        let mut question = self.session.question()?;
+        let mut question = self.session.questions.ask()?;
+        // Two servers may have chosen the same token: the client is given one that is the question's own.
+        if let Some(token) = token_of(params.as_deref()) {
+            (params, _) = with_token(params, question.id);
+            if let Some(following) = following {
+                question.follow(Follows::new(token, following));
+            }
+        }
         let text = message::request(&Id::Number(question.id), method, params.as_deref());
-        if !channel.push(text.into(), Message::Question) {
-            return Err(RpcError::new(INTERNAL_ERROR, "the client is gone"));
+        match self.session.say(channel, text, Message::Question) {
+            Ok(()) => {}
+            Err(Unsaid::Ended) => {
+                return Err(RpcError::new(INTERNAL_ERROR, "the client is gone"));
+            }
+            Err(Unsaid::NoRoom { .. }) => {
+                let why = "the client does not take what it is sent, and cannot be asked more";
+                return Err(RpcError::new(INTERNAL_ERROR, why));
+            }
         }
         let mut open = Open {
+            session: &self.session,
             channel,
             id: question.id,
             is_settled: false,
@@ -115,6 +134,7 @@ impl SessionPeer {
 
 /// A question that the client may still answer: withdrawn if nobody waits for that any more.
 struct Open<'a> {
+    session: &'a Session,
     channel: &'a Channel,
     id: i64,
     is_settled: bool,
@@ -128,8 +148,11 @@ impl Drop for Open<'_> {
                 "method": "notifications/cancelled",
                 "params": { "requestId": self.id, "reason": "nobody waits for the answer any more" },
             });
-            let withdrawn = withdrawn.to_string();
-            self.channel.push(withdrawn.into(), Message::Notification);
+            let withdrawn = withdrawn.to_string().into_bytes();
+            // Who does not read it answers a question that nobody waits for, and no harm is done.
+            let _ = self
+                .session
+                .say(self.channel, withdrawn, Message::Notification);
         }
     }
 }
@@ -143,16 +166,73 @@ impl Peer for SessionPeer {
             return;
         }
         let text = message::notification(method, params.as_deref());
-        channel.push(text.into(), Message::Notification);
+        // Its client is told how much it missed.
+        let _ = self.session.say(channel, text, Message::Notification);
     }
 
     fn ask(&self, method: &str, params: Option<Raw>) -> BoxFuture<'_, Result<Raw, RpcError>> {
         let method: Box<str> = method.into();
-        Box::pin(async move { self.ask_client(&method, params).await })
+        Box::pin(async move { self.ask_client(&method, params, None).await })
+    }
+
+    fn ask_following(
+        &self,
+        method: &str,
+        params: Option<Raw>,
+        following: Following,
+    ) -> BoxFuture<'_, Result<Raw, RpcError>> {
+        let method: Box<str> = method.into();
+        Box::pin(async move { self.ask_client(&method, params, Some(following)).await })
     }
 
     fn capabilities(&self) -> &ClientCapabilities {
         &self.session.capabilities
+    }
+}
+
+/// The client of a session where no request of it runs: asked for its roots on the stream that belongs to no
+/// request, as long as there is the session.
+pub(crate) struct StandingPeer {
+    session: Weak<Session>,
+    capabilities: ClientCapabilities,
+    question_timeout: Duration,
+}
+
+impl StandingPeer {
+    pub(crate) fn new(session: &Arc<Session>, question_timeout: Duration) -> Self {
+        Self {
+            session: Arc::downgrade(session),
+            capabilities: session.capabilities.clone(),
+            question_timeout,
+        }
+    }
+
+    async fn ask_client(&self, method: &str) -> Result<Raw, RpcError> {
+        let session = self.session.upgrade();
+        // Who does not listen would never know that it was asked.
+        let session = session.filter(|session| session.standing.has_listener());
+        let session =
+            session.ok_or_else(|| RpcError::new(INTERNAL_ERROR, "the client does not listen"))?;
+        let peer = SessionPeer {
+            channel: Some(session.standing.clone()),
+            session,
+            question_timeout: self.question_timeout,
+        };
+        peer.ask_client(method, None, None).await
+    }
+}
+
+impl Peer for StandingPeer {
+    /// What belongs to no request reaches its client in another way.
+    fn notify(&self, _: &str, _: Option<Raw>) {}
+
+    fn ask(&self, method: &str, _: Option<Raw>) -> BoxFuture<'_, Result<Raw, RpcError>> {
+        let method: Box<str> = method.into();
+        Box::pin(async move { self.ask_client(&method).await })
+    }
+
+    fn capabilities(&self) -> &ClientCapabilities {
+        &self.capabilities
     }
 }
 
@@ -176,7 +256,7 @@ mod tests {
             version: Version::LATEST,
             capabilities: ClientCapabilities::new(raw(capabilities)),
         });
-        let channel = session.open_stream();
+        let channel = session.streams.open();
         let peer = SessionPeer {
             session,
             channel: Some(channel.clone()),
@@ -224,7 +304,7 @@ mod tests {
                 Beginning::Stream
             );
             let answer = raw(r#"{"action":"accept", "content":{"n":1.50}}"#);
-            session.answered(Some(&Id::Number(1)), Ok(answer));
+            session.questions.answered(Some(&Id::Number(1)), Ok(answer));
         };
         let (answer, ()) = tokio::join!(asking, answering);
         assert_eq!(
@@ -257,7 +337,7 @@ mod tests {
     async fn who_wants_warnings_is_spared_the_rest() {
         let session = for_test(Version::LATEST);
         session.set_level(Level::Warning);
-        let channel = session.open_stream();
+        let channel = session.streams.open();
         let peer = SessionPeer {
             session,
             channel: Some(channel.clone()),

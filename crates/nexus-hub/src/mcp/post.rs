@@ -1,7 +1,11 @@
 //! POST: what a client asks, tells and answers. A request that is done at once is answered with JSON; one
 //! that has more to say, or takes long, with a stream.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -11,20 +15,19 @@ use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared, answer,
-    channel::{Beginning, Channel, Message},
+    Shared, answer, body,
+    channel::{Beginning, Channel},
     greeting,
     guard::{self, Accepts, Refusal, refuse},
     metadata,
-    options::BATCH_MAX,
-    peer::SessionPeer,
+    peer::{SessionPeer, StandingPeer},
     session::Session,
     sse::{self, Ends, EventStream},
     visitor::Visitor,
 };
 use crate::{
-    Caller, Id, Incoming, MessageError, Raw, RpcError, ToolFilter,
-    message::{self, INVALID_REQUEST, PARSE_ERROR},
+    Caller, Id, Incoming, Peer, Raw, RpcError, ToolFilter,
+    message::{self, INVALID_REQUEST},
 };
 
 /// No session of this id is the caller's: its client begins another.
@@ -53,10 +56,11 @@ impl Drop for Owed {
 /// answered in the words of MCP.
 pub(crate) async fn post(shared: Arc<Shared>, call: Call) -> Result<Reply, Problem> {
     guard::check_origin(&call)?;
+    // Before anything is told by the name that it was called by.
+    guard::check_host(&call, &shared.options)?;
     let visitor = shared.door.admit(&call);
     let visitor =
         visitor.map_err(|problem| metadata::challenge(problem, &call, &shared.options))?;
-    guard::check_host(&call, &shared.options)?;
     let answered = take(&shared, &call, visitor).await;
     Ok(answered.unwrap_or_else(Refusal::into_reply))
 }
@@ -68,7 +72,7 @@ async fn take(shared: &Arc<Shared>, call: &Call, visitor: Visitor) -> Result<Rep
         return Err(refuse(StatusCode::NOT_ACCEPTABLE, INVALID_REQUEST, why));
     }
     guard::version(&call.headers)?;
-    let (messages, is_batch) = read(&call.body, shared.options.message_bytes_max)?;
+    let (messages, is_batch) = body::read(&call.body, shared.options.message_bytes_max)?;
     if let [Incoming::Request { id, method, params }] = &messages[..]
         && **method == *greeting::METHOD
         && !is_batch
@@ -84,7 +88,7 @@ async fn take(shared: &Arc<Shared>, call: &Call, visitor: Visitor) -> Result<Rep
     let filter = answer::filter(call);
     let requests: Vec<Request> = messages
         .into_iter()
-        .filter_map(|message| told(&session, message))
+        .filter_map(|message| told(shared, &session, message))
         .collect();
     if requests.is_empty() {
         return Ok(Reply::empty(StatusCode::ACCEPTED));
@@ -93,7 +97,7 @@ async fn take(shared: &Arc<Shared>, call: &Call, visitor: Visitor) -> Result<Rep
         && let [request] = &requests[..]
         && let Some(text) = answer::at_once(shared, &session, &caller, request, &filter)
     {
-        return Ok(json(text.into()));
+        return Ok(json(session.hold(&request.id, text)));
     }
     let work = Work {
         shared,
@@ -103,33 +107,6 @@ async fn take(shared: &Arc<Shared>, call: &Call, visitor: Visitor) -> Result<Rep
         accepts,
     };
     Ok(work.run(requests, visitor).await)
-}
-
-/// Reads a body: its messages, and whether they stood in a list.
-fn read(body: &[u8], bytes_max: usize) -> Result<(Vec<Incoming>, bool), Refusal> {
-    let told = |error: &MessageError| {
-        let code = match error {
-            MessageError::Malformed { .. } => PARSE_ERROR,
-            MessageError::NotAMessage { .. } | MessageError::TooLarge { .. } => INVALID_REQUEST,
-        };
-        refuse(StatusCode::BAD_REQUEST, code, &error.to_string())
-    };
-    let body = body.trim_ascii();
-    if body.first() != Some(&b'[') {
-        let message = Incoming::parse(body, bytes_max).map_err(|error| told(&error))?;
-        return Ok((vec![message], false));
-    }
-    let texts: Vec<&RawValue> =
-        serde_json::from_slice(body).map_err(|source| told(&MessageError::Malformed { source }))?;
-    if texts.is_empty() || texts.len() > BATCH_MAX {
-        let why = format!("a list has 1 to {BATCH_MAX} messages");
-        return Err(refuse(StatusCode::BAD_REQUEST, INVALID_REQUEST, &why));
-    }
-    let messages = texts
-        .iter()
-        .map(|text| Incoming::parse(text.get().as_bytes(), bytes_max));
-    let messages = messages.collect::<Result<Vec<_>, _>>();
-    Ok((messages.map_err(|error| told(&error))?, true))
 }
 
 /// The session that a request is of.
@@ -153,7 +130,7 @@ pub(crate) fn session(
 }
 
 /// Takes what wants no answer, and gives what does.
-fn told(session: &Session, message: Incoming) -> Option<Request> {
+fn told(shared: &Arc<Shared>, session: &Arc<Session>, message: Incoming) -> Option<Request> {
     #[derive(Deserialize)]
     struct Cancelled {
         #[serde(rename = "requestId")]
@@ -167,20 +144,47 @@ fn told(session: &Session, message: Incoming) -> Option<Request> {
     }
     match message {
         Incoming::Request { id, method, params } => return Some(Request { id, method, params }),
-        Incoming::Response { id, outcome } => session.answered(id.as_ref(), outcome),
-        Incoming::Notification { method, params } => {
-            if &*method == "notifications/cancelled"
-                && let Some(params) = params
-                && let Ok(cancelled) = serde_json::from_str::<Cancelled>(params.get())
-            {
-                session.cancel(&match cancelled.request_id {
-                    CancelledId::Number(number) => Id::Number(number),
-                    CancelledId::Text(text) => Id::Text(text),
-                });
+        Incoming::Response { id, outcome } => session.questions.answered(id.as_ref(), outcome),
+        Incoming::Notification { method, params } => match (&*method, params) {
+            ("notifications/cancelled", Some(params)) => {
+                if let Ok(cancelled) = serde_json::from_str::<Cancelled>(params.get()) {
+                    session.cancel(&match cancelled.request_id {
+                        CancelledId::Number(number) => Id::Number(number),
+                        CancelledId::Text(text) => Id::Text(text),
+                    });
+                }
             }
-        }
+            ("notifications/progress", Some(params)) => session.questions.progressed(&params),
+            ("notifications/roots/list_changed", _) => roots_changed(shared, session),
+            _ => {}
+        },
     }
     None
+}
+
+/// Tells the servers that work for this client alone that its roots are others. One task does so for as often
+/// as they change meanwhile.
+fn roots_changed(shared: &Arc<Shared>, session: &Arc<Session>) {
+    if !session.capabilities.has_roots() {
+        return;
+    }
+    let changes = &session.roots_changed;
+    if changes.fetch_add(1, Ordering::SeqCst) > 0 {
+        return;
+    }
+    let (hub, session) = (shared.hub.clone(), session.clone());
+    let client = StandingPeer::new(&session, shared.options.question_timeout);
+    let client: Arc<dyn Peer> = Arc::new(client);
+    tokio::spawn(async move {
+        loop {
+            let seen = session.roots_changed.load(Ordering::SeqCst);
+            hub.roots_changed(&session.caller(), client.clone()).await;
+            let (all, order) = (&session.roots_changed, Ordering::SeqCst);
+            if all.compare_exchange(seen, 0, order, order).is_ok() {
+                return;
+            }
+        }
+    });
 }
 
 /// The requests of one body, and for whom they are.
@@ -195,7 +199,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// Works on requests, and answers as soon as it is known how.
     async fn run(self, requests: Vec<Request>, visitor: Visitor) -> Reply {
-        let channel = self.session.open_stream();
+        let channel = self.session.streams.open();
         let owed = Arc::new(Owed(channel.clone()));
         for request in requests {
             self.begin(request, &owed);
@@ -209,7 +213,7 @@ impl Work<'_> {
             Accepts { .. } => options.stream_after,
         };
         match channel.begins(patience).await {
-            Beginning::Whole(answers) if self.accepts.json => whole(answers),
+            Beginning::Whole(answers) if self.accepts.json => whole(self.session, answers),
             Beginning::Whole(_) | Beginning::Stream => {
                 stream(self.shared, self.session, visitor, &channel)
             }
@@ -222,12 +226,15 @@ impl Work<'_> {
         let (shared, session) = (self.shared.clone(), self.session.clone());
         let caller = self.caller.clone();
         if let Some(text) = answer::at_once(&shared, &session, &caller, &request, &self.filter) {
-            owed.0.push(text.into(), Message::Answer);
-            return;
+            return session.give(&owed.0, &request.id, text);
         }
-        let running = match session.begin(&request.id) {
+        let bytes = request
+            .params
+            .as_ref()
+            .map_or(0, |params| params.get().len());
+        let running = match session.begin(&request.id, bytes) {
             Ok(running) => running,
-            Err(error) => return give(&owed.0, &request.id, &Err(error)),
+            Err(error) => return give(&session, &owed.0, &request.id, &Err(error)),
         };
         let peer = SessionPeer {
             session: session.clone(),
@@ -246,19 +253,19 @@ impl Work<'_> {
             // Its id is free before its client can know that.
             drop(running);
             if let Some(outcome) = outcome {
-                give(&owed.0, &request.id, &outcome);
+                give(&session, &owed.0, &request.id, &outcome);
             }
         });
     }
 }
 
-fn give(channel: &Channel, id: &Id, outcome: &Result<Raw, RpcError>) {
-    let text = message::response(Some(id), outcome);
-    channel.push(text.into(), Message::Answer);
+fn give(session: &Session, channel: &Channel, id: &Id, outcome: &Result<Raw, RpcError>) {
+    let answer = message::response(Some(id), outcome);
+    session.give(channel, id, answer);
 }
 
 /// The answers as one body.
-fn whole(mut answers: Vec<Bytes>) -> Reply {
+fn whole(session: &Session, mut answers: Vec<Bytes>) -> Reply {
     match answers.len() {
         // The client cancelled: it is owed nothing.
         0 => Reply::empty(StatusCode::ACCEPTED),
@@ -272,7 +279,7 @@ fn whole(mut answers: Vec<Bytes>) -> Reply {
                 body.extend_from_slice(answer);
             }
             body.push(b']');
-            json(body.into())
+            json(session.hold_anyway(body))
         }
     }
 }
@@ -288,7 +295,7 @@ fn stream(
     visitor: Visitor,
     channel: &Arc<Channel>,
 ) -> Reply {
-    session.keep_stream(channel);
+    session.streams.keep(channel);
     let reader = channel.read(None);
     let (session, interval) = (session.clone(), shared.options.comment_interval);
     streaming(move |draining| {

@@ -1,58 +1,35 @@
 //! A session: a client that said who it is and what it can do, with what runs for it and what it is owed.
 
+mod level;
+mod questions;
+mod streams;
+
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
-    sync::Arc,
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, atomic::AtomicUsize},
 };
 
+use bytes::Bytes;
 use nexus_core::Source;
 use parking_lot::Mutex;
-use tokio::{sync::oneshot, time::Instant};
+use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use self::{questions::Questions, streams::Streams};
 use super::{
-    channel::{Budget, Channel, List},
-    options::{
-        ENDED_STREAM_KEPT, ENDED_STREAMS_MAX, QUESTIONS_PER_SESSION_MAX, REQUESTS_PER_SESSION_MAX,
-    },
+    budget::{Budget, Reservation, Share, Spent},
+    channel::{Channel, List, Message, Unsaid},
+    greeting::raw,
+    options::REQUESTS_PER_SESSION_MAX,
     version::Version,
 };
 use crate::{
-    Caller, ClientCapabilities, Id, ItemKind, Raw, RpcError, View,
-    message::{INTERNAL_ERROR, INVALID_REQUEST},
+    Caller, ClientCapabilities, Id, ItemKind, RpcError, View,
+    message::{self, INTERNAL_ERROR, INVALID_REQUEST, LIMITED},
 };
 
-/// The stream that belongs to no request.
-pub(crate) const STANDING: u64 = 0;
-
-/// How grave a message of a log is, as MCP orders them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Level {
-    Debug,
-    Info,
-    Notice,
-    Warning,
-    Error,
-    Critical,
-    Alert,
-    Emergency,
-}
-
-impl Level {
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "debug" => Self::Debug,
-            "info" => Self::Info,
-            "notice" => Self::Notice,
-            "warning" => Self::Warning,
-            "error" => Self::Error,
-            "critical" => Self::Critical,
-            "alert" => Self::Alert,
-            "emergency" => Self::Emergency,
-            _ => return None,
-        })
-    }
-}
+pub(crate) use self::{level::Level, questions::Follows, streams::STANDING};
 
 /// What the client of a new session said.
 #[derive(Debug)]
@@ -73,6 +50,10 @@ pub(crate) struct Session {
     pub(crate) capabilities: ClientCapabilities,
     /// What belongs to no request.
     pub(crate) standing: Arc<Channel>,
+    pub(crate) streams: Streams,
+    pub(crate) questions: Questions,
+    /// Changes of the client's roots that its servers have not been told of.
+    pub(crate) roots_changed: AtomicUsize,
     budget: Arc<Budget>,
     ended: CancellationToken,
     state: Mutex<State>,
@@ -89,18 +70,6 @@ struct State {
     listening: usize,
     level: Option<Level>,
     running: HashMap<Id, CancellationToken>,
-    questions: HashMap<i64, oneshot::Sender<Result<Raw, RpcError>>>,
-    last_question: i64,
-    last_stream: u64,
-    /// Streams of requests that a client can come back to.
-    streams: VecDeque<Kept>,
-}
-
-#[derive(Debug)]
-struct Kept {
-    channel: Arc<Channel>,
-    /// When it was read to its end.
-    read: Option<Instant>,
 }
 
 /// The digests of lists, as their client has seen them, in the order of [`ItemKind::ALL`].
@@ -113,14 +82,8 @@ pub(crate) struct Running {
     session: Arc<Session>,
     id: Id,
     pub(crate) cancel: CancellationToken,
-}
-
-/// A question that waits for its answer. Dropped when nobody waits any more.
-#[derive(Debug)]
-pub(crate) struct Question<'a> {
-    session: &'a Session,
-    pub(crate) id: i64,
-    pub(crate) answered: oneshot::Receiver<Result<Raw, RpcError>>,
+    /// What it asks for takes room while it runs.
+    _room: Reservation,
 }
 
 /// Keeps a session from being idle.
@@ -133,7 +96,7 @@ impl Session {
         caller: &Caller,
         namespace: Arc<str>,
         hello: Hello,
-        budget: &Arc<Budget>,
+        budget: Arc<Budget>,
     ) -> Arc<Self> {
         let mut caller = caller.clone();
         caller.session = Some(id.clone());
@@ -143,8 +106,11 @@ impl Session {
             namespace,
             version: hello.version,
             capabilities: hello.capabilities,
-            standing: Channel::new(STANDING, budget),
-            budget: budget.clone(),
+            standing: Channel::new(STANDING, &budget),
+            streams: Streams::new(&budget),
+            questions: Questions::default(),
+            roots_changed: AtomicUsize::new(0),
+            budget,
             ended: CancellationToken::new(),
             state: Mutex::new(State {
                 heard: Instant::now(),
@@ -153,10 +119,6 @@ impl Session {
                 listening: 0,
                 level: None,
                 running: HashMap::new(),
-                questions: HashMap::new(),
-                last_question: 0,
-                last_stream: STANDING,
-                streams: VecDeque::new(),
             }),
         })
     }
@@ -197,19 +159,20 @@ impl Session {
     pub(crate) fn end(&self) {
         self.ended.cancel();
         self.standing.end();
-        let mut state = self.state.lock();
-        for cancel in state.running.values() {
+        self.questions.end();
+        self.streams.clear();
+        for cancel in self.state.lock().running.values() {
             cancel.cancel();
         }
-        state.questions.clear();
-        state.streams.clear();
     }
 
-    /// Begins a request.
+    /// Begins a request that says so much.
     ///
     /// # Errors
-    /// There are too many, or one of that id runs.
-    pub(crate) fn begin(self: &Arc<Self>, id: &Id) -> Result<Running, RpcError> {
+    /// There are too many, one of that id runs, or there is no room for what they say.
+    pub(crate) fn begin(self: &Arc<Self>, id: &Id, bytes: usize) -> Result<Running, RpcError> {
+        let room = self.make_room(bytes);
+        let room = room.map_err(|spent| no_room("the request", bytes, spent))?;
         let mut state = self.state.lock();
         if state.running.contains_key(id) {
             let why = "a request of this id is being worked on";
@@ -225,6 +188,7 @@ impl Session {
             session: self.clone(),
             id: id.clone(),
             cancel,
+            _room: room,
         })
     }
 
@@ -235,37 +199,67 @@ impl Session {
         }
     }
 
-    /// Gets a question ready.
+    /// Says something on one of its streams.
     ///
     /// # Errors
-    /// There are too many.
-    pub(crate) fn question(&self) -> Result<Question<'_>, RpcError> {
-        let (answer, answered) = oneshot::channel();
-        let mut state = self.state.lock();
-        if state.questions.len() >= QUESTIONS_PER_SESSION_MAX {
-            let why = format!("{QUESTIONS_PER_SESSION_MAX} questions to the client are open");
-            return Err(RpcError::new(INTERNAL_ERROR, why));
+    /// As [`Channel::push`].
+    pub(crate) fn say(
+        &self,
+        channel: &Channel,
+        text: Vec<u8>,
+        kind: Message,
+    ) -> Result<(), Unsaid> {
+        match channel.push(text, kind) {
+            Err(Unsaid::NoRoom { text, .. }) if kind != Message::Notification => {
+                self.forget_read();
+                channel.push(text, kind)
+            }
+            said => said,
         }
-        state.last_question += 1;
-        let id = state.last_question;
-        state.questions.insert(id, answer);
-        Ok(Question {
-            session: self,
-            id,
-            answered,
+    }
+
+    /// Gives the answer to a request; where there is no room for it, why there is none.
+    pub(crate) fn give(&self, channel: &Channel, id: &Id, answer: Vec<u8>) {
+        let bytes = answer.len();
+        if let Err(Unsaid::NoRoom { spent, .. }) = self.say(channel, answer, Message::Answer) {
+            let refused = Err(no_room("the answer", bytes, spent));
+            let refusal = message::response(Some(id), &refused);
+            // Nobody waits for it when there is no room for that either.
+            let _ = channel.push(refusal, Message::Excuse);
+        }
+    }
+
+    /// Holds the answer to a request until it is sent; where there is no room for it, why there is none.
+    pub(crate) fn hold(&self, id: &Id, answer: Vec<u8>) -> Bytes {
+        let bytes = answer.len();
+        match self.make_room(bytes) {
+            Ok(room) => room.hold(answer),
+            Err(spent) => {
+                let refused = Err(no_room("the answer", bytes, spent));
+                message::response(Some(id), &refused).into()
+            }
+        }
+    }
+
+    /// Holds what was held in parts until now, so that there is room for it.
+    pub(crate) fn hold_anyway(&self, answers: Vec<u8>) -> Bytes {
+        match self.budget.reserve(answers.len(), Share::More) {
+            Ok(room) => room.hold(answers),
+            Err(_) => answers.into(),
+        }
+    }
+
+    /// Takes room, if need be that of what its client was sent already.
+    fn make_room(&self, bytes: usize) -> Result<Reservation, Spent> {
+        self.budget.reserve(bytes, Share::Whole).or_else(|_| {
+            self.forget_read();
+            self.budget.reserve(bytes, Share::Whole)
         })
     }
 
-    /// Takes the client's answer to a question; one that nobody waits for is passed over.
-    pub(crate) fn answered(&self, id: Option<&Id>, outcome: Result<Raw, RpcError>) {
-        let Some(Id::Number(id)) = id else {
-            return;
-        };
-        let asker = self.state.lock().questions.remove(id);
-        if let Some(asker) = asker {
-            // Who asked may be gone.
-            let _ = asker.send(outcome);
-        }
+    fn forget_read(&self) {
+        self.standing.forget_read();
+        self.streams.forget_read();
     }
 
     /// Its client read the first page of a list, or is as good as told of it.
@@ -296,59 +290,6 @@ impl Session {
             .collect()
     }
 
-    /// A new stream for the answer to a request.
-    pub(crate) fn open_stream(&self) -> Arc<Channel> {
-        let mut state = self.state.lock();
-        state.last_stream += 1;
-        Channel::new(state.last_stream, &self.budget)
-    }
-
-    /// Keeps a stream, so that the client can come back to it.
-    pub(crate) fn keep_stream(&self, channel: &Arc<Channel>) {
-        let mut state = self.state.lock();
-        while state.streams.len() >= ENDED_STREAMS_MAX {
-            let Some(read) = state.streams.iter().position(|kept| kept.read.is_some()) else {
-                break;
-            };
-            state.streams.remove(read);
-        }
-        // More than run at once are those whose client never came to read the end.
-        if state.streams.len() >= REQUESTS_PER_SESSION_MAX + ENDED_STREAMS_MAX {
-            state.streams.pop_front();
-        }
-        let channel = channel.clone();
-        state.streams.push_back(Kept {
-            channel,
-            read: None,
-        });
-    }
-
-    /// A stream was read to its end. It may have been lost on its way: it is kept a while longer.
-    pub(crate) fn stream_read(&self, number: u64) {
-        let mut state = self.state.lock();
-        let mut streams = state.streams.iter_mut();
-        if let Some(kept) = streams.find(|kept| kept.channel.number == number) {
-            kept.read = Some(Instant::now());
-        }
-    }
-
-    /// A stream of a request; nothing when it is no longer kept.
-    pub(crate) fn stream(&self, number: u64) -> Option<Arc<Channel>> {
-        let state = self.state.lock();
-        let mut streams = state.streams.iter();
-        let kept = streams.find(|kept| kept.channel.number == number)?;
-        Some(kept.channel.clone())
-    }
-
-    /// Lets go of what no client will come back to.
-    pub(crate) fn forget_streams(&self, now: Instant) {
-        let is_due = |kept: &Kept| {
-            kept.read
-                .is_some_and(|read| now.duration_since(read) >= ENDED_STREAM_KEPT)
-        };
-        self.state.lock().streams.retain(|kept| !is_due(kept));
-    }
-
     /// Which messages of logs the client wants: those of that level, and graver ones.
     pub(crate) fn set_level(&self, level: Level) {
         self.state.lock().level = Some(level);
@@ -368,17 +309,24 @@ impl Drop for Running {
     }
 }
 
-impl Drop for Question<'_> {
-    fn drop(&mut self) {
-        self.session.state.lock().questions.remove(&self.id);
-    }
-}
-
 impl Drop for Listening {
     fn drop(&mut self) {
         let mut state = self.0.state.lock();
         state.listening -= 1;
         state.heard = Instant::now();
+    }
+}
+
+/// Why something is not done: too much is held for its client.
+fn no_room(what: &str, bytes: usize, spent: Spent) -> RpcError {
+    let Spent { of, max } = spent;
+    let why = format!(
+        "there is no room for {what} of {bytes} bytes: {of} may hold {max} bytes that wait for their client"
+    );
+    let data = json!({ "code": "too-much-unread", "limit_bytes": max });
+    RpcError {
+        data: Some(raw(&data)),
+        ..RpcError::new(LIMITED, why)
     }
 }
 
@@ -392,102 +340,10 @@ pub(crate) fn for_test(version: Version) -> Arc<Session> {
 
 #[cfg(test)]
 pub(crate) fn with_hello_for_test(hello: Hello) -> Arc<Session> {
-    let budget = Budget::new(usize::MAX);
+    let budget = Budget::new("this test", usize::MAX);
     let caller = super::visitor::caller_for_test("ana");
-    Session::new("s".into(), &caller, "".into(), hello, &budget)
+    Session::new("s".into(), &caller, "".into(), hello, budget)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn levels_are_ordered_and_who_says_none_gets_all() {
-        let session = for_test(Version::LATEST);
-        assert!(session.wants(Level::Debug));
-        session.set_level(Level::Warning);
-        let names = [
-            "debug",
-            "info",
-            "notice",
-            "warning",
-            "error",
-            "critical",
-            "alert",
-            "emergency",
-        ];
-        let wanted = names.map(|name| session.wants(Level::parse(name).unwrap()));
-        assert_eq!(wanted, [false, false, false, true, true, true, true, true]);
-        assert_eq!(Level::parse("warn"), None);
-    }
-
-    #[test]
-    fn a_request_runs_once_and_is_cancelled_by_its_id() {
-        let session = for_test(Version::LATEST);
-        let (one, text) = (Id::Number(1), Id::Text("1".into()));
-        let running = session.begin(&one).unwrap();
-        assert_eq!(session.begin(&one).unwrap_err().code, INVALID_REQUEST);
-        let other = session.begin(&text).unwrap();
-        session.cancel(&one);
-        assert!(running.cancel.is_cancelled() && !other.cancel.is_cancelled());
-        drop(running);
-        session.begin(&one).unwrap();
-        session.end();
-        assert!(other.cancel.is_cancelled());
-    }
-
-    #[test]
-    fn no_session_is_worked_for_without_end() {
-        let session = for_test(Version::LATEST);
-        let running: Vec<_> = (0..REQUESTS_PER_SESSION_MAX)
-            .map(|n| session.begin(&Id::Number(n as i64)).unwrap())
-            .collect();
-        assert!(session.begin(&Id::Number(-1)).is_err());
-        assert!(session.idle_since().is_none());
-        drop(running);
-        assert!(session.idle_since().is_some());
-
-        let questions: Vec<_> = (0..QUESTIONS_PER_SESSION_MAX)
-            .map(|_| session.question().unwrap())
-            .collect();
-        assert!(session.question().is_err());
-        drop(questions);
-        assert!(session.question().is_ok());
-    }
-
-    #[tokio::test]
-    async fn answers_find_their_question_and_no_other() {
-        let session = for_test(Version::LATEST);
-        let mut first = session.question().unwrap();
-        let mut second = session.question().unwrap();
-        let raw = |text: &str| serde_json::value::RawValue::from_string(text.to_owned()).unwrap();
-        session.answered(Some(&Id::Number(99)), Ok(raw("0")));
-        session.answered(Some(&Id::Text(second.id.to_string().into())), Ok(raw("1")));
-        session.answered(None, Ok(raw("2")));
-        session.answered(Some(&Id::Number(second.id)), Ok(raw("3")));
-        assert_eq!((&mut second.answered).await.unwrap().unwrap().get(), "3");
-        assert!(first.answered.try_recv().is_err());
-    }
-
-    #[test]
-    fn streams_are_kept_for_a_while_after_they_were_read() {
-        let session = for_test(Version::LATEST);
-        let streams: Vec<_> = (0..ENDED_STREAMS_MAX + 2)
-            .map(|_| {
-                let channel = session.open_stream();
-                session.keep_stream(&channel);
-                session.stream_read(channel.number);
-                channel.number
-            })
-            .collect();
-        // The oldest made room.
-        let kept = |number: &u64| session.stream(*number).is_some();
-        assert!(!kept(&streams[0]) && !kept(&streams[1]) && kept(&streams[2]));
-        session.forget_streams(Instant::now());
-        assert!(kept(&streams[2]));
-        let open = session.open_stream();
-        session.keep_stream(&open);
-        session.forget_streams(Instant::now() + ENDED_STREAM_KEPT);
-        assert!(!kept(&streams[2]) && kept(&open.number));
-    }
-}
+mod tests;

@@ -9,7 +9,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::{
-    channel::Budget,
+    budget::Budget,
+    options::McpOptions,
     session::{Hello, Session},
 };
 use crate::Caller;
@@ -18,17 +19,32 @@ use crate::Caller;
 #[derive(Debug)]
 pub(crate) struct Sessions {
     by_owner: Mutex<Table>,
-    max: usize,
-    per_owner_max: usize,
+    bounds: Bounds,
     budget: Arc<Budget>,
     random: Random,
+}
+
+/// How many there may be, and how much is held for them.
+#[derive(Debug, Clone, Copy)]
+struct Bounds {
+    max: usize,
+    per_owner_max: usize,
+    session_bytes_max: usize,
+    owner_bytes_max: usize,
 }
 
 #[derive(Debug, Default)]
 struct Table {
     by_id: HashMap<Arc<str>, Arc<Session>>,
     /// Of those that have some, in the order in which they began.
-    by_owner: HashMap<Source, Vec<Arc<Session>>>,
+    by_owner: HashMap<Source, Theirs>,
+}
+
+/// What one owner has.
+#[derive(Debug)]
+struct Theirs {
+    sessions: Vec<Arc<Session>>,
+    budget: Arc<Budget>,
 }
 
 /// There is no room for another session, because those that there are are in use.
@@ -36,17 +52,16 @@ struct Table {
 pub(crate) struct Full;
 
 impl Sessions {
-    pub(crate) fn new(
-        max: usize,
-        per_owner_max: usize,
-        budget: Arc<Budget>,
-        random: Random,
-    ) -> Self {
+    pub(crate) fn new(options: &McpOptions, random: Random) -> Self {
         Self {
             by_owner: Mutex::default(),
-            max,
-            per_owner_max,
-            budget,
+            bounds: Bounds {
+                max: options.sessions_max,
+                per_owner_max: options.sessions_per_caller_max,
+                session_bytes_max: options.session_bytes_max,
+                owner_bytes_max: options.caller_bytes_max,
+            },
+            budget: Budget::new("all sessions together", options.sessions_bytes_max),
             random,
         }
     }
@@ -62,8 +77,9 @@ impl Sessions {
         let owner = caller.principal.source();
         let id: Arc<str> = HEXLOWER.encode(&self.random.bytes::<16>()).into();
         let mut table = self.by_owner.lock();
-        let theirs = table.by_owner.get(owner).map_or(&[][..], Vec::as_slice);
-        let is_full = theirs.len() >= self.per_owner_max;
+        let theirs = table.by_owner.get(owner);
+        let theirs = theirs.map_or(&[][..], |theirs| theirs.sessions.as_slice());
+        let is_full = theirs.len() >= self.bounds.per_owner_max;
         let ended = if is_full {
             let idle = theirs.iter().filter_map(|session| {
                 let since = session.idle_since()?;
@@ -77,13 +93,22 @@ impl Sessions {
         if let Some(ended) = &ended {
             table.remove(ended);
         }
-        if table.by_id.len() >= self.max {
+        if table.by_id.len() >= self.bounds.max {
             return Err(Full);
         }
-        let session = Session::new(id.clone(), caller, namespace, hello, &self.budget);
+        let theirs = table.by_owner.entry(owner.clone());
+        let theirs = theirs.or_insert_with(|| Theirs {
+            sessions: Vec::new(),
+            budget: self
+                .budget
+                .part("all sessions of this caller", self.bounds.owner_bytes_max),
+        });
+        let budget = theirs
+            .budget
+            .part("this session", self.bounds.session_bytes_max);
+        let session = Session::new(id.clone(), caller, namespace, hello, budget);
+        theirs.sessions.push(session.clone());
         table.by_id.insert(id, session.clone());
-        let theirs = table.by_owner.entry(owner.clone()).or_default();
-        theirs.push(session.clone());
         Ok((session, ended))
     }
 
@@ -115,7 +140,7 @@ impl Sessions {
         };
         let due: Vec<_> = all.iter().filter(is_due).cloned().collect();
         for session in &all {
-            session.forget_streams(now);
+            session.streams.forget(now);
         }
         let mut table = self.by_owner.lock();
         // It may have come back, or been ended, since it was looked at.
@@ -141,8 +166,8 @@ impl Table {
             return false;
         }
         if let Some(theirs) = self.by_owner.get_mut(&session.owner) {
-            theirs.retain(|other| !Arc::ptr_eq(other, session));
-            if theirs.is_empty() {
+            theirs.sessions.retain(|other| !Arc::ptr_eq(other, session));
+            if theirs.sessions.is_empty() {
                 self.by_owner.remove(&session.owner);
             }
         }
@@ -159,8 +184,12 @@ mod tests {
     };
 
     fn sessions(max: usize, per_owner_max: usize) -> Sessions {
-        let budget = Budget::new(usize::MAX);
-        Sessions::new(max, per_owner_max, budget, Random::seeded(1))
+        let options = McpOptions {
+            sessions_max: max,
+            sessions_per_caller_max: per_owner_max,
+            ..McpOptions::default()
+        };
+        Sessions::new(&options, Random::seeded(1))
     }
 
     fn hello() -> Hello {

@@ -2,6 +2,7 @@
 //! say and the client may hear it.
 
 use std::{
+    collections::VecDeque,
     convert::Infallible,
     pin::Pin,
     sync::Arc,
@@ -24,6 +25,10 @@ use super::{
 pub(crate) const CONTENT_TYPE: &str = "text/event-stream";
 /// A line that means nothing: it keeps what lies between from thinking that nobody is there.
 const COMMENT: &[u8] = b":\n\n";
+/// What stands behind a message.
+const END: &[u8] = b"\n\n";
+/// A longer message is sent as it is held, not as a copy that nobody counts.
+const COPIED_BYTES_MAX: usize = 16 * 1024;
 
 /// The id of a message: its stream, and its place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,8 +68,8 @@ pub(crate) struct EventStream {
     // Keeps the session from being idle.
     _listening: Listening,
     visitor: Visitor,
-    /// What is sent before anything else.
-    opening: Option<Bytes>,
+    /// What is sent before anything else is read.
+    first: VecDeque<Bytes>,
     draining: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     session_ended: Pin<Box<WaitForCancellationFutureOwned>>,
     timer: Pin<Box<Sleep>>,
@@ -82,7 +87,7 @@ impl EventStream {
     ) -> Self {
         let opening = session.version.is_primed().then(|| opening(&reader));
         Self {
-            opening,
+            first: opening.into_iter().collect(),
             draining: (ends == Ends::WithTheServer).then(|| Box::pin(draining.cancelled_owned())),
             session_ended: Box::pin(session.ended().cancelled_owned()),
             _listening: session.listen(),
@@ -99,8 +104,8 @@ impl EventStream {
         if self.is_over {
             return Poll::Ready(None);
         }
-        if let Some(opening) = self.opening.take() {
-            return Poll::Ready(Some(opening));
+        if let Some(first) = self.first.pop_front() {
+            return Poll::Ready(Some(first));
         }
         if self.must_end(context) {
             self.is_over = true;
@@ -109,11 +114,13 @@ impl EventStream {
         match self.reader.poll_next(context) {
             Poll::Ready(Some((number, message))) => {
                 let stream = self.reader.stream();
-                return Poll::Ready(Some(frame(EventId { stream, number }, &message)));
+                let (head, rest) = frame(EventId { stream, number }, message);
+                self.first.extend(rest.into_iter().flatten());
+                return Poll::Ready(Some(head));
             }
             Poll::Ready(None) => {
                 self.is_over = true;
-                self.session.stream_read(self.reader.stream());
+                self.session.streams.was_read(self.reader.stream());
                 return Poll::Ready(None);
             }
             Poll::Pending => {}
@@ -175,15 +182,19 @@ fn opening(reader: &Reader) -> Bytes {
     ))
 }
 
-/// A message, which has no line break.
-fn frame(id: EventId, message: &[u8]) -> Bytes {
+/// A message, which has no line break: what is sent at once, and what is sent behind it.
+fn frame(id: EventId, message: Bytes) -> (Bytes, Option<[Bytes; 2]>) {
     const AROUND_BYTES: usize = 64;
     let EventId { stream, number } = id;
+    let head = format!("event: message\nid: {stream}-{number}\ndata: ");
+    if message.len() > COPIED_BYTES_MAX {
+        return (head.into(), Some([message, Bytes::from_static(END)]));
+    }
     let mut frame = Vec::with_capacity(AROUND_BYTES + message.len());
-    frame.extend_from_slice(format!("event: message\nid: {stream}-{number}\ndata: ").as_bytes());
-    frame.extend_from_slice(message);
-    frame.extend_from_slice(b"\n\n");
-    frame.into()
+    frame.extend_from_slice(head.as_bytes());
+    frame.extend_from_slice(&message);
+    frame.extend_from_slice(END);
+    (frame.into(), None)
 }
 
 #[cfg(test)]
@@ -212,7 +223,14 @@ mod tests {
         for text in strange {
             assert_eq!(EventId::parse(text), None, "{text:?}");
         }
-        let sent = frame(id, br#"{"a":1}"#);
+        let (sent, rest) = frame(id, Bytes::from_static(br#"{"a":1}"#));
         assert_eq!(sent, "event: message\nid: 3-14\ndata: {\"a\":1}\n\n");
+        assert!(rest.is_none());
+        // A long one is not copied.
+        let long = Bytes::from(vec![b'x'; COPIED_BYTES_MAX + 1]);
+        let (sent, rest) = frame(id, long.clone());
+        assert_eq!(sent, "event: message\nid: 3-14\ndata: ");
+        let [message, end] = rest.unwrap();
+        assert_eq!((message.as_ptr(), &end[..]), (long.as_ptr(), END));
     }
 }

@@ -52,6 +52,11 @@ impl Version {
         self == Self::V20250326
     }
 
+    /// Whether a call of a tool may be a task.
+    pub(crate) fn has_tasks(self) -> bool {
+        self >= Self::V20251125
+    }
+
     /// Whether a stream begins with an id without a message, so that a client that loses it at once can
     /// come back. Clients before that take an event without data for a broken message.
     pub(crate) fn is_primed(self) -> bool {

@@ -33,6 +33,13 @@ pub(crate) fn with_token(params: Option<Raw>, token: i64) -> (Option<Raw>, Optio
     }
 }
 
+/// A request with a progress token that is text.
+pub(crate) fn with_text_token(params: &RawValue, token: &str) -> Option<Raw> {
+    let mut text = Vec::new();
+    write_json_string(&mut text, token);
+    with_meta(params, TOKEN, std::str::from_utf8(&text).ok()?)
+}
+
 /// The token that a request's sender gave it.
 pub(crate) fn token_of(params: Option<&RawValue>) -> Option<Raw> {
     let outer = object(params?)?;
@@ -48,6 +55,27 @@ pub(crate) fn progress_token(params: &RawValue) -> Option<i64> {
 /// A progress notification under the token that the request's sender gave.
 pub(crate) fn with_progress_token(params: &RawValue, token: &RawValue) -> Option<Raw> {
     set(&object(params)?, TOKEN, token.get())
+}
+
+/// An object with a member of its `_meta` set.
+pub(crate) fn with_meta(object_text: &RawValue, name: &str, value: &str) -> Option<Raw> {
+    let outer = object(object_text)?;
+    let meta = match outer.get(META) {
+        Some(meta) => RawObject::parse(meta.as_bytes()).ok()?.unwrap_or_default(),
+        None => RawObject::default(),
+    };
+    set(&outer, META, set(&meta, name, value)?.get())
+}
+
+/// An object without one of its members.
+pub(crate) fn without(object_text: &RawValue, name: &str) -> Option<Raw> {
+    let mut out = vec![b'{'];
+    let outer = object(object_text)?;
+    for (member, text) in outer.members().filter(|(member, _)| *member != name) {
+        write_member(&mut out, member, text);
+    }
+    out.push(b'}');
+    raw(String::from_utf8(out).ok()?)
 }
 
 /// A member of the parameters that is text.
@@ -129,6 +157,19 @@ mod tests {
         for params in ["[1, 2]", "7", r#"{"a":1,"a":2}"#, r#"{"_meta":[1]}"#] {
             assert_eq!(tokens(Some(params)), (params.to_owned(), None), "{params}");
         }
+    }
+
+    #[test]
+    fn one_member_changes_and_all_others_stay() {
+        let result = of(r#"{"n":1.50,"_meta":{"x/y":[ ]},"task":{"ttl":1}}"#);
+        let tagged = with_meta(&result, "a/b", r#"{"c":1}"#).unwrap();
+        let expected = r#"{"n":1.50,"_meta":{"x/y":[ ],"a/b":{"c":1}},"task":{"ttl":1}}"#;
+        assert_eq!(tagged.get(), expected);
+        let bare = with_meta(&of("{}"), "a", "1").unwrap();
+        assert_eq!(bare.get(), r#"{"_meta":{"a":1}}"#);
+        assert!(with_meta(&of("[]"), "a", "1").is_none());
+        let without = without(&result, "task").unwrap();
+        assert_eq!(without.get(), r#"{"n":1.50,"_meta":{"x/y":[ ]}}"#);
     }
 
     #[test]

@@ -10,8 +10,8 @@ use memchr::memmem;
 use serde_json::value::RawValue;
 
 use crate::{
-    CallError, ClientCapabilities, Peer, Raw, Redactor, RpcError, catalogue::running::Running,
-    router::params,
+    CallError, ClientCapabilities, Following, Peer, Raw, Redactor, RpcError,
+    catalogue::running::Running, router::params,
 };
 
 /// JSON without the credentials in its texts; nothing when there are none.
@@ -116,6 +116,16 @@ impl Peer for CleanPeer {
 
     fn ask(&self, method: &str, params: Option<Raw>) -> BoxFuture<'_, Result<Raw, RpcError>> {
         self.inner.ask(method, self.clean(params))
+    }
+
+    fn ask_following(
+        &self,
+        method: &str,
+        params: Option<Raw>,
+        following: Following,
+    ) -> BoxFuture<'_, Result<Raw, RpcError>> {
+        self.inner
+            .ask_following(method, self.clean(params), following)
     }
 
     fn capabilities(&self) -> &ClientCapabilities {

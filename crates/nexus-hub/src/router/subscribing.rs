@@ -13,7 +13,7 @@ use crate::{
         asking::{Asked, ask},
         params,
         params::Params,
-        subscriptions::{Line, Watched},
+        subscriptions::{Bounds, Line, Listener, Watched},
     },
 };
 
@@ -48,9 +48,18 @@ impl Context<'_> {
         }
         self.take_rate(Some(server), "")?;
         let subscriptions = &self.shared.subscriptions;
-        let max = self.shared.options.subscriptions_per_session_max;
+        let options = &self.shared.options;
+        let bounds = Bounds {
+            session: options.subscriptions_per_session_max,
+            user: options.subscriptions_per_user_max,
+            all: options.subscriptions_max,
+        };
+        let listener = Listener {
+            session: &session,
+            user: &self.caller.user,
+        };
         // Before the server is asked: what it tells at once is heard.
-        let is_new = subscriptions.add(&session, &uri, &watched, max)?;
+        let is_new = subscriptions.add(listener, &uri, &watched, bounds)?;
         let params = super::renamed(params, "uri", &uri, &watched.uri);
         let answer = ask(self, server, Asked::again(SUBSCRIBE, params)).await;
         if answer.is_err() && is_new {

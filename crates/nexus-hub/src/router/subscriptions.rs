@@ -30,8 +30,33 @@ pub(crate) struct Subscriptions(Mutex<State>);
 #[derive(Debug, Default)]
 struct State {
     /// By session, then by the address under which it knows the resource.
-    by_session: HashMap<Arc<str>, HashMap<Arc<str>, Watched>>,
+    by_session: HashMap<Arc<str>, OfSession>,
     by_line: HashMap<Line, Resources>,
+}
+
+/// What one session listens to.
+#[derive(Debug)]
+struct OfSession {
+    user: Arc<str>,
+    uris: HashMap<Arc<str>, Watched>,
+}
+
+/// Who listens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listener<'a> {
+    pub(crate) session: &'a Arc<str>,
+    pub(crate) user: &'a Arc<str>,
+}
+
+/// How much may be listened to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// By one session.
+    pub(crate) session: usize,
+    /// By all sessions of one user: so that nobody takes what is there for all.
+    pub(crate) user: usize,
+    /// By all.
+    pub(crate) all: usize,
 }
 
 /// By the server's own address: the sessions that listen, with their addresses.
@@ -39,22 +64,33 @@ type Resources = HashMap<Arc<str>, HashSet<(Arc<str>, Arc<str>)>>;
 
 impl Subscriptions {
     /// A session listens from now on. Gives whether it did not before.
+    ///
+    /// # Errors
+    /// [`Error::TooMany`].
     pub(crate) fn add(
         &self,
-        session: &Arc<str>,
+        who: Listener<'_>,
         uri: &Arc<str>,
         watched: &Watched,
-        max: usize,
+        bounds: Bounds,
     ) -> Result<bool, Error> {
         let mut state = self.0.lock();
-        let of_session = state.by_session.entry(session.clone()).or_default();
-        if of_session.len() >= max && !of_session.contains_key(uri) {
-            return Err(Error::TooMany {
-                what: "subscriptions of this session",
-                limit: max,
-            });
+        let session = who.session;
+        let of_session = state.by_session.get(session);
+        if !of_session.is_some_and(|of_session| of_session.uris.contains_key(uri)) {
+            state.check(who, bounds)?;
         }
-        let is_new = of_session.insert(uri.clone(), watched.clone()).is_none();
+        let of_session = state
+            .by_session
+            .entry(session.clone())
+            .or_insert_with(|| OfSession {
+                user: who.user.clone(),
+                uris: HashMap::new(),
+            });
+        let is_new = of_session
+            .uris
+            .insert(uri.clone(), watched.clone())
+            .is_none();
         let resources = state.by_line.entry(watched.line.clone()).or_default();
         let listeners = resources.entry(watched.uri.clone()).or_default();
         listeners.insert((session.clone(), uri.clone()));
@@ -65,8 +101,8 @@ impl Subscriptions {
     pub(crate) fn remove(&self, session: &str, uri: &str) -> Option<Watched> {
         let mut state = self.0.lock();
         let of_session = state.by_session.get_mut(session)?;
-        let watched = of_session.remove(uri)?;
-        if of_session.is_empty() {
+        let watched = of_session.uris.remove(uri)?;
+        if of_session.uris.is_empty() {
             state.by_session.remove(session);
         }
         state.leave(&watched, session, uri).then_some(watched)
@@ -75,8 +111,9 @@ impl Subscriptions {
     /// A session has ended. Gives what nobody listens to any more.
     pub(crate) fn forget_session(&self, session: &str) -> Vec<Watched> {
         let mut state = self.0.lock();
-        let of_session = state.by_session.remove(session).unwrap_or_default();
-        of_session
+        let of_session = state.by_session.remove(session);
+        let uris = of_session.map(|of_session| of_session.uris);
+        uris.unwrap_or_default()
             .into_iter()
             .filter(|(uri, watched)| state.leave(watched, session, uri))
             .map(|(_, watched)| watched)
@@ -88,9 +125,12 @@ impl Subscriptions {
         let mut state = self.0.lock();
         state.by_line.retain(|line, _| line.server != *server);
         for of_session in state.by_session.values_mut() {
-            of_session.retain(|_, watched| watched.line.server != *server);
+            of_session
+                .uris
+                .retain(|_, watched| watched.line.server != *server);
         }
-        state.by_session.retain(|_, uris| !uris.is_empty());
+        let listens = |of_session: &OfSession| !of_session.uris.is_empty();
+        state.by_session.retain(|_, of_session| listens(of_session));
     }
 
     /// Who hears of a change of a resource, each under its own address. A change within what somebody listens to
@@ -127,6 +167,27 @@ impl Subscriptions {
 }
 
 impl State {
+    /// Refuses one more where there are as many as may be.
+    fn check(&self, who: Listener<'_>, bounds: Bounds) -> Result<(), Error> {
+        let (mut of_session, mut of_user, mut of_all) = (0, 0, 0);
+        for (session, other) in &self.by_session {
+            let count = other.uris.len();
+            of_all += count;
+            of_user += if other.user == *who.user { count } else { 0 };
+            of_session += if session == who.session { count } else { 0 };
+        }
+        let counts = [
+            (of_session, bounds.session, "subscriptions of this session"),
+            (of_user, bounds.user, "subscriptions of this user"),
+            (of_all, bounds.all, "subscriptions of all users"),
+        ];
+        let full = counts.into_iter().find(|(count, limit, _)| count >= limit);
+        match full {
+            Some((_, limit, what)) => Err(Error::TooMany { what, limit }),
+            None => Ok(()),
+        }
+    }
+
     /// Whether nobody listens any more.
     fn leave(&mut self, watched: &Watched, session: &str, uri: &str) -> bool {
         let Some(resources) = self.by_line.get_mut(&watched.line) else {
@@ -161,6 +222,27 @@ mod tests {
         }
     }
 
+    const BOUNDS: Bounds = Bounds {
+        session: 2,
+        user: 3,
+        all: 4,
+    };
+
+    /// A session listens; its name begins with that of its user.
+    fn add(
+        subscriptions: &Subscriptions,
+        session: &str,
+        uri: &str,
+        at: &str,
+    ) -> Result<bool, Error> {
+        let user: Arc<str> = session[..1].into();
+        let who = Listener {
+            session: &session.into(),
+            user: &user,
+        };
+        subscriptions.add(who, &uri.into(), &watched(at), BOUNDS)
+    }
+
     fn told(subscriptions: &Subscriptions, uri: &str) -> Vec<String> {
         let mut told: Vec<String> = subscriptions
             .listeners(&watched("").line, uri)
@@ -175,7 +257,7 @@ mod tests {
     fn each_hears_under_its_own_address_until_it_listens_no_more() {
         let subscriptions = Subscriptions::default();
         let a = watched("x://a");
-        let add = |session: &str, uri: &str| subscriptions.add(&session.into(), &uri.into(), &a, 2);
+        let add = |session: &str, uri: &str| add(&subscriptions, session, uri, "x://a");
         assert!(add("1", "x://a").unwrap() && add("2", "s+x://a").unwrap());
         assert!(!add("1", "x://a").unwrap());
         assert_eq!(told(&subscriptions, "x://a"), ["1 x://a", "2 s+x://a"]);
@@ -191,11 +273,30 @@ mod tests {
     }
 
     #[test]
-    fn a_session_has_only_so_many_and_a_server_that_is_gone_none() {
+    fn nobody_listens_to_so_much_that_nothing_is_left_for_others() {
         let subscriptions = Subscriptions::default();
-        let add = |uri: &str| subscriptions.add(&"1".into(), &uri.into(), &watched(uri), 2);
-        assert!(add("a").is_ok() && add("b").is_ok() && add("b").is_ok());
-        assert!(matches!(add("c"), Err(Error::TooMany { limit: 2, .. })));
+        let add = |session: &str, uri: &str| add(&subscriptions, session, uri, uri);
+        let refused = |session: &str, uri: &str| match add(session, uri) {
+            Err(Error::TooMany { what, limit }) => (what, limit),
+            other => panic!("{other:?}"),
+        };
+        assert!(add("a1", "a").is_ok() && add("a1", "b").is_ok() && add("a1", "b").is_ok());
+        assert_eq!(refused("a1", "c"), ("subscriptions of this session", 2));
+        assert!(add("a2", "a").is_ok());
+        assert_eq!(refused("a2", "b"), ("subscriptions of this user", 3));
+        // Another still can.
+        assert!(add("b1", "a").is_ok());
+        assert_eq!(refused("b1", "b"), ("subscriptions of all users", 4));
+        // What was refused was not kept, and what ends makes room.
+        assert_eq!(subscriptions.forget_session("a1"), [watched("b")]);
+        assert!(add("a2", "c").is_ok());
+    }
+
+    #[test]
+    fn of_a_server_that_is_gone_there_is_nothing_to_hear() {
+        let subscriptions = Subscriptions::default();
+        let add = |uri: &str| add(&subscriptions, "a", uri, uri);
+        assert!(add("a").is_ok() && add("b").is_ok() && add("c").is_err());
         subscriptions.forget_server(&ServerId::new("s"));
         assert!(add("c").is_ok());
         assert_eq!(told(&subscriptions, "a"), Vec::<String>::new());

@@ -115,7 +115,7 @@ impl ClientCapabilities {
     #[must_use]
     pub fn all() -> Self {
         Self::fixed(
-            r#"{"roots":{},"sampling":{"context":{},"tools":{}},"elicitation":{"form":{},"url":{}}}"#,
+            r#"{"roots":{"listChanged":true},"sampling":{"context":{},"tools":{}},"elicitation":{"form":{},"url":{}}}"#,
         )
     }
 

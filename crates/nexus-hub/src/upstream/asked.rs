@@ -7,8 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::calls::{Caller, Calls};
 use crate::{
-    INTERNAL_ERROR, INVALID_PARAMS, Id, METHOD_NOT_FOUND, Raw, RpcError,
-    message::{meta::raw_member, response},
+    Following, INTERNAL_ERROR, INVALID_PARAMS, Id, METHOD_NOT_FOUND, Raw, RpcError,
+    message::{meta::raw_member, notification, response},
 };
 
 /// A question of a server that waits for its answer.
@@ -38,12 +38,19 @@ impl Asked {
         })
     }
 
-    /// Finds the answer, as the line that is sent; nothing when it is not wanted any more.
-    pub(crate) async fn answer(self) -> Option<Vec<u8>> {
+    /// Finds the answer, as the line that is sent; nothing when it is not wanted any more. What is said of it
+    /// before goes to `tell`, as a line too.
+    pub(crate) async fn answer(
+        self,
+        tell: impl Fn(Vec<u8>) + Send + Sync + 'static,
+    ) -> Option<Vec<u8>> {
+        let following: Following = Arc::new(move |params: Raw| {
+            tell(notification("notifications/progress", Some(&params)));
+        });
         let outcome = tokio::select! {
             biased;
             () = self.withdrawn.cancelled() => return None,
-            outcome = self.question.outcome() => outcome,
+            outcome = self.question.outcome(following) => outcome,
         };
         Some(response(Some(&self.id), &outcome))
     }
@@ -58,7 +65,7 @@ impl Drop for Asked {
 }
 
 impl Question {
-    async fn outcome(&self) -> Result<Raw, RpcError> {
+    async fn outcome(&self, following: Following) -> Result<Raw, RpcError> {
         if &*self.method == "ping" {
             return Ok(fixed("{}"));
         }
@@ -85,7 +92,8 @@ impl Question {
             return self.unasked();
         }
         let _open = caller.patience.question();
-        peer.ask(&self.method, self.params.clone()).await
+        let params = self.params.clone();
+        peer.ask_following(&self.method, params, following).await
     }
 
     /// The answer when nobody can be asked.

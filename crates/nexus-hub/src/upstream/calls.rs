@@ -1,5 +1,7 @@
 //! The requests of one connection that wait for an answer, and whom a message of the server concerns.
 
+mod roots;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -14,6 +16,7 @@ use tokio::sync::{broadcast, oneshot};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
+use self::roots::Roots;
 use super::{
     CallError, Changed, Isolation, Peer,
     asked::{Asked, Question},
@@ -38,6 +41,8 @@ pub(crate) struct Calls {
     table: Mutex<Table>,
     /// The server's own requests that are being answered.
     questions: Mutex<HashMap<Id, CancellationToken>>,
+    /// Whose roots the server knows.
+    pub(crate) roots: Roots,
     changes: broadcast::Sender<Changed>,
     garbage: AtomicU64,
 }
@@ -71,6 +76,8 @@ pub(crate) struct Caller {
     /// The progress token that it gave.
     pub(crate) token: Option<Arc<RawValue>>,
     pub(crate) patience: Arc<Patience>,
+    /// Whether somebody asked, and not Nexus for itself.
+    pub(crate) is_somebodys: bool,
     /// Ends with the request: what the server asked for its sake is withdrawn then.
     pub(crate) ended: CancellationToken,
 }
@@ -83,6 +90,7 @@ impl Calls {
             next_id: AtomicI64::new(1),
             table: Mutex::default(),
             questions: Mutex::default(),
+            roots: Roots::new(isolation),
             changes: broadcast::channel(CHANGES_KEPT).0,
             garbage: AtomicU64::new(0),
         })
@@ -262,6 +270,14 @@ impl Calls {
         found.map(|(_, waiting)| waiting.caller.clone())
     }
 
+    /// Whether something that the server says of no request may be about somebody's: on a connection that
+    /// several share it is not for all of them then.
+    fn may_be_somebodys(&self) -> bool {
+        let table = self.table.lock();
+        let mut waiting = table.waiting.values();
+        self.isolation == Isolation::Shared && waiting.any(|waiting| waiting.caller.is_somebodys)
+    }
+
     fn told(&self, method: &str, params: Option<Raw>, during: Option<i64>) {
         match method {
             "notifications/progress" => self.progressed(params),
@@ -276,6 +292,9 @@ impl Calls {
             }
             _ => match self.concerned(during).and_then(|caller| caller.peer) {
                 Some(peer) => peer.notify(method, params),
+                None if self.may_be_somebodys() => {
+                    debug!(method, "nobody can tell for whom the server says it");
+                }
                 None => self.tell(Changed::Notified {
                     method: method.into(),
                     params: params.map(Arc::from),
@@ -316,6 +335,10 @@ impl Calls {
         params: Option<Raw>,
         caller: Option<Caller>,
     ) -> Asked {
+        let caller = match &*method {
+            "roots/list" => self.roots.asked(caller),
+            _ => caller,
+        };
         let withdrawn = caller
             .as_ref()
             .map_or_else(CancellationToken::new, |caller| caller.ended.child_token());

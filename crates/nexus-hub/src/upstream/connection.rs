@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    About, CallError, Changed, Request, Upstream, Vitals, Waited,
+    About, CallError, Changed, Peer, Request, Upstream, Vitals, Waited,
     calls::{Caller, Calls, Ending, Outcome},
     patience::Patience,
 };
@@ -134,6 +134,17 @@ impl<W: Wire> Upstream for Connection<W> {
         })
     }
 
+    fn roots_changed(&self, client: Arc<dyn Peer>) -> BoxFuture<'_, ()> {
+        if !self.calls.roots.changed(client) {
+            return Box::pin(async {});
+        }
+        Box::pin(async {
+            if let Err(error) = self.notify("notifications/roots/list_changed", None).await {
+                tracing::debug!(%error, "a server did not hear that roots are others");
+            }
+        })
+    }
+
     fn about(&self) -> Arc<About> {
         self.about.load_full()
     }
@@ -185,7 +196,7 @@ pub(crate) async fn ask<W: Wire>(
         deadline,
         cancel,
         peer,
-        ..
+        principal,
     } = request;
     let id = calls.next_id();
     // A tool may work for long: with a token it can say that it still does, also if nobody else listens.
@@ -201,6 +212,7 @@ pub(crate) async fn ask<W: Wire>(
         peer,
         token: token.map(Arc::from),
         patience: patience.clone(),
+        is_somebodys: principal.is_some(),
         ended: CancellationToken::new(),
     };
     let answered = calls.begin(id, caller)?;

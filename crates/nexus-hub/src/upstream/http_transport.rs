@@ -267,7 +267,9 @@ impl Http {
         }
         let http = self.clone();
         self.0.tasks.spawn(async move {
-            if let Some(frame) = asked.answer().await
+            let told = http.clone();
+            let tell = move |frame: Vec<u8>| told.post(frame.into());
+            if let Some(frame) = asked.answer(tell).await
                 && let Err(error) = http.send(frame.into()).await
             {
                 debug!(%error, "the server did not take an answer");

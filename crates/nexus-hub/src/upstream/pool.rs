@@ -17,7 +17,9 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use super::{CallError, Changed, Isolation, Scope, ServerId, Upstream, UpstreamConfig, Vitals};
+use super::{
+    CallError, Changed, Isolation, Peer, Scope, ServerId, Upstream, UpstreamConfig, Vitals,
+};
 use crate::PoolOptions;
 
 mod running;
@@ -170,6 +172,21 @@ impl Upstreams {
             })
         })
         .await;
+    }
+
+    /// The roots of a client are others: tells those servers whose connection is for it alone, for its user or
+    /// for its session.
+    pub async fn roots_changed(&self, user: &str, session: &str, client: &Arc<dyn Peer>) {
+        let slots = self.slots_where(|key| {
+            key.scope.as_ref().is_some_and(|scope| {
+                let is_of_session = |own: &str| own == session;
+                *scope.user == *user && scope.session.as_deref().is_none_or(is_of_session)
+            })
+        });
+        let standing = slots.iter().filter_map(|slot| slot.connection());
+        let told: Vec<_> = standing.filter(|upstream| upstream.is_open()).collect();
+        let telling = told.iter();
+        join_all(telling.map(|upstream| upstream.roots_changed(client.clone()))).await;
     }
 
     /// Closes all connections. Nothing can be asked after that.

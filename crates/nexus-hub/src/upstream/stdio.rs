@@ -218,7 +218,10 @@ impl Reader {
         }
         let frames = self.frames.clone();
         tokio::spawn(async move {
-            if let Some(frame) = asked.answer().await {
+            let told = frames.clone();
+            // A child that does not read misses what is only told.
+            let tell = move |frame: Vec<u8>| drop(told.try_send(frame.into()));
+            if let Some(frame) = asked.answer(tell).await {
                 // The child may have ended meanwhile.
                 let _ = frames.send(frame.into()).await;
             }

@@ -9,7 +9,8 @@ use std::{
 use nexus_core::{Principal, Random};
 use nexus_http::{Server, ServerOptions};
 use nexus_hub::{
-    ClientCapabilities, Isolation, ServerId, Transport, UpstreamConfig, UpstreamLimits,
+    ClientCapabilities, Isolation, Jobs, JobsOptions, ServerId, Transport, UpstreamConfig,
+    UpstreamLimits,
     mcp::{Door, Mcp, McpOptions},
 };
 use nexus_outbound::Trust;
@@ -107,7 +108,8 @@ async fn start(fixture: &Path) -> (Child, String) {
 
 /// A hub before the fixture, at the address of which nobody needs a token; that address.
 async fn through_the_hub(fixture: &str, stop: &CancellationToken) -> String {
-    let hub = hub(log().await).await;
+    let log = log().await;
+    let hub = hub(log.clone()).await;
     let (server, _) = server("fixture");
     let config = UpstreamConfig {
         id: ServerId::new("fixture"),
@@ -123,12 +125,14 @@ async fn through_the_hub(fixture: &str, stop: &CancellationToken) -> String {
     };
     hub.put_server(server, config).await.unwrap();
     hub.sync(&ServerId::new("fixture")).await.unwrap();
+    let jobs = Jobs::open(log, hub.clone(), JobsOptions::default());
     let mcp = Mcp::new(
         hub,
         Door::Open(Principal::nexus()),
         McpOptions::default(),
         Random::system(),
-    );
+    )
+    .with_tasks(jobs.await.unwrap());
     let options = ServerOptions {
         anonymous_rate: None,
         ..ServerOptions::default()

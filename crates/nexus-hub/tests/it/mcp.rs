@@ -10,5 +10,9 @@ mod doors;
 mod sessions;
 #[path = "mcp/streams.rs"]
 mod streams;
+#[path = "mcp/talking.rs"]
+mod talking;
+#[path = "mcp/tasks.rs"]
+mod tasks;
 #[path = "mcp/toy.rs"]
 mod toy;

@@ -65,7 +65,14 @@ impl HubPart {
         );
         let (hub, service) = opened.await.map_err(Error::Hub)?;
         let others = sessions(&parts.agents);
-        let bus = Bus::new(parts.log.clone(), parts.agents, parts.pace, parts.limits);
+        let watches_max = config.hub.subscriptions;
+        let bus = Bus::new(
+            parts.log.clone(),
+            parts.agents,
+            parts.pace,
+            parts.limits,
+            watches_max,
+        );
         upstreams.put(ServerId::new(OWN_ALIAS), Arc::new(bus));
         let (server, way) = own()?;
         let id = server.id.clone();
@@ -91,6 +98,7 @@ impl HubPart {
             others: Some(others),
         };
         let mcp = Mcp::new(hub, door, options::mcp(config), parts.random);
+        let mcp = mcp.with_tasks(jobs.clone());
         let mut routes = mcp.routes();
         routes.extend(nexus_hub::http::routes(&registry, &jobs, parts.auth));
         let part = Self {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
 use nexus_agents::AgentsOptions;
 use nexus_core::RetrySchedule;
-use nexus_hub::{CatalogueOptions, JobsOptions, PoolOptions, RegistryOptions};
+use nexus_hub::{CatalogueOptions, JobsOptions, PoolOptions, RegistryOptions, mcp};
 use nexus_outbound::OutboundOptions;
 use nexus_reactors::AlertLimits;
 
@@ -190,6 +190,12 @@ impl Default for Hub {
             job_timeout_s: jobs.timeout.as_secs(),
             user_calls_per_minute: calls.user_calls_per_minute,
             tool_calls_per_minute: calls.tool_calls_per_minute,
+            subscriptions_per_session: calls.subscriptions_per_session_max,
+            subscriptions_per_user: calls.subscriptions_per_user_max,
+            subscriptions: calls.subscriptions_max,
+            session_bytes: mcp::SESSION_BYTES_MAX,
+            caller_bytes: mcp::CALLER_BYTES_MAX,
+            sessions_bytes: mcp::SESSIONS_BYTES_MAX,
             promote_after_ms: u64::try_from(jobs.promote_after.as_millis()).unwrap_or(u64::MAX),
             jobs: jobs.running_max,
             jobs_per_user: jobs.unfinished_per_user_max,

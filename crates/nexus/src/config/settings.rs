@@ -150,6 +150,12 @@ table! {
     hub.job_timeout_s: Whole(1, 600), "How long a job may take, in seconds.";
     hub.user_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user; 0 is off.";
     hub.tool_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user to one tool; 0 is off.";
+    hub.subscriptions_per_session: Whole(1, 100_000), "Resources that one session of MCP is subscribed to.";
+    hub.subscriptions_per_user: Whole(1, 100_000), "Resources that all sessions of one user are subscribed to.";
+    hub.subscriptions: Whole(1, 1_000_000), "Resources that all sessions are subscribed to.";
+    hub.session_bytes: Whole(MIB, 16 * GIB), "Bytes that are held for one session of MCP: what it asks, and answers and questions that its client has not taken. An answer that finds no room is told as an error.";
+    hub.caller_bytes: Whole(MIB, 16 * GIB), "Bytes that are held for all sessions of one caller.";
+    hub.sessions_bytes: Whole(MIB, 16 * GIB), "Bytes that are held for all sessions.";
     hub.promote_after_ms: Whole(10, HOUR_MS), "A call that takes longer becomes a job, for clients that can follow one, in milliseconds.";
     hub.jobs: Whole(1, 10_000), "Jobs that run at once; others wait.";
     hub.jobs_per_user: Whole(1, 10_000), "Jobs of one user that are not finished; the next is answered 429.";

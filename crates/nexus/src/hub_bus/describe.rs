@@ -110,10 +110,16 @@ fn text(description: &str) -> Value {
     json!({ "type": "string", "description": description })
 }
 
+/// Said as two schemas: models' providers that know one type at a time can read that.
 fn or_null(mut schema: Value) -> Value {
-    let kind = schema["type"].take();
-    schema["type"] = json!([kind, "null"]);
-    schema
+    let described = schema
+        .as_object_mut()
+        .and_then(|schema| schema.remove("description"));
+    let mut either = json!({ "anyOf": [schema, { "type": "null" }] });
+    if let Some(description) = described {
+        either["description"] = description;
+    }
+    either
 }
 
 fn list(items: Value, description: &str) -> Value {

@@ -74,12 +74,10 @@ async fn by_session(
     event: NewEvent,
     request_key: Option<&str>,
 ) -> Result<Receipt, Refusal> {
-    if request_key.is_some() {
-        let why = "`idempotency_key` is not for sessions of agents";
-        return Err(Refusal::invalid(why));
-    }
     context.pace.take(session, Instant::now())?;
-    Ok(context.agents.publish(session, event).await?.receipt)
+    let once = once(context, &event, request_key);
+    let published = context.agents.publish_once(session, event, once);
+    Ok(published.await?.receipt)
 }
 
 async fn by_anybody(
@@ -87,16 +85,19 @@ async fn by_anybody(
     event: NewEvent,
     request_key: Option<&str>,
 ) -> Result<Receipt, Refusal> {
-    let events = vec![event];
-    let now_us = context.log.clock().now_us();
-    let once = request_key
-        .and_then(|key| Once::of_events(context.caller.source(), Some(key), &events, now_us));
+    let once = once(context, &event, request_key);
     let command = Command {
-        events,
         once,
-        ..Command::default()
+        ..Command::event(event)
     };
     Ok(context.log.submit(context.caller, command).await?)
+}
+
+/// The key of a request, which counts among those of its caller alone: over every face the same.
+fn once(context: &Context<'_>, event: &NewEvent, request_key: Option<&str>) -> Option<Once> {
+    let (source, now_us) = (context.caller.source(), context.log.clock().now_us());
+    let events = std::slice::from_ref(event);
+    Once::of_events(source, Some(request_key?), events, now_us)
 }
 
 #[derive(Deserialize)]

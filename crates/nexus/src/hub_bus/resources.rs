@@ -4,7 +4,9 @@
 use std::{borrow::Cow, collections::BTreeSet};
 
 use nexus_core::{Pattern, PatternSet, Scope, Topic};
-use nexus_hub::{CallError, INTERNAL_ERROR, INVALID_PARAMS, RESOURCE_NOT_FOUND, Raw, RpcError};
+use nexus_hub::{
+    CallError, INTERNAL_ERROR, INVALID_PARAMS, LIMITED, RESOURCE_NOT_FOUND, Raw, RpcError,
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -66,8 +68,11 @@ pub(super) fn subscribe(
         return Err(not_found(&asked.uri));
     }
     if !watches.begin(&asked.uri, pattern) {
-        let why = "too many patterns are followed already";
-        return Err(CallError::Rpc(RpcError::new(INTERNAL_ERROR, why)));
+        let limit = watches.max();
+        let why = format!("{limit} patterns are followed already, and more cannot be");
+        let mut error = RpcError::new(LIMITED, why);
+        error.data = Some(raw(&json!({ "code": "too-many", "limit": limit })));
+        return Err(CallError::Rpc(error));
     }
     Ok(raw(&json!({})))
 }

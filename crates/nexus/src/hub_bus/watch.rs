@@ -7,8 +7,6 @@ use nexus_hub::Changed;
 use parking_lot::Mutex;
 use tokio::{sync::broadcast, task::AbortHandle};
 
-/// Patterns that are followed at once, by all.
-const WATCHES_MAX: usize = 1_024;
 /// What happens within this time is told once.
 const MOMENT: Duration = Duration::from_millis(250);
 /// How long to wait when the log cannot be read.
@@ -18,14 +16,17 @@ const RETRY: Duration = Duration::from_secs(1);
 pub(super) struct Watches {
     log: Log,
     changes: broadcast::Sender<Changed>,
+    /// Patterns that are followed at once, by all. How many of them are one caller's is for the hub to bound.
+    max: usize,
     running: Mutex<HashMap<Arc<str>, AbortHandle>>,
 }
 
 impl Watches {
-    pub(super) fn new(log: Log, changes: broadcast::Sender<Changed>) -> Self {
+    pub(super) fn new(log: Log, changes: broadcast::Sender<Changed>, max: usize) -> Self {
         Self {
             log,
             changes,
+            max,
             running: Mutex::default(),
         }
     }
@@ -36,7 +37,7 @@ impl Watches {
         if running.contains_key(uri) {
             return true;
         }
-        if running.len() >= WATCHES_MAX {
+        if running.len() >= self.max {
             return false;
         }
         let uri: Arc<str> = uri.into();
@@ -44,6 +45,11 @@ impl Watches {
         let following = follow(cursor, uri.clone(), self.changes.clone());
         running.insert(uri, tokio::spawn(following).abort_handle());
         true
+    }
+
+    /// How many may be followed.
+    pub(super) fn max(&self) -> usize {
+        self.max
     }
 
     pub(super) fn end(&self, uri: &str) {

@@ -1,7 +1,7 @@
 //! Work by tools: claimed, renewed, given back and completed, as over the other faces of agents.
 
 use nexus_agents::{Ended, Granted, SessionId, WorkId};
-use nexus_core::{Principal, Scope, Seq, iso8601, sha256};
+use nexus_core::{Principal, Scope, Seq, iso8601};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -73,7 +73,7 @@ pub(super) fn list(context: &Context<'_>, arguments: Option<&RawValue>) -> Told 
     let by = asked
         .session_id
         .as_deref()
-        .map(SessionId::parse)
+        .map(SessionId::read)
         .transpose()?;
     let claims = context.agents.claims(by.as_ref());
     let claims: Vec<Value> = claims
@@ -96,11 +96,11 @@ fn held(
 
 /// As which session somebody acts: the one that they are, or, for an operator, the one that they name.
 fn acting(caller: &Principal, named: Option<&str>) -> Result<SessionId, Refusal> {
-    let own = own_session(caller)?;
+    let own = own_name(caller);
     let Some(named) = named else {
         return Ok(own);
     };
-    let named = SessionId::parse(named)?;
+    let named = SessionId::read(named)?;
     if named == own || caller.scopes().has(Scope::Operate) {
         return Ok(named);
     }
@@ -109,22 +109,10 @@ fn acting(caller: &Principal, named: Option<&str>) -> Result<SessionId, Refusal>
 }
 
 /// What somebody is called where work is claimed: an agent by its own name, others by what they are and their
-/// name, `user.ana`. A name that cannot stand there by its digest, so that no two of them are the same.
-fn own_session(caller: &Principal) -> Result<SessionId, Refusal> {
+/// name, `user:ana`, as no agent can be called.
+fn own_name(caller: &Principal) -> SessionId {
     let source = caller.source();
-    if let Some(session) = SessionId::of_source(source) {
-        return Ok(session);
-    }
-    let (kind, name) = source.as_str().split_once(':').unwrap_or(("nexus", ""));
-    let plain = SessionId::parse(&format!("{kind}.{name}"));
-    plain.or_else(|_| {
-        let digest = sha256(name.as_bytes());
-        let digest: String = digest[..16]
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
-        Ok(SessionId::parse(&format!("{kind}-{digest}"))?)
-    })
+    SessionId::of_source(source).unwrap_or_else(|| SessionId::of_other(source))
 }
 
 fn view(status: &str, granted: &Granted) -> Value {
@@ -166,24 +154,31 @@ mod tests {
 
     #[test]
     fn everybody_has_a_name_of_their_own_where_work_is_claimed() {
-        let names = ["session:session-5", "user:session-5", "node:session-5"]
-            .map(|source| own_session(&principal(source, false)).unwrap().to_string());
-        assert_eq!(names, ["session-5", "user.session-5", "node.session-5"]);
-        let strange = ["user:ana b", "user:ana-b", "user:ana\u{e9}", "user:"];
-        let mut names: Vec<String> = strange
-            .iter()
-            .map(|source| own_session(&principal(source, false)).unwrap().to_string())
-            .collect();
-        names.sort();
-        names.dedup();
-        assert_eq!(names.len(), strange.len(), "{names:?}");
+        let called = |source: &str| own_name(&principal(source, false)).to_string();
+        assert_eq!(called("session:session-5"), "session-5");
+        assert_eq!(called("user:session-5"), "user:session-5");
+        // An agent may call itself as it likes, and is nobody else by that.
+        assert_eq!(called("user:ana"), "user:ana");
+        assert_eq!(called("session:user.ana"), "user.ana");
+        let all = [
+            "user:ana b",
+            "user:ana-b",
+            "user:ana\u{e9}",
+            "user:",
+            "node:ana-b",
+            "session:user.ana-b",
+        ];
+        let names: std::collections::BTreeSet<String> =
+            all.iter().map(|source| called(source)).collect();
+        assert_eq!(names.len(), all.len(), "{names:?}");
     }
 
     #[test]
     fn only_an_operator_acts_as_another() {
         let (ana, operator) = (principal("user:ana", false), principal("user:root", true));
-        assert_eq!(acting(&ana, None).unwrap().as_str(), "user.ana");
-        assert_eq!(acting(&ana, Some("user.ana")).unwrap().as_str(), "user.ana");
+        assert_eq!(acting(&ana, None).unwrap().as_str(), "user:ana");
+        assert_eq!(acting(&ana, Some("user:ana")).unwrap().as_str(), "user:ana");
+        assert!(acting(&ana, Some("user.ana")).is_err());
         assert!(acting(&ana, Some("session-5")).is_err());
         assert_eq!(
             acting(&operator, Some("session-5")).unwrap().as_str(),

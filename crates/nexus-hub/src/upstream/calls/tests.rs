@@ -57,6 +57,7 @@ fn caller() -> Caller {
         peer: None,
         token: None,
         patience: Patience::new(soon, Duration::from_secs(60)),
+        is_somebodys: false,
         ended: CancellationToken::new(),
     }
 }

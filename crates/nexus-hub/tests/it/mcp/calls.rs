@@ -82,7 +82,7 @@ async fn refusals_are_errors_of_the_protocol() {
         ("tools/call", json!({ "name": "toy" }), -32_602),
         ("resources/read", json!({ "uri": "toy://nothing" }), -32_002),
         ("prompts/get", json!({ "name": "nothing" }), -32_602),
-        ("tasks/list", json!({}), -32_601),
+        ("tasks/update", json!({}), -32_601),
         ("logging/setLevel", json!({ "level": "loud" }), -32_602),
         ("initialize", json!({ "protocolVersion": 7 }), -32_602),
     ];

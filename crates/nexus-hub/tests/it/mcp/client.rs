@@ -8,8 +8,8 @@ use nexus_auth::{Auth, AuthOptions, Secret, TokenOptions, TokenValue};
 use nexus_core::{Catalogue, Clock, Log, Nexus, Principal, Publish, Random, Scope, Source};
 use nexus_http::{Server, ServerOptions};
 use nexus_hub::{
-    CatalogueOptions, ClientCapabilities, Hub, HubServer, Isolation, PoolOptions, Review, ServerId,
-    Transport, UpstreamConfig, UpstreamLimits, Upstreams,
+    Caller, CatalogueOptions, ClientCapabilities, Hub, HubServer, Isolation, Jobs, JobsOptions,
+    PoolOptions, Review, ServerId, Transport, UpstreamConfig, UpstreamLimits, Upstreams,
     mcp::{Door, Mcp, McpOptions},
 };
 use nexus_outbound::{Client, Opened, OutboundOptions, Outgoing, Trust};
@@ -31,6 +31,7 @@ pub(crate) struct Endpoint {
     pub(crate) hub: Hub,
     pub(crate) mcp: Mcp,
     pub(crate) auth: Auth,
+    pub(crate) jobs: Jobs,
     client: Client,
     _stop: DropGuard,
 }
@@ -128,7 +129,7 @@ impl Endpoint {
 
     pub(crate) async fn with(options: McpOptions) -> Self {
         let log = log().await;
-        let hub = hub(log).await;
+        let hub = hub(log.clone()).await;
         let toy = Toy::new();
         hub.upstreams().put(ServerId::new("toy"), toy.clone());
         let (server, config) = server("toy");
@@ -145,7 +146,9 @@ impl Endpoint {
             auth: auth.clone(),
             others: Some(Arc::new(others)),
         };
-        let mcp = Mcp::new(hub.clone(), door, options, Random::system());
+        let jobs = Jobs::open(log, hub.clone(), JobsOptions::default());
+        let jobs = jobs.await.unwrap();
+        let mcp = Mcp::new(hub.clone(), door, options, Random::system()).with_tasks(jobs.clone());
         let stop = CancellationToken::new();
         let address = ([127, 0, 0, 1], 0).into();
         let options = ServerOptions {
@@ -164,9 +167,17 @@ impl Endpoint {
             hub,
             mcp,
             auth,
+            jobs,
             client: Client::new(&OutboundOptions::default()).unwrap(),
             _stop: stop.drop_guard(),
         }
+    }
+
+    /// Somebody as they are to the hub, outside of any session.
+    pub(crate) fn caller(&self, user: &str) -> Caller {
+        let scopes = [Scope::Read, Scope::Publish].into_iter().collect();
+        let principal = Principal::new(Source::user(user), Publish::Nothing, scopes);
+        Caller::of(principal)
     }
 
     /// Sends a request with these headers, beside the usual ones.

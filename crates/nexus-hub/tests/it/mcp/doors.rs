@@ -78,6 +78,14 @@ async fn pages_and_names_that_are_not_known_are_turned_away() {
             assert!(!answer.headers.contains_key("www-authenticate"));
         }
     }
+    // Nor is anybody told there, by that name, where to get a token.
+    let evil = [("host", "evil.example.com")];
+    let answer = endpoint.ask(Method::POST, "/mcp", &evil, &ping).await;
+    assert_eq!(answer.status, 403);
+    assert!(!answer.headers.contains_key("www-authenticate"));
+    let document = "/.well-known/oauth-protected-resource/mcp";
+    let answer = endpoint.ask(Method::GET, document, &evil, "").await;
+    assert_eq!(answer.status, 403);
 }
 
 #[tokio::test]

@@ -34,6 +34,9 @@ pub(super) fn catalogue(config: &Config) -> CatalogueOptions {
         call_timeout: Duration::from_secs(hub.call_timeout_s),
         user_calls_per_minute: hub.user_calls_per_minute,
         tool_calls_per_minute: hub.tool_calls_per_minute,
+        subscriptions_per_session_max: hub.subscriptions_per_session,
+        subscriptions_per_user_max: hub.subscriptions_per_user,
+        subscriptions_max: hub.subscriptions,
         namespaces: hub
             .namespaces
             .iter()
@@ -91,6 +94,9 @@ pub(super) fn mcp(config: &Config) -> McpOptions {
         loopback_only: config.server.host.is_loopback(),
         public_url: hub.public_url.as_ref().map(|address| text(address.url())),
         authorization_servers: servers.map(|address| text(address.url())).collect(),
+        session_bytes_max: hub.session_bytes,
+        caller_bytes_max: hub.caller_bytes,
+        sessions_bytes_max: hub.sessions_bytes,
         ..McpOptions::default()
     }
 }

@@ -49,6 +49,18 @@ pub struct Hub {
     pub user_calls_per_minute: u32,
     /// Calls a minute of one user to one tool; 0 is off.
     pub tool_calls_per_minute: u32,
+    /// Resources that one session of MCP is subscribed to.
+    pub subscriptions_per_session: usize,
+    /// Resources that all sessions of one user are subscribed to.
+    pub subscriptions_per_user: usize,
+    /// Resources that all sessions are subscribed to.
+    pub subscriptions: usize,
+    /// Bytes that are held for one session of MCP.
+    pub session_bytes: usize,
+    /// Bytes that are held for all sessions of one caller.
+    pub caller_bytes: usize,
+    /// Bytes that are held for all sessions.
+    pub sessions_bytes: usize,
     /// A call that takes longer becomes a job, in milliseconds.
     pub promote_after_ms: u64,
     /// Jobs that run at once.
