@@ -1,4 +1,4 @@
-//! How often a session may publish: one bucket each, filled evenly.
+//! How often a session may publish, and claim work: a bucket for each, filled evenly.
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -15,13 +15,21 @@ const BUCKETS_KEPT: usize = 10_000;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// How often each session may publish, whichever way it does. Cheap to clone; every clone is the same.
+/// How often each session may publish, whichever way it does, and as often again claim work, release and complete
+/// it: who has said too much can still end what it holds. Cheap to clone; every clone is the same.
 ///
 /// A bucket is the moment at which it is full again: what is taken moves that moment on.
 #[derive(Debug, Clone)]
 pub struct Pace {
     per_minute: u32,
-    full_at: Arc<Mutex<HashMap<SessionId, Instant>>>,
+    full_at: Arc<Mutex<HashMap<(SessionId, Act), Instant>>>,
+}
+
+/// What is counted by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Act {
+    Says,
+    Works,
 }
 
 impl Default for Pace {
@@ -45,6 +53,18 @@ impl Pace {
     /// # Errors
     /// [`Error::TooOften`], which says when to go on.
     pub fn take(&self, id: &SessionId, now: Instant) -> Result<(), Error> {
+        self.take_of(id, Act::Says, now)
+    }
+
+    /// Takes what it costs to claim work, to release or to complete it.
+    ///
+    /// # Errors
+    /// [`Error::TooOften`], which says when to go on.
+    pub fn take_work(&self, id: &SessionId, now: Instant) -> Result<(), Error> {
+        self.take_of(id, Act::Works, now)
+    }
+
+    fn take_of(&self, id: &SessionId, act: Act, now: Instant) -> Result<(), Error> {
         let Some(cost) = MINUTE.checked_div(self.per_minute) else {
             return Ok(());
         };
@@ -52,10 +72,11 @@ impl Pace {
         if buckets.len() >= BUCKETS_KEPT {
             buckets.retain(|_, full_at| *full_at > now);
         }
-        let full_at = buckets.get(id).copied().unwrap_or(now).max(now) + cost;
+        let bucket = (id.clone(), act);
+        let full_at = buckets.get(&bucket).copied().unwrap_or(now).max(now) + cost;
         let missing = full_at.saturating_duration_since(now + MINUTE);
         if missing.is_zero() {
-            buckets.insert(id.clone(), full_at);
+            buckets.insert(bucket, full_at);
             return Ok(());
         }
         let seconds = u32::try_from(missing.as_secs()).unwrap_or(u32::MAX);
@@ -86,6 +107,8 @@ mod tests {
             ("rate-limited", Some(2))
         );
         assert!(pace.take(&SessionId::parse("other").unwrap(), now).is_ok());
+        assert!((0..60).all(|_| pace.take_work(&me, now).is_ok()));
+        assert!(pace.take_work(&me, now).is_err());
         assert!(pace.take(&me, now + Duration::from_secs(1)).is_ok());
         assert!(pace.take(&me, now + Duration::from_secs(1)).is_err());
     }

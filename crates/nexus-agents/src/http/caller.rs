@@ -29,9 +29,15 @@ impl Face {
         }
     }
 
-    /// Counts an event that a session is about to cause, whichever way it does.
+    /// Counts an event that a session is about to publish, whichever way it does.
     pub(super) fn paced(&self, id: &SessionId) -> Result<(), Problem> {
         let paced = self.options.pace.take(id, Instant::now());
+        paced.map_err(problem)
+    }
+
+    /// Counts what a session is about to do with work.
+    pub(super) fn work_paced(&self, id: &SessionId) -> Result<(), Problem> {
+        let paced = self.options.pace.take_work(id, Instant::now());
         paced.map_err(problem)
     }
 

@@ -194,7 +194,7 @@ impl Guest {
         lease_s: Option<u64>,
     ) -> Result<Answer, Problem> {
         let work_id = WorkId::parse(work_id).map_err(problem)?;
-        self.face.paced(&self.id)?;
+        self.face.work_paced(&self.id)?;
         let description = description.unwrap_or(work_id.as_str());
         let agents = &self.face.agents;
         let granted = agents
@@ -221,7 +221,7 @@ impl Guest {
     /// As `POST /work/release`.
     pub async fn release(&self, work_id: &str, token: Option<Seq>) -> Result<Answer, Problem> {
         let work_id = WorkId::parse(work_id).map_err(problem)?;
-        self.face.paced(&self.id)?;
+        self.face.work_paced(&self.id)?;
         let ended = self.face.agents.release(&self.id, &work_id, token).await;
         let work_id = ended.map_err(|error| self.face.refuse(error))?.work_id;
         let body = json!({ "status": "released", "work_id": work_id });
@@ -234,7 +234,7 @@ impl Guest {
     /// As `POST /work/complete`.
     pub async fn complete(&self, work_id: &str, token: Option<Seq>) -> Result<Answer, Problem> {
         let work_id = WorkId::parse(work_id).map_err(problem)?;
-        self.face.paced(&self.id)?;
+        self.face.work_paced(&self.id)?;
         let ended = self.face.agents.complete(&self.id, &work_id, token).await;
         let work_id = ended.map_err(|error| self.face.refuse(error))?.work_id;
         let body = json!({ "status": "completed", "work_id": work_id });

@@ -60,7 +60,7 @@ impl Face {
         };
         let description = description.unwrap_or_else(|| work_id.to_string());
         let lease_s = members.number("lease_seconds")?;
-        self.paced(&by)?;
+        self.work_paced(&by)?;
         let granted = self
             .agents
             .claim(&by, &work_id, &description, lease_s)
@@ -84,7 +84,7 @@ impl Face {
         let by = members.session_id()?;
         caller.act_as(&by)?;
         let (work_id, token) = (members.work_id()?, members.fencing_token()?);
-        self.paced(&by)?;
+        self.work_paced(&by)?;
         let ended = self.agents.release(&by, &work_id, token).await;
         let work_id = ended.map_err(problem)?.work_id;
         let body = json!({ "status": "released", "work_id": work_id });
@@ -97,7 +97,7 @@ impl Face {
         let by = members.session_id()?;
         caller.act_as(&by)?;
         let (work_id, token) = (members.work_id()?, members.fencing_token()?);
-        self.paced(&by)?;
+        self.work_paced(&by)?;
         let ended = self.agents.complete(&by, &work_id, token).await;
         let work_id = ended.map_err(problem)?.work_id;
         let body = json!({ "status": "completed", "work_id": work_id });

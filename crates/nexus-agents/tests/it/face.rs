@@ -503,7 +503,7 @@ async fn who_publishes_too_often_is_told_when_to_go_on() {
     assert_eq!(history["count"], 2);
 }
 
-/// Claims are events as others are; to hold on to one is none.
+/// Claims and their ends are counted by themselves; to hold on to one is not.
 #[tokio::test]
 async fn who_claims_and_releases_too_often_is_told_when_to_go_on() {
     let face = Face::new(Trust::Open, 3).await;
@@ -525,4 +525,6 @@ async fn who_claims_and_releases_too_often_is_told_when_to_go_on() {
     }
     let (_, claims) = face.get("work/claimed").await;
     assert_eq!(claims["count"], 1);
+    let event = json!({ "event_type": "status.update", "session_id": "a", "payload": { "status": "idle" } });
+    assert_eq!(face.post("events", "", &event).await.0, 200);
 }

@@ -357,9 +357,13 @@ async fn a_session_publishes_at_its_pace_over_any_way() {
     assert_eq!(refused["code"], "rate-limited", "{refused}");
     assert!(refused["retry_after"].as_u64().unwrap() > 0);
     assert_eq!(call(&nexus, "POST", "/events", &body).await.status, 429);
-    // Work is not paced.
-    let claim = json!({ "action": "claim", "work_id": "w" });
-    assert_eq!(me.ask(claim).await["status"], "claimed");
+    // Work is counted by itself: who has said too much can still end what it holds.
+    let act = |action: &str| json!({ "action": action, "work_id": "w" });
+    assert_eq!(me.ask(act("claim")).await["status"], "claimed");
+    assert_eq!(me.ask(act("renew")).await["status"], "renewed");
+    assert_eq!(me.ask(act("complete")).await["status"], "completed");
+    let refused = me.ask(act("claim")).await;
+    assert_eq!(refused["code"], "rate-limited", "{refused}");
     nexus.stop().await;
 }
 
