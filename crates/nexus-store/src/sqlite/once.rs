@@ -36,7 +36,7 @@ const WITHOUT_PLACE: &str = "SELECT n, name, name_rest FROM once \
 /// So many rows wait for their places. In memory that is 7 MiB, and as much again while they are written.
 const WAITING_MIN: usize = 128 << 10;
 /// More wait where there are many keys, so that a page still takes several at once: one for so many keys …
-const KEYS_PER_WAITING: i64 = 32;
+const KEYS_PER_WAITING: i64 = 16;
 /// … but not more than this.
 const WAITING_MAX: usize = 512 << 10;
 /// So many places are written in one transaction.
