@@ -63,7 +63,7 @@ benchmarks:
   agents   sessions of agents, against the stack of their specification: how soon they
            hear each other, processor time and memory
   hub      calls of tools through the hub, against the server alone, mcp-proxy and a
-           proxy of FastMCP
+           proxy of FastMCP; and beside servers that answer badly
   growth   appending to, reading and opening a log of 10,000,000 events
   smoke    all of them for seconds with what `--release` built";
 

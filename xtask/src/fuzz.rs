@@ -51,6 +51,7 @@ enum Target {
     Templates,
     Patterns,
     CloudEvents,
+    Messages,
 }
 
 impl Target {
@@ -61,6 +62,7 @@ impl Target {
             Self::Templates => "templates",
             Self::Patterns => "patterns",
             Self::CloudEvents => "cloud_events",
+            Self::Messages => "messages",
         }
     }
 
@@ -68,7 +70,9 @@ impl Target {
     const fn input_bytes_max(self) -> u32 {
         match self {
             Self::Patterns => 512,
-            Self::Frames | Self::Filters | Self::Templates | Self::CloudEvents => 4096,
+            Self::Frames | Self::Filters | Self::Templates | Self::CloudEvents | Self::Messages => {
+                4096
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ mod http;
 mod ingest;
 mod latency;
 mod marked;
+mod paced;
 mod payment;
 mod reactions;
 mod reader;
@@ -147,11 +148,16 @@ enum Load {
     },
     /// Callers of tools, each with one request in flight.
     Tools(tools::Options),
+    /// Callers of tools at a fixed rate, beside others who call servers that answer badly.
+    Paced(paced::Options),
     /// The server of tools that is called: over HTTP, or over its input and output without an address.
     Upstream {
         /// On loopback.
         #[arg(long)]
         address: Option<SocketAddr>,
+        /// How it answers when its tool is called.
+        #[arg(long, value_enum, default_value = "well")]
+        mood: upstream::Mood,
     },
     /// Idle subscribers, held until standard input ends.
     Hold {
@@ -378,12 +384,22 @@ fn run(load: Load) -> io::Result<()> {
             check(options.address, options.callers, options.seconds_in_all())?;
             print(&on_one_thread(tools::run(&options))?)
         }
-        Load::Upstream { address: None } => upstream::over_stdio(),
+        Load::Paced(options) => {
+            check(options.address, options.callers, options.seconds_in_all())?;
+            print(&on_one_thread(paced::run(&options))?)
+        }
+        Load::Upstream {
+            address: None,
+            mood,
+        } => upstream::over_stdio(mood),
         Load::Upstream {
             address: Some(address),
+            mood,
         } => {
             check_loopback(address)?;
-            on_one_thread(async { upstream::over_http(TcpListener::bind(address).await?).await })
+            on_one_thread(async {
+                upstream::over_http(TcpListener::bind(address).await?, mood).await
+            })
         }
         Load::Hold { target, sockets } => {
             target.check(sockets)?;

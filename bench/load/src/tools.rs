@@ -62,7 +62,24 @@ pub(crate) struct Options {
     requests_max: u64,
 }
 
+/// Where callers come in.
+#[derive(Debug, Clone)]
+pub(crate) struct Door {
+    pub(crate) address: SocketAddr,
+    pub(crate) path: String,
+    /// Lets in, where somebody asks for it.
+    pub(crate) token: Option<String>,
+}
+
 impl Options {
+    fn door(&self) -> Door {
+        Door {
+            address: self.address,
+            path: self.path.clone(),
+            token: self.token.clone(),
+        }
+    }
+
     pub(crate) fn seconds_in_all(&self) -> u64 {
         self.seconds.saturating_add(self.warmup_seconds)
     }
@@ -90,10 +107,11 @@ struct Shared {
 
 /// Every request has to be answered as it should: one that is not ends the run.
 pub(crate) async fn run(options: &Options) -> io::Result<Report> {
-    wait_for_tool(options).await?;
+    let door = options.door();
+    wait_for_tool(&door, &options.tool).await?;
     let mut sessions = Vec::with_capacity(options.callers);
     for _ in 0..options.callers {
-        sessions.push(Session::begin(options).await?);
+        sessions.push(Session::begin(&door).await?);
     }
     let measured_from = Instant::now() + Duration::from_secs(options.warmup_seconds);
     let shared = Rc::new(Shared {
@@ -131,12 +149,12 @@ pub(crate) async fn run(options: &Options) -> io::Result<Report> {
 }
 
 /// A server may have to ask others first what they have.
-async fn wait_for_tool(options: &Options) -> io::Result<()> {
+pub(crate) async fn wait_for_tool(door: &Door, tool: &str) -> io::Result<()> {
     let deadline = Instant::now() + READY_WITHIN;
-    let quoted = format!("\"{}\"", options.tool);
+    let quoted = format!("\"{tool}\"");
     loop {
         let found = async {
-            let mut session = Session::begin(options).await?;
+            let mut session = Session::begin(door).await?;
             let list = session.ask("tools/list", "{}").await?;
             session.end().await?;
             Ok::<_, io::Error>(memchr::memmem::find(&list, quoted.as_bytes()).is_some())
@@ -152,11 +170,13 @@ async fn wait_for_tool(options: &Options) -> io::Result<()> {
     }
 }
 
+/// A call of the tool that says what it is told.
+pub(crate) fn echo(tool: &str) -> String {
+    format!(r#"{{"name":"{tool}","arguments":{{"text":"{TEXT}"}}}}"#)
+}
+
 async fn ask_until(mut session: Session, options: &Options, shared: &Shared) -> io::Result<()> {
-    let call = format!(
-        r#"{{"name":"{}","arguments":{{"text":"{TEXT}"}}}}"#,
-        options.tool
-    );
+    let call = echo(&options.tool);
     let (method, params, has) = if options.list {
         ("tools/list", "{}", options.tool.as_str())
     } else {
@@ -194,7 +214,8 @@ async fn ask_until(mut session: Session, options: &Options, shared: &Shared) -> 
 }
 
 /// One session on one connection.
-struct Session {
+pub(crate) struct Session {
+    address: SocketAddr,
     stream: TcpStream,
     received: BytesMut,
     /// What every request has but its length: the headers of the session among it.
@@ -204,22 +225,23 @@ struct Session {
 }
 
 impl Session {
-    async fn begin(options: &Options) -> io::Result<Self> {
-        let stream = TcpStream::connect(options.address).await?;
+    pub(crate) async fn begin(door: &Door) -> io::Result<Self> {
+        let stream = TcpStream::connect(door.address).await?;
         stream.set_nodelay(true)?;
         let mut head = format!(
             "Host: {}\r\nAccept: application/json, text/event-stream\r\nContent-Type: application/json\r\n",
-            options.address
+            door.address
         );
-        if let Some(token) = &options.token {
+        if let Some(token) = &door.token {
             // Writing to a string cannot fail.
             let _ = write!(head, "Authorization: Bearer {token}\r\n");
         }
         let mut session = Self {
+            address: door.address,
             stream,
             received: BytesMut::with_capacity(8 << 10),
             head,
-            path: options.path.clone(),
+            path: door.path.clone(),
             next_id: 0,
         };
         let about = format!(
@@ -236,8 +258,16 @@ impl Session {
         Ok(session)
     }
 
+    /// Goes on over another connection, when nothing more is wanted of what was asked over this one.
+    pub(crate) async fn reconnect(&mut self) -> io::Result<()> {
+        self.stream = TcpStream::connect(self.address).await?;
+        self.stream.set_nodelay(true)?;
+        self.received.clear();
+        Ok(())
+    }
+
     /// Asks, and returns the body of the answer, of a stream with what its events are framed in.
-    async fn ask(&mut self, method: &str, params: &str) -> io::Result<Vec<u8>> {
+    pub(crate) async fn ask(&mut self, method: &str, params: &str) -> io::Result<Vec<u8>> {
         let (_, body) = self.exchange(method, params).await?;
         Ok(body)
     }
@@ -261,7 +291,7 @@ impl Session {
     }
 
     /// Tells the server that nobody comes back.
-    async fn end(mut self) -> io::Result<()> {
+    pub(crate) async fn end(mut self) -> io::Result<()> {
         self.send("DELETE", "").await?;
         // Whether it keeps sessions is its own affair.
         let _ = self.receive().await;
@@ -318,7 +348,7 @@ mod tests {
         let local = LocalSet::new();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
         let address = listener.local_addr().unwrap();
-        local.spawn_local(upstream::over_http(listener));
+        local.spawn_local(upstream::over_http(listener, upstream::Mood::Well));
         let options = Options {
             address,
             path: String::from("/mcp"),
@@ -337,7 +367,10 @@ mod tests {
             tool: String::from("unknown"),
             ..options
         };
-        let session = local.run_until(Session::begin(&missing)).await.unwrap();
+        let session = local
+            .run_until(Session::begin(&missing.door()))
+            .await
+            .unwrap();
         let asked = async {
             let mut session = session;
             session

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use clap::ValueEnum;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
@@ -28,6 +29,26 @@ const BAD_PARAMS: i64 = -32_602;
 const REVISION: &str = "2025-11-25";
 const SESSION: &str = "mcp-session-id";
 
+/// So much says one that says too much.
+const HUGE_BYTES: usize = 50_000_000;
+
+/// How a server answers when its tool is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mood {
+    /// With what it was told.
+    Well,
+    /// Never.
+    Hangs,
+    /// It ends.
+    Crashes,
+    /// With 50 MB.
+    Huge,
+    /// With what is no message.
+    Garbage,
+    /// With what it was told, and from then on it describes another tool otherwise, and says so.
+    Changes,
+}
+
 /// What a client says. Answers of a client are not asked for, and are ignored like notifications.
 #[derive(Deserialize)]
 struct Said<'a> {
@@ -40,8 +61,8 @@ struct Said<'a> {
 }
 
 /// Serves until it is killed.
-pub(crate) async fn over_http(listener: TcpListener) -> io::Result<()> {
-    let server: &'static Server = Box::leak(Box::new(Server::new()));
+pub(crate) async fn over_http(listener: TcpListener, mood: Mood) -> io::Result<()> {
+    let server: &'static Server = Box::leak(Box::new(Server::new(mood)));
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
@@ -57,30 +78,47 @@ pub(crate) async fn over_http(listener: TcpListener) -> io::Result<()> {
 }
 
 /// Serves until its input ends, a line a message.
-pub(crate) fn over_stdio() -> io::Result<()> {
-    let server = Server::new();
+pub(crate) fn over_stdio(mood: Mood) -> io::Result<()> {
+    let server = Server::new(mood);
     let mut output = io::stdout().lock();
     for line in io::stdin().lock().lines() {
-        if let Some(mut answer) = server.answer(line?.as_bytes())? {
-            answer.push(b'\n');
-            output.write_all(&answer)?;
-            output.flush()?;
+        match server.reply(line?.as_bytes())? {
+            Reply::Nothing | Reply::Never => {}
+            Reply::Answer(mut answer) => {
+                answer.push(b'\n');
+                output.write_all(&answer)?;
+                output.flush()?;
+            }
         }
     }
     Ok(())
 }
 
+/// What comes of a message.
+enum Reply {
+    /// It asks for nothing.
+    Nothing,
+    /// It asks in vain.
+    Never,
+    Answer(Vec<u8>),
+}
+
 struct Server {
+    mood: Mood,
     /// The list, ready-made.
     tools: Box<RawValue>,
     sessions: AtomicU64,
+    /// How often its tool was called.
+    calls: AtomicU64,
 }
 
 impl Server {
-    fn new() -> Self {
+    fn new(mood: Mood) -> Self {
         Self {
+            mood,
             tools: tools(),
             sessions: AtomicU64::new(0),
+            calls: AtomicU64::new(0),
         }
     }
 
@@ -92,9 +130,10 @@ impl Server {
         let Ok(body) = request.into_body().collect().await else {
             return Ok(empty(StatusCode::BAD_REQUEST));
         };
-        let answer = match self.answer(&body.to_bytes()) {
-            Ok(Some(answer)) => answer,
-            Ok(None) => return Ok(empty(StatusCode::ACCEPTED)),
+        let answer = match self.reply(&body.to_bytes()) {
+            Ok(Reply::Answer(answer)) => answer,
+            Ok(Reply::Nothing) => return Ok(empty(StatusCode::ACCEPTED)),
+            Ok(Reply::Never) => std::future::pending().await,
             Err(_) => return Ok(empty(StatusCode::BAD_REQUEST)),
         };
         let mut response = Response::new(Full::new(Bytes::from(answer)));
@@ -107,28 +146,33 @@ impl Server {
         Ok(response)
     }
 
-    /// The answer to one message; `None` when it asks for none.
-    fn answer(&self, message: &[u8]) -> io::Result<Option<Vec<u8>>> {
+    fn reply(&self, message: &[u8]) -> io::Result<Reply> {
         let said: Said<'_> = serde_json::from_slice(message)?;
         let Some(id) = said.id.filter(|_| !said.method.is_empty()) else {
-            return Ok(None);
+            return Ok(Reply::Nothing);
         };
-        let outcome = self.outcome(&said.method, &said.params);
-        let answer = match &outcome {
-            Ok(result) => serde_json::to_vec(&Answer {
-                jsonrpc: "2.0",
-                id,
-                result: Some(result),
-                error: None,
-            }),
-            Err(error) => serde_json::to_vec(&Answer {
-                jsonrpc: "2.0",
-                id,
-                result: None,
-                error: Some(error),
-            }),
-        };
-        Ok(Some(answer?))
+        let answer = || answer(id, &self.outcome(&said.method, &said.params));
+        if said.method != "tools/call" {
+            return Ok(Reply::Answer(answer()?));
+        }
+        self.calls.fetch_add(1, Ordering::Relaxed);
+        Ok(match self.mood {
+            Mood::Well => Reply::Answer(answer()?),
+            Mood::Hangs => Reply::Never,
+            // What a crash says to whoever waits: nothing.
+            Mood::Crashes => std::process::exit(1),
+            Mood::Garbage => Reply::Answer(b"]] no message [[".to_vec()),
+            Mood::Changes => {
+                let told = br#"{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}"#;
+                Reply::Answer([&answer()?, &b"\n"[..], told].concat())
+            }
+            Mood::Huge => {
+                let text = "x".repeat(HUGE_BYTES);
+                let content = format!(r#"{{"content":[{{"type":"text","text":"{text}"}}]}}"#);
+                let content: Result<_, Value> = Ok(Cow::Owned(RawValue::from_string(content)?));
+                Reply::Answer(self::answer(id, &content)?)
+            }
+        })
     }
 
     fn outcome(&self, method: &str, params: &Value) -> Result<Cow<'_, RawValue>, Value> {
@@ -139,6 +183,7 @@ impl Server {
                 "serverInfo": { "name": "bench-upstream", "version": "1" },
             }),
             "ping" => json!({}),
+            "tools/list" if self.mood == Mood::Changes => self.changed(),
             "tools/list" => return Ok(Cow::Borrowed(&self.tools)),
             "tools/call" if params["name"] == TOOL => {
                 json!({ "content": [{ "type": "text", "text": params["arguments"]["text"] }] })
@@ -150,6 +195,30 @@ impl Server {
         raw.map(Cow::Owned)
             .map_err(|error| json!({ "code": BAD_PARAMS, "message": error.to_string() }))
     }
+
+    /// A list that is another after each call.
+    fn changed(&self) -> Value {
+        let calls = self.calls.load(Ordering::Relaxed);
+        let schema = json!({ "type": "object" });
+        json!({ "tools": [
+            { "name": TOOL, "description": "Says what it was told", "inputSchema": schema },
+            { "name": "shifts", "description": format!("Does it for the {calls}th time"), "inputSchema": schema },
+        ] })
+    }
+}
+
+/// An answer as it is written.
+fn answer(id: &RawValue, outcome: &Result<Cow<'_, RawValue>, Value>) -> io::Result<Vec<u8>> {
+    let (result, error) = match outcome {
+        Ok(result) => (Some(&**result), None),
+        Err(error) => (None, Some(error)),
+    };
+    Ok(serde_json::to_vec(&Answer {
+        jsonrpc: "2.0",
+        id,
+        result,
+        error,
+    })?)
 }
 
 #[derive(serde::Serialize)]
@@ -191,8 +260,36 @@ mod tests {
     use super::*;
 
     fn ask(message: &str) -> Option<Value> {
-        let answer = Server::new().answer(message.as_bytes()).unwrap();
-        answer.map(|answer| serde_json::from_slice(&answer).unwrap())
+        match Server::new(Mood::Well).reply(message.as_bytes()).unwrap() {
+            Reply::Answer(answer) => Some(serde_json::from_slice(&answer).unwrap()),
+            Reply::Nothing | Reply::Never => None,
+        }
+    }
+
+    #[test]
+    fn one_that_changes_says_so_and_lists_another_text_each_time() {
+        let server = Server::new(Mood::Changes);
+        let ask = |message: &str| match server.reply(message.as_bytes()).unwrap() {
+            Reply::Answer(answer) => String::from_utf8(answer).unwrap(),
+            Reply::Nothing | Reply::Never => String::new(),
+        };
+        let list = r#"{"jsonrpc":"2.0","id":1,"method":"tools/list"}"#;
+        let before = ask(list);
+        assert_eq!(before, ask(list));
+        let call = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"echo","arguments":{"text":"a"}}}"#;
+        let told = ask(call);
+        assert_eq!(told.lines().count(), 2);
+        assert!(told.ends_with(r#""method":"notifications/tools/list_changed"}"#));
+        assert_ne!(before, ask(list));
+    }
+
+    #[test]
+    fn one_that_says_too_much_says_it_as_one_message() {
+        let call = r#"{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"echo"}}"#;
+        let huge = Server::new(Mood::Huge).reply(call.as_bytes()).unwrap();
+        assert!(matches!(huge, Reply::Answer(answer) if answer.len() > HUGE_BYTES));
+        let hangs = Server::new(Mood::Hangs).reply(call.as_bytes()).unwrap();
+        assert!(matches!(hangs, Reply::Never));
     }
 
     #[test]

@@ -108,6 +108,12 @@ pub enum Error {
         /// What it needs.
         what: &'static str,
     },
+    /// The server is switched off: nothing is asked of it.
+    #[error("the server {server} is switched off")]
+    SwitchedOff {
+        /// Which.
+        server: ServerId,
+    },
     /// Users may not add servers that are programs.
     #[error("servers that are programs are for operators here: `hub.stdio_users` is off")]
     StdioClosed,
@@ -171,6 +177,7 @@ impl Coded for Error {
             Self::StaleServer => Kind::Stale,
             Self::SystemServer
             | Self::NeedsKey { .. }
+            | Self::SwitchedOff { .. }
             | Self::BrokenServer { .. }
             | Self::JobEnded { .. } => Kind::Conflict,
             Self::StdioClosed => Kind::Forbidden,
@@ -200,6 +207,7 @@ impl Coded for Error {
             Self::StaleServer => "stale",
             Self::SystemServer => "read-only",
             Self::NeedsKey { .. } => "needs-key",
+            Self::SwitchedOff { .. } => "server-disabled",
             Self::BrokenServer { .. } => "server-broken",
             Self::JobEnded { .. } => "job-ended",
             Self::StdioClosed => "stdio-closed",

@@ -149,7 +149,20 @@ impl Registry {
             isolation: live.kept.settings.sharing.into(),
             capabilities: ClientCapabilities::all(),
         };
-        self.hub().put_server(live.for_hub()?, config).await
+        let mut server = live.for_hub()?;
+        server.enabled &= !self.is_closed(live);
+        self.hub().put_server(server, config).await
+    }
+
+    /// Whether it is the program of a user where users may have none started: it was added while they might.
+    fn is_closed(&self, live: &Live) -> bool {
+        let is_program = live.kept.settings.transport == TransportKind::Stdio;
+        is_program && !live.is_seed() && !live.kept.by_operator && !self.0.options.stdio_users
+    }
+
+    /// Whether it may be asked anything.
+    fn can_be_used(&self, live: &Live) -> bool {
+        live.kept.settings.enabled && live.problem.is_none() && !self.is_closed(live)
     }
 }
 

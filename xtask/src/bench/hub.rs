@@ -1,8 +1,12 @@
-//! `cargo xtask bench hub`: what it costs to reach a server of tools through the hub and through its peers.
+//! `cargo xtask bench hub`: what it costs to reach a server of tools through the hub and through its peers, and
+//! what others notice of servers that answer badly.
+
+mod beside;
 
 use std::{fs, net::SocketAddr, path::Path, process::Command};
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::{
     bench::{
@@ -21,7 +25,9 @@ pub(crate) const BENCHMARK: Benchmark = Benchmark {
            itself (direct); through nexusd at /mcp/{alias} (nexus) and at /mcp (nexus-all), where the server is \
            reached over HTTP; at /mcp/{alias} where it is a program (nexus-stdio); through mcp-proxy, where it is a \
            program; through a proxy of FastMCP, where it is reached over HTTP. Each caller has a session and a \
-           connection, and one request in flight. nexusd knows who calls, and what they may use.",
+           connection, and one request in flight. nexusd knows who calls, and what they may use. Beside bad \
+           servers: 8 callers of the good server make 200 calls a second together, while five others are called \
+           too (beside), and while they are not (alone).",
     short: Some(ONE.name),
     measure,
 };
@@ -57,7 +63,9 @@ const ADDED: &str = "1 caller, tools/call, p50 above that of direct";
 const LIST: &str = "1 caller, tools/list, p50";
 const MEMORY: &str = "private memory after the calls";
 
-const BUDGETS: [Budget; 3] = [
+const BUDGETS: [Budget; 5] = [
+    beside::P99,
+    beside::MEMORY,
     budget(ADDED, "nexus"),
     budget(ADDED, "nexus-all"),
     Budget {
@@ -156,6 +164,9 @@ fn measure(stage: &Stage<'_>, options: &Options, book: &mut Book) -> Result<()> 
         // The first of a case stays the one that is compared.
         ways.rotate_left(1);
     }
+    if beside::is_wanted(options) {
+        beside::measure(stage, options, book)?;
+    }
     book.judge(&BUDGETS);
     Ok(())
 }
@@ -227,7 +238,7 @@ impl Way {
         let upstream = match self {
             // They start it.
             Self::NexusStdio | Self::McpProxy => None,
-            _ => Some(Peer::upstream(&load, &folder.join("upstream"))?),
+            _ => Some(Peer::upstream(&load, &folder.join("upstream"), "well")?),
         };
         let behind = upstream.as_ref().map(|upstream| upstream.address);
         let peer = match (self, behind) {
@@ -271,31 +282,43 @@ fn nexus(
     behind: Option<SocketAddr>,
     folder: &Path,
 ) -> Result<Peer> {
-    let mut way = serde_json::json!({
-        "name": "Bench",
-        "alias": ALIAS,
-        "shared": true,
-        "rate_limit_per_minute": 100_000,
-    });
+    let peer = empty_nexus(stage, load, folder)?;
     match behind {
-        Some(address) => {
-            way["transport"] = "http".into();
-            way["url"] = format!("http://{address}/mcp").into();
-        }
-        None => {
-            way["transport"] = "stdio".into();
-            way["command"] = load.to_string_lossy().into();
-            way["args"] = serde_json::json!(["upstream"]);
-        }
+        Some(address) => add_server(&peer, ALIAS, &at(address), folder)?,
+        None => add_server(&peer, ALIAS, &program(load, &["upstream"]), folder)?,
     }
+    Ok(peer)
+}
+
+/// Nexus, whose operator may have the load generator started.
+fn empty_nexus(stage: &Stage<'_>, load: &Path, folder: &Path) -> Result<Peer> {
     let config = format!(
         "[vault]\nkey = \"{VAULT_KEY}\"\n\n[outbound]\nallow_cidrs = [\"127.0.0.1/32\"]\n\n[hub]\n\
          user_calls_per_minute = 0\ntool_calls_per_minute = 0\nstdio_programs = [{:?}]\n\n\
          [[tokens]]\nname = \"bench\"\ntoken_sha256 = \"{TOKEN_SHA256}\"\nscopes = [\"read\", \"publish\", \"operate\"]\n",
         load.to_string_lossy()
     );
-    let peer = Peer::nexusd(&stage.binaries.nexusd, folder, SECRET, Some(&config))?;
-    let body = way.to_string();
+    Peer::nexusd(&stage.binaries.nexusd, folder, SECRET, Some(&config))
+}
+
+/// The way to a server at an address.
+fn at(address: SocketAddr) -> Value {
+    json!({ "transport": "http", "url": format!("http://{address}/mcp") })
+}
+
+/// The way to a server that is a program.
+fn program(load: &Path, arguments: &[&str]) -> Value {
+    json!({ "transport": "stdio", "command": load.to_string_lossy(), "args": arguments })
+}
+
+/// Puts a server behind the hub, for everybody.
+fn add_server(peer: &Peer, alias: &str, way: &Value, folder: &Path) -> Result<()> {
+    let mut server = way.clone();
+    server["name"] = alias.into();
+    server["alias"] = alias.into();
+    server["shared"] = true.into();
+    server["rate_limit_per_minute"] = 100_000.into();
+    let body = server.to_string();
     let status = peer.status_of(&format!(
         "POST /api/v1/servers HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {TOKEN}\r\n\
          Content-Type: application/json\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
@@ -307,5 +330,5 @@ fn nexus(
         let what = format!("the hub answered {status} to its server: {}", said.trim());
         return Err(Error::Void(what));
     }
-    Ok(peer)
+    Ok(())
 }

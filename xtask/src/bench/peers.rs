@@ -76,11 +76,12 @@ impl Peer {
         Self::start(uvicorn, address, folder)
     }
 
-    /// The server of tools that the hub and its peers stand before.
-    pub(crate) fn upstream(load: &Path, folder: &Path) -> Result<Self> {
+    /// The server of tools that the hub and its peers stand before, in a mood.
+    pub(crate) fn upstream(load: &Path, folder: &Path, mood: &str) -> Result<Self> {
         let address = free_address()?;
         let mut upstream = ends_with_us(load);
         upstream.args(["upstream", "--address", &address.to_string()]);
+        upstream.args(["--mood", mood]);
         Self::start(upstream, address, folder)
     }
 

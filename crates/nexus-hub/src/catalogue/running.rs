@@ -1,13 +1,13 @@
 //! What goes on with a server without its catalogue becoming another: how it is, and what it was asked last.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use nexus_core::{Coded, Kind, Random};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    CallError, CatalogueOptions, Error, Isolation, Raw, Redactor, Request, Scope, Transport,
+    CallError, CatalogueOptions, Error, Isolation, ItemKind, Raw, Redactor, Request, Scope, Transport,
     Upstream, UpstreamConfig, Upstreams,
     breaker::{Circuit, CircuitLimits, CircuitState, Passage, Sign},
     router::redaction,
@@ -36,8 +36,29 @@ pub(crate) struct Health {
     /// Whether it wants other credentials.
     pub(crate) needs_auth: bool,
     /// Lists, by their place, that came empty although they had been full before.
-    pub(crate) emptied: [bool; 4],
+    emptied: [Option<Emptied>; 4],
 }
+
+/// A list that came empty although it had been full before.
+#[derive(Debug, Clone, Copy)]
+struct Emptied {
+    since: Instant,
+    times: u32,
+}
+
+/// Who wants to know what a server offers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Occasion {
+    /// The loop of the hub.
+    ByItself,
+    /// Somebody who may change the server.
+    ByHand,
+}
+
+/// A list that was full is not believed to be empty before it came so often.
+const EMPTY_TIMES_MIN: u32 = 3;
+/// The same, when somebody looks.
+const EMPTY_TIMES_BY_HAND: u32 = 2;
 
 /// How a server failed.
 #[derive(Debug, Clone)]
@@ -45,6 +66,14 @@ pub(crate) struct Failure {
     pub(crate) code: &'static str,
     pub(crate) message: String,
     pub(crate) at_us: i64,
+}
+
+impl Health {
+    /// The lists that came empty although they had been full, and that are not believed.
+    pub(crate) fn doubted(&self) -> Vec<ItemKind> {
+        let doubted = |kind: &ItemKind| self.emptied[kind.place()].is_some();
+        ItemKind::ALL.into_iter().filter(doubted).collect()
+    }
 }
 
 impl Running {
@@ -139,21 +168,42 @@ impl Running {
         self.circuit.state()
     }
 
-    /// Takes note of a list that came empty; whether it is to be believed. A list that was full is believed to
-    /// be empty when it comes so again: some servers answer so when they have lost who is asking.
-    pub(crate) fn believe_empty(&self, place: usize, was_full: bool) -> bool {
-        let mut health = self.health.lock();
-        if !was_full || health.emptied[place] {
-            health.emptied[place] = false;
+    /// Takes note of a list that came empty; whether it is to be believed. Some servers answer so when they have
+    /// lost who is asking, or what they stand before: then they do for a while.
+    pub(crate) fn believe_empty(
+        &self,
+        place: usize,
+        was_full: bool,
+        occasion: Occasion,
+        after: Duration,
+    ) -> bool {
+        let now = Instant::now();
+        let doubted = &mut self.health.lock().emptied[place];
+        if !was_full {
+            *doubted = None;
             return true;
         }
-        health.emptied[place] = true;
-        false
+        let emptied = doubted.get_or_insert(Emptied {
+            since: now,
+            times: 0,
+        });
+        emptied.times = emptied.times.saturating_add(1);
+        let is_believed = match occasion {
+            Occasion::ByHand => emptied.times >= EMPTY_TIMES_BY_HAND,
+            Occasion::ByItself => {
+                emptied.times >= EMPTY_TIMES_MIN
+                    && now.saturating_duration_since(emptied.since) >= after
+            }
+        };
+        if is_believed {
+            *doubted = None;
+        }
+        is_believed
     }
 
     /// Takes note of a list that came full.
     pub(crate) fn came_full(&self, place: usize) {
-        self.health.lock().emptied[place] = false;
+        self.health.lock().emptied[place] = None;
     }
 
     /// A text for people, without the server's secrets.

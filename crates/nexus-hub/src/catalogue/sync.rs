@@ -19,7 +19,7 @@ use crate::{
         fold::{Folded, fold},
         kept::{self, Known},
         review::Finding,
-        running::Running,
+        running::{Occasion, Running},
         server::{HubServer, Review},
     },
     handle::{Shared, SyncReport},
@@ -56,6 +56,13 @@ struct Heard {
     failure: Option<(ItemKind, CallError)>,
 }
 
+/// Lists that came whole.
+struct Read {
+    about: Arc<About>,
+    lists: Vec<(ItemKind, Fetched)>,
+    occasion: Occasion,
+}
+
 /// Reads lists of a server and takes them over.
 ///
 /// # Errors
@@ -64,6 +71,7 @@ pub(crate) async fn sync(
     shared: &Shared,
     id: &ServerId,
     kinds: Kinds,
+    occasion: Occasion,
 ) -> Result<SyncReport, Error> {
     let catalogue = shared.server(id)?;
     let running = catalogue.running.clone();
@@ -82,7 +90,13 @@ pub(crate) async fn sync(
     } else {
         running.synced(shared.log.clock().now_us());
     }
-    take_over(shared, id, &running, heard.about, heard.lists, &mut report).await?;
+    let Heard { about, lists, .. } = heard;
+    let read = Read {
+        about,
+        lists,
+        occasion,
+    };
+    take_over(shared, id, &running, read, &mut report).await?;
     Ok(report)
 }
 
@@ -147,10 +161,14 @@ async fn take_over(
     shared: &Shared,
     id: &ServerId,
     running: &Arc<Running>,
-    about: Arc<About>,
-    lists: Vec<(ItemKind, Fetched)>,
+    read: Read,
     report: &mut SyncReport,
 ) -> Result<(), Error> {
+    let Read {
+        about,
+        lists,
+        occasion,
+    } = read;
     let _alone = shared.changing.lock().await;
     let snapshot = shared.snapshot.load_full();
     let catalogue = snapshot
@@ -170,7 +188,12 @@ async fn take_over(
             .any(|entry| entry.standing.is_listed);
         if !fetched.offered.is_empty() {
             running.came_full(kind.place());
-        } else if !running.believe_empty(kind.place(), was_full) {
+        } else if !running.believe_empty(
+            kind.place(),
+            was_full,
+            occasion,
+            shared.options.empty_believed_after,
+        ) {
             report.doubted.push(kind);
             continue;
         }

@@ -16,7 +16,7 @@ use crate::{
     UpstreamConfig, Upstreams,
     catalogue::{
         ServerCatalogue, Snapshot, kept,
-        running::{Failure, Running},
+        running::{Failure, Occasion, Running},
         sync::{self, Kinds},
     },
     permissions::Permissions,
@@ -36,8 +36,9 @@ pub struct SyncReport {
     pub left_out: usize,
     /// Lists that could not be read; what was known of them stays.
     pub failed: Vec<ItemKind>,
-    /// Lists that came empty although they had been full. What was known stays until they come so again: some
-    /// servers say that they have nothing when they have forgotten who asks.
+    /// Lists that came empty although they had been full. What was known stays until they came so for a while, or
+    /// come so again when somebody asks by hand: some servers say that they have nothing when they have forgotten
+    /// who asks.
     pub doubted: Vec<ItemKind>,
     /// Whether anything is other than before.
     pub has_changed: bool,
@@ -60,6 +61,8 @@ pub struct ServerStatus {
     pub failure: Option<ServerFailure>,
     /// Whether it wants other credentials. What is known of it stays.
     pub needs_auth: bool,
+    /// Lists that came empty although they had been full, which is not believed yet.
+    pub doubted: Vec<ItemKind>,
     /// Whether calls go through to it.
     pub circuit: CircuitState,
     /// The revision of MCP that it speaks, as far as it is known.
@@ -186,13 +189,14 @@ impl Hub {
         Ok(())
     }
 
-    /// Reads a server's lists now.
+    /// Reads a server's lists now, because somebody wants that: a list that comes empty and was full is believed
+    /// the second time.
     ///
     /// # Errors
     /// [`Error::UnknownServer`], [`Error::CircuitOpen`], how the server failed, and [`Error::Log`]. Whatever
     /// fails, what is known of the server stays.
     pub async fn sync(&self, id: &ServerId) -> Result<SyncReport, Error> {
-        sync::sync(&self.0, id, Kinds::ALL).await
+        sync::sync(&self.0, id, Kinds::ALL, Occasion::ByHand).await
     }
 
     /// Asks a server whether it is there.
@@ -232,6 +236,7 @@ impl Hub {
     pub fn status(&self, id: &ServerId) -> Result<ServerStatus, Error> {
         let server = self.0.server(id)?;
         let health = server.running.health();
+        let doubted = health.doubted();
         let known = server.known.as_deref();
         let tools = server.list(ItemKind::Tool).iter();
         let waits = tools.filter(|tool| tool.standing.is_listed && tool.standing.is_waiting);
@@ -262,6 +267,7 @@ impl Hub {
                 }
             }),
             needs_auth: health.needs_auth,
+            doubted,
             circuit: server.running.circuit_state(),
             protocol_version: known.map(|known| known.protocol_version.clone()),
             server_info: known.and_then(|known| known.server_info.clone()),

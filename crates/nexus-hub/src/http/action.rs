@@ -60,9 +60,16 @@ impl<'a> Asked<'a> {
         Ok(Self { json, raw })
     }
 
+    /// A member that is there. Clients write `null` for what they have not got.
+    fn given(&self, name: &str) -> Option<&Json<'a>> {
+        self.json
+            .get(name)
+            .filter(|value| !matches!(value, Json::Null))
+    }
+
     /// The text of a member, if it is there.
     pub(super) fn text(&self, name: &str) -> Result<Option<&str>, Problem> {
-        match self.json.get(name) {
+        match self.given(name) {
             None => Ok(None),
             Some(Json::String(text)) if !text.is_empty() => Ok(Some(text)),
             Some(_) => Err(must(name, "be a text")),
@@ -76,7 +83,7 @@ impl<'a> Asked<'a> {
     }
 
     pub(super) fn flag(&self, name: &str) -> Result<Option<bool>, Problem> {
-        match self.json.get(name) {
+        match self.given(name) {
             None => Ok(None),
             Some(Json::Bool(flag)) => Ok(Some(*flag)),
             Some(_) => Err(must(name, "be true or false")),
@@ -86,7 +93,7 @@ impl<'a> Asked<'a> {
     /// The texts of a member: one, or a list.
     pub(super) fn texts(&self, name: &str) -> Result<Vec<Cow<'_, str>>, Problem> {
         let wrong = || must(name, "be a list of texts");
-        match self.json.get(name) {
+        match self.given(name) {
             None => Ok(Vec::new()),
             Some(Json::String(text)) => Ok(vec![Cow::Borrowed(text)]),
             Some(Json::Array(items)) => items
@@ -99,12 +106,11 @@ impl<'a> Asked<'a> {
 
     /// An object that is passed on as it was written.
     pub(super) fn object(&self, name: &str) -> Result<Option<Raw>, Problem> {
-        let Some(text) = self.raw.get(name) else {
-            return Ok(None);
+        let text = match (self.given(name), self.raw.get(name)) {
+            (None, _) | (_, None) => return Ok(None),
+            (Some(Json::Object(_)), Some(text)) => text,
+            (Some(_), Some(_)) => return Err(must(name, "be an object")),
         };
-        if !matches!(self.json.get(name), Some(Json::Object(_))) {
-            return Err(must(name, "be an object"));
-        }
         let raw = RawValue::from_string(text.to_owned());
         raw.map(Some)
             .map_err(|error| nexus_core::Error::malformed_json(error).into())
@@ -231,6 +237,18 @@ mod tests {
         for wrong in [&b""[..], b"[]", b"{", br#"{"action":"a","action":"b"}"#] {
             assert!(Asked::read(wrong).is_err());
         }
+    }
+
+    #[test]
+    fn what_is_null_is_not_given() {
+        let body = br#"{"toolName":null,"params":null,"async":null,"tags":null,"config":null}"#;
+        let asked = Asked::read(body).unwrap();
+        assert_eq!(asked.text("toolName").unwrap(), None);
+        assert!(asked.object("params").unwrap().is_none());
+        assert_eq!(asked.flag("async").unwrap(), None);
+        assert!(asked.texts("tags").unwrap().is_empty());
+        assert!(asked.needed("toolName").is_err());
+        assert!(asked.config::<crate::ServerInput>().is_err());
     }
 
     #[test]

@@ -4,8 +4,8 @@ use ::http::{HeaderValue, Method, StatusCode, header};
 use nexus_http::{Call, ETag, Reply, Route};
 use serde::Deserialize;
 
-use super::{Answered, Api, problem};
-use crate::{ServerInput, ServerPatch, ServerView};
+use super::{Answered, Api, problem, tools::Approving};
+use crate::{ServerId, ServerInput, ServerPatch, ServerView};
 
 const LIMIT_DEFAULT: usize = 100;
 const LIMIT_MAX: usize = 1_000;
@@ -54,6 +54,10 @@ pub(super) fn routes(api: &Api) -> Vec<Route> {
         api.route(Method::POST, &at("sync"), |api, call| async move {
             api.sync_server(&call).await
         }),
+        api.route(Method::POST, &at("approve"), |api, call| async move {
+            api.approve_instructions(&call).await
+        })
+        .to_the_end(),
         api.route(Method::GET, &at("health"), |api, call| async move {
             api.server_health(&call).await
         }),
@@ -168,6 +172,17 @@ impl Api {
             &synced,
             None::<&()>,
         ))
+    }
+
+    /// Says that somebody has looked at how a server wants to be used now.
+    async fn approve_instructions(&self, call: &Call) -> Answered {
+        let caller = self.actor(call)?;
+        call.refuse_unknown_query(&[])?;
+        let seen = call.json::<Approving>()?.seen()?;
+        let server = ServerId::new(id(call));
+        let approved = self.hub().approve_instructions(&caller, &server, seen);
+        approved.await.map_err(problem)?;
+        Ok(Reply::empty(StatusCode::NO_CONTENT))
     }
 
     /// How a server is, as far as is known.

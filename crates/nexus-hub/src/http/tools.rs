@@ -59,13 +59,24 @@ struct Permitting {
     /// For whom; only an operator can name somebody else.
     #[serde(default)]
     user: Option<String>,
+    /// For all of whom nothing else is said; for operators.
+    #[serde(default)]
+    everybody: bool,
 }
 
-#[derive(Deserialize, Default)]
-#[serde(deny_unknown_fields, default)]
-struct Approving {
-    /// By which the text is known that was looked at.
-    fingerprint: Option<String>,
+/// What was looked at: whoever does not say it may approve what came since.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Approving {
+    /// By which the text is known.
+    fingerprint: String,
+}
+
+impl Approving {
+    pub(super) fn seen(&self) -> Result<Fingerprint, Problem> {
+        let refuse = || Problem::invalid_request("`fingerprint` must be one that was shown");
+        Fingerprint::parse(&self.fingerprint).ok_or_else(refuse)
+    }
 }
 
 fn name(call: &Call) -> &str {
@@ -163,6 +174,18 @@ impl Api {
         let caller = self.actor(call)?;
         call.refuse_unknown_query(&[])?;
         let asked: Permitting = call.json()?;
+        if asked.everybody {
+            if asked.user.is_some() {
+                let why = "`user` and `everybody` must not be given together";
+                return Err(Problem::invalid_request(why));
+            }
+            let set = self
+                .hub()
+                .set_permission_of_all(&caller, name(call), asked.allowed)
+                .await;
+            set.map_err(problem)?;
+            return Ok(Reply::empty(StatusCode::NO_CONTENT));
+        }
         let caller = match asked.user {
             None => caller,
             Some(user) if caller.is_operator => super::action::as_user(caller, "user", &user)?,
@@ -201,16 +224,8 @@ impl Api {
     async fn approve(&self, call: &Call) -> Answered {
         let caller = self.actor(call)?;
         call.refuse_unknown_query(&[])?;
-        let Approving { fingerprint } = call.json_or_default()?;
-        let approved = match fingerprint {
-            None => self.hub().approve(&caller, name(call)).await,
-            Some(text) => {
-                let refuse =
-                    || Problem::invalid_request("`fingerprint` must be one that was shown");
-                let seen = Fingerprint::parse(&text).ok_or_else(refuse)?;
-                self.hub().approve_text(&caller, name(call), seen).await
-            }
-        };
+        let seen = call.json::<Approving>()?.seen()?;
+        let approved = self.hub().approve_text(&caller, name(call), seen).await;
         approved.map_err(problem)?;
         Ok(Reply::empty(StatusCode::NO_CONTENT))
     }

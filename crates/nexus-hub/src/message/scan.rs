@@ -29,8 +29,19 @@ enum Part {
 impl Scan {
     /// Reads on.
     pub(crate) fn read(&mut self, bytes: &[u8]) {
-        for byte in bytes {
+        let mut rest = bytes;
+        loop {
+            // Most of what is too long to be held is a text that does not matter: it is not looked at byte by
+            // byte, or a server could keep a processor busy by talking.
+            if self.is_in_text && !self.is_escaped && !self.is_wanted() {
+                let end = memchr::memchr2(b'"', b'\\', rest).unwrap_or(rest.len());
+                rest = &rest[end..];
+            }
+            let Some((byte, after)) = rest.split_first() else {
+                return;
+            };
             self.step(*byte);
+            rest = after;
         }
     }
 
@@ -70,9 +81,13 @@ impl Scan {
         }
     }
 
+    /// Whether what stands here is a name or the id.
+    fn is_wanted(&self) -> bool {
+        self.depth == 1 && self.part != Part::Other
+    }
+
     fn collect(&mut self, byte: u8) {
-        let is_wanted = self.depth == 1 && self.part != Part::Other;
-        if is_wanted && self.word.len() < WORD_BYTES_MAX {
+        if self.is_wanted() && self.word.len() < WORD_BYTES_MAX {
             self.word.push(byte);
         }
     }
@@ -153,6 +168,19 @@ mod tests {
                 format!(r#"{{"result":{result},"id":{id}}}"#)
             };
             prop_assert_eq!(answered(&message), Some(Id::Number(id)));
+        }
+
+        #[test]
+        fn what_is_found_does_not_depend_on_the_pieces(text in r#"[\[\]{}:,"\\a-c0-9 ]{0,60}"#, at: usize) {
+            let text = format!(r#"{{"id":7,"result":{text}"#);
+            let (one, other) = text.as_bytes().split_at(at % (text.len() + 1));
+            let mut whole = Scan::default();
+            whole.read(text.as_bytes());
+            let mut cut = Scan::default();
+            cut.read(one);
+            cut.read(other);
+            prop_assert_eq!(whole.answered(), cut.answered());
+            prop_assert_eq!(whole.answered(), answered(&text));
         }
 
         #[test]

@@ -67,6 +67,7 @@ impl Registry {
             hints: connection.hints(),
             sealed_version: 1,
             seed: None,
+            by_operator: caller.is_operator,
             created_us: now_us,
             changed_us: now_us,
         };
@@ -184,8 +185,11 @@ impl Registry {
             forget_other_transport(&mut input, &changed);
         }
         let is_way_changed = changed.iter().any(|member| WAY.contains(member));
-        // A program that somebody switched off is not started by a user where users may start none.
-        let is_switched_on = input.enabled.unwrap_or(true) && !live.kept.settings.enabled;
+        // A program that somebody switched off is not started by a user where users may start none. An
+        // operator who switches on what is on already opens one that is closed.
+        let says_enabled = changed.contains(&"enabled") && caller.is_operator;
+        let is_switched_on =
+            input.enabled.unwrap_or(true) && (!live.kept.settings.enabled || says_enabled);
         if is_way_changed || is_switched_on {
             self.check_stdio(caller, &input)?;
         }
@@ -205,6 +209,9 @@ impl Registry {
             changed_us: self.now_us(),
             ..live.kept.clone()
         };
+        if is_way_changed || is_switched_on {
+            kept.by_operator = caller.is_operator;
+        }
         if is_way_changed {
             kept.sealed_version += 1;
             kept.target = connection.target();

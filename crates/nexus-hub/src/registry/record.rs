@@ -37,6 +37,10 @@ pub(crate) struct Kept {
     /// Of a system server: what it was made of, and what operators said of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seed: Option<Seed>,
+    /// Whether it was an operator who last said what it is, or that it may be used: then it may be a program
+    /// where users may start none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) by_operator: bool,
     pub(crate) created_us: i64,
     pub(crate) changed_us: i64,
 }

@@ -109,6 +109,7 @@ impl SystemServer {
                 version: self.version,
                 ..said
             }),
+            by_operator: false,
             created_us: before.map_or(now_us, |kept| kept.created_us),
             changed_us: before.map_or(now_us, |kept| kept.changed_us),
         }

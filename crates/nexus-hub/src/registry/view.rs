@@ -12,7 +12,7 @@ use super::{
     record::SYSTEM_OWNER,
     system::SystemServer,
 };
-use crate::{Caller, Error, ServerId};
+use crate::{Caller, Error, ItemKind, ServerId};
 
 /// How a server is, as far as is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -129,11 +129,15 @@ impl Registry {
         if !live.kept.settings.enabled {
             return (Health::Disabled, self.lacking(live));
         }
+        if self.is_closed(live) {
+            return (Health::Disabled, Some(Error::StdioClosed.to_string()));
+        }
         let id = ServerId::new(live.id.clone());
         let Ok(status) = self.hub().status(&id) else {
             return (Health::Unknown, None);
         };
         let message = status.failure.map(|failure| failure.message);
+        let message = message.or_else(|| doubted(&status.doubted));
         let health = match (
             status.needs_auth,
             &message,
@@ -154,4 +158,12 @@ impl Registry {
         let lacks = server.connection(&self.0.options.system).is_none();
         lacks.then(|| format!("{needs} is not set"))
     }
+}
+
+/// What is said of a server whose lists came empty although they had been full.
+fn doubted(kinds: &[ItemKind]) -> Option<String> {
+    let lists: Vec<&str> = kinds.iter().map(|kind| kind.list_member()).collect();
+    let lists = lists.join(", ");
+    (!kinds.is_empty())
+        .then(|| format!("it says that it has none of these any more, which is doubted: {lists}"))
 }

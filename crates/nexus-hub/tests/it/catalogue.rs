@@ -224,6 +224,7 @@ async fn a_server_that_cannot_be_read_is_tried_again_by_itself() {
 async fn a_list_that_stays_empty_is_believed_without_being_told_again() {
     let world = World::with(CatalogueOptions {
         sync_interval: Duration::from_millis(50),
+        empty_believed_after: Duration::from_millis(100),
         ..options()
     })
     .await;
@@ -235,4 +236,37 @@ async fn a_list_that_stays_empty_is_believed_without_being_told_again() {
     assert_eq!(world.names("ana"), ["s_a"]);
     world.run();
     until(|| world.names("ana").is_empty()).await;
+}
+
+#[tokio::test]
+async fn a_list_that_comes_empty_for_a_while_is_not_believed_unless_somebody_looks() {
+    let world = World::with(CatalogueOptions {
+        sync_interval: Duration::from_millis(20),
+        ..options()
+    })
+    .await;
+    let fake = Fake::tools(&["a"]);
+    let id = world.listed("s", &fake).await;
+    world.run();
+    fake.set("tools/list", []);
+    let read_before = fake.count("tools/list");
+    until(|| fake.count("tools/list") >= read_before + 6).await;
+    assert_eq!(
+        world.names("ana"),
+        ["s_a"],
+        "it may have forgotten who asks"
+    );
+    let status = world.hub.status(&id).unwrap();
+    assert_eq!(status.doubted, [nexus_hub::ItemKind::Tool]);
+    // It was away for a while.
+    fake.set("tools/list", [tool("a", "A tool.")]);
+    until(|| world.hub.status(&id).unwrap().doubted.is_empty()).await;
+    fake.set("tools/list", []);
+    until(|| !world.hub.status(&id).unwrap().doubted.is_empty()).await;
+    world.hub.sync(&id).await.unwrap();
+    assert!(
+        world.names("ana").is_empty(),
+        "somebody looked, and it says the same"
+    );
+    assert!(world.hub.status(&id).unwrap().doubted.is_empty());
 }

@@ -8,6 +8,8 @@ mod isolation;
 mod jobs;
 #[path = "faces/programs.rs"]
 mod programs;
+#[path = "faces/reviews.rs"]
+mod reviews;
 #[path = "faces/servers.rs"]
 mod servers;
 #[path = "faces/stub.rs"]

@@ -332,6 +332,15 @@ impl HttpFixture {
                     with_type(200, "application/json", text.into_bytes())
                 }
             }
+            "promise" => {
+                // Nothing of what it promises ever comes.
+                let (sender, mut response) = event_stream();
+                self.streams.lock().push(sender);
+                let headers = response.headers_mut();
+                headers.insert("content-type", "application/json".parse().unwrap());
+                headers.insert("content-length", "50000000".parse().unwrap());
+                response
+            }
             "html" => with_type(200, "text/html", b"<h1>hello</h1>".to_vec()),
             "broken" => with_type(200, "application/json", b"{".to_vec()),
             "stranger" => with_json(200, &result(&json!({"id": 999_999}), &json!({}))),

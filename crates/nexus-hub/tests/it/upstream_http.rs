@@ -228,6 +228,11 @@ async fn each_bad_answer_fails_its_call_and_no_other() {
             "{big:?}"
         );
     }
+    let promised = refused(&server, call("promise", &json!({}))).await;
+    assert!(
+        matches!(promised, CallError::TooLarge { .. }),
+        "it is not waited for: {promised:?}"
+    );
     let CallError::Rpc(error) = refused(&server, call("refuse", &json!({}))).await else {
         panic!("not the server's error");
     };

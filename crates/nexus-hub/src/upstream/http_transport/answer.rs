@@ -2,7 +2,7 @@
 
 use std::{sync::atomic::Ordering, time::Duration};
 
-use http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use tokio::time::sleep;
 
 use super::{
@@ -114,7 +114,13 @@ impl Http {
     }
 
     async fn body(&self, mut opened: Opened, limit_bytes: usize) -> Result<Vec<u8>, CallError> {
-        let mut body = Vec::new();
+        // What says that it is too large is not read at all.
+        let said = opened.headers.get(CONTENT_LENGTH);
+        let said: Option<usize> = said.and_then(|length| length.to_str().ok()?.parse().ok());
+        if said.is_some_and(|length| length > limit_bytes) {
+            return Err(CallError::TooLarge { limit_bytes });
+        }
+        let mut body = Vec::with_capacity(said.unwrap_or_default());
         while let Some(chunk) = self.chunk(&mut opened).await? {
             if body.len() + chunk.len() > limit_bytes {
                 return Err(CallError::TooLarge { limit_bytes });

@@ -10,6 +10,8 @@ use crate::{Id, message::scan::Scan};
 
 /// What is read at once at least.
 const READ_BYTES: usize = 8 * 1024;
+/// What is read at once of a line that is let go of.
+const SKIPPED_BYTES: usize = 64 * 1024;
 /// Room that is larger is given back after it was needed.
 const ROOM_BYTES_KEPT: usize = 256 * 1024;
 
@@ -57,7 +59,11 @@ impl<R: AsyncRead + Unpin> Lines<R> {
             if self.skipped.is_some() || self.searched > self.line_bytes_max {
                 self.skip();
             }
-            self.buffer.reserve(READ_BYTES);
+            let room_bytes = match &self.skipped {
+                Some(_) => SKIPPED_BYTES,
+                None => READ_BYTES,
+            };
+            self.buffer.reserve(room_bytes);
             if self.input.read_buf(&mut self.buffer).await? == 0 {
                 return Ok(None);
             }
@@ -162,7 +168,7 @@ mod tests {
         let input = vec![b'x'; 1_000_000];
         let mut lines = Lines::new(&input[..], MAX);
         assert_eq!(lines.next().await.unwrap(), None);
-        assert!(lines.buffer.capacity() <= 2 * READ_BYTES + MAX);
+        assert!(lines.buffer.capacity() <= 2 * SKIPPED_BYTES + MAX);
     }
 
     proptest! {

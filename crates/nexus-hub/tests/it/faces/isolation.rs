@@ -182,9 +182,11 @@ async fn every_route_tried_as_another_user_is_refused() {
             other => panic!("a route of {other}"),
         };
         let at = path.replace("{id}", id).replace("{name}", id);
-        let body = match (route.method(), path.ends_with("/permissions")) {
-            (&Method::POST, true) => Some(json!({ "allowed": false })),
-            (&Method::POST, false) | (&Method::PATCH, _) => Some(json!({})),
+        let last = path.rsplit('/').next();
+        let body = match (route.method(), last) {
+            (&Method::POST, Some("permissions")) => Some(json!({ "allowed": false })),
+            (&Method::POST, Some("approve")) => Some(json!({ "fingerprint": "0".repeat(64) })),
+            (&Method::POST | &Method::PATCH, _) => Some(json!({})),
             _ => None,
         };
         let refused = api

@@ -381,6 +381,45 @@ async fn a_job_that_nobody_works_on_is_said_to_have_failed_and_goes_after_a_day(
 }
 
 #[tokio::test]
+async fn a_job_over_the_limit_is_refused_before_it_is_written_and_one_that_waits_is_not() {
+    let world = World::new().await;
+    let api = world
+        .start_with(|options| options.jobs.running_max = 1)
+        .await;
+    let stub = Stub::start().await;
+    api.add(ANA, "notes", &stub, None).await;
+    let few = json!({
+        "name": "few", "transport": "http", "url": stub.url, "rate_limit_per_minute": 1,
+    });
+    let added = api
+        .act(ANA, json!({ "action": "add_server", "config": few }))
+        .await;
+    let sync = json!({ "action": "sync_tools", "serverId": added.body["server_id"] });
+    assert_eq!(api.act(ANA, sync).await.status, 200);
+    // It has the one place among those that run.
+    let running = begin(&api, "notes_wait").await;
+    api.until_job(ANA, &running, "running").await;
+    let waiting = begin(&api, "few_echo").await;
+    let refused = api.act(ANA, invoke("few_echo")).await;
+    assert_eq!(
+        (refused.status, refused.code()),
+        (429, "rate-limited"),
+        "{}",
+        refused.text
+    );
+    assert!(refused.body["retry_after"].as_u64().unwrap() >= 1);
+    let kept = api.ask(ANA, Method::GET, "/api/v1/jobs", None).await;
+    assert_eq!(kept.body["data"].as_array().unwrap().len(), 2);
+    let created = world.all("job.created").await;
+    assert_eq!(created.len(), 2, "nothing was written of it");
+    assert_eq!(api.jobs.unfinished(), 2, "it took no place");
+    // What it costs was taken when it was asked for.
+    stub.open();
+    api.until_job(ANA, &waiting, "completed").await;
+    assert_eq!(stub.called("echo"), 1);
+}
+
+#[tokio::test]
 async fn one_user_does_not_take_every_place() {
     let world = World::new().await;
     let api = world

@@ -25,6 +25,8 @@ struct State {
     calls: Mutex<Vec<String>>,
     /// Whether `wait` goes on.
     is_open: watch::Sender<bool>,
+    /// How it wants to be used, and what it says of its first tool.
+    words: Mutex<Option<String>>,
 }
 
 impl Stub {
@@ -34,6 +36,7 @@ impl Stub {
             headers: Mutex::default(),
             calls: Mutex::default(),
             is_open: watch::Sender::new(false),
+            words: Mutex::default(),
         });
         let shared = state.clone();
         let route = Route::post("/mcp", Access::Open, move |call: Call| {
@@ -56,6 +59,11 @@ impl Stub {
     /// From now on it wants this as `Authorization`.
     pub(crate) fn wants(&self, token: &str) {
         *self.state.token.lock() = Some(token.to_owned());
+    }
+
+    /// From now on it says this of itself and of its first tool.
+    pub(crate) fn says(&self, words: &str) {
+        *self.state.words.lock() = Some(words.to_owned());
     }
 
     /// Lets every `wait` go on, those to come too.
@@ -107,9 +115,10 @@ impl State {
                 "protocolVersion": params["protocolVersion"],
                 "capabilities": { "tools": {}, "resources": {}, "prompts": {} },
                 "serverInfo": { "name": "stub", "version": "1.0.0" },
+                "instructions": self.words.lock().as_deref().unwrap_or("Use it as you like."),
             }),
             "ping" => json!({}),
-            "tools/list" => json!({ "tools": tools() }),
+            "tools/list" => json!({ "tools": tools(self.words.lock().as_deref()) }),
             "resources/list" => json!({ "resources": [{ "uri": "stub://note", "name": "note" }] }),
             "resources/templates/list" => json!({ "resourceTemplates": [] }),
             "resources/read" => json!({ "contents": [{ "uri": params["uri"], "text": "a note" }] }),
@@ -150,7 +159,7 @@ impl State {
     }
 }
 
-fn tools() -> Value {
+fn tools(words: Option<&str>) -> Value {
     let tool = |name: &str| {
         json!({
             "name": name,
@@ -161,6 +170,9 @@ fn tools() -> Value {
     let mut export = tool("export");
     export["_meta"] = json!({ "estimatedDuration": "slow" });
     let mut tools: Vec<Value> = ["echo", "wait", "fail", "leak", "large"].map(tool).to_vec();
+    if let Some(words) = words {
+        tools[0]["description"] = json!(words);
+    }
     tools.push(export);
     json!(tools)
 }
