@@ -111,6 +111,9 @@ mod caller;
 mod catalogue;
 mod error;
 mod fingerprint;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod handle;
 pub mod http;
 mod jobs;

@@ -16,7 +16,7 @@ use self::sayings::{Allowed, Sayings};
 use crate::{
     Changed, Error, Hub, HubChange, Notice, ServerId,
     catalogue::{
-        running::may_pass,
+        running::{Occasion, may_pass},
         sync::{Kinds, sync},
     },
     handle::Shared,
@@ -236,7 +236,7 @@ async fn work(
             }
         }
         let kinds = stale.send_replace(Kinds::NONE);
-        match sync(&shared, &id, kinds).await {
+        match sync(&shared, &id, kinds, Occasion::ByItself).await {
             Ok(report) => {
                 retry = shared.options.sync_retry;
                 let interval = if report.doubted.is_empty() {
