@@ -89,6 +89,12 @@ fn a_command_publishes_to_the_daemon_and_reads_what_others_say() {
         welcome["result"]["serverInfo"]["name"], "nexus",
         "{welcome}"
     );
+    // What is offered is there, also while no server is: some clients begin with it.
+    let offered = &welcome["result"]["capabilities"]["logging"];
+    assert!(offered.is_object(), "{welcome}");
+    let level = client.ask(4, "logging/setLevel", &json!({ "level": "debug" }));
+    assert_eq!(level["result"], json!({}), "{level}");
+
     let tools = client.ask(1, "tools/list", &json!({}));
     let tools = tools["result"]["tools"].as_array().unwrap();
     assert!(
