@@ -11,7 +11,6 @@ use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
 use nexus_http::{Call, Problem, Reply};
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use tokio_util::sync::CancellationToken;
 
 use super::{
