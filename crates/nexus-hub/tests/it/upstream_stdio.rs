@@ -126,7 +126,7 @@ async fn an_answer_of_50_mb_ends_its_call_and_no_other() {
 async fn the_server_is_told_of_each_request_that_nobody_waits_for() {
     let mut config = stdio(&[]);
     // Also what the greeting may take, on a machine that does other things.
-    config.limits.idle = Duration::from_secs(2);
+    config.limits.idle = Duration::from_secs(5);
     let server = connected(&config).await;
     let timeout = refused(&server, call("hang", &json!({}))).await;
     assert!(
