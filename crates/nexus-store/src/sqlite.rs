@@ -36,7 +36,6 @@ use std::{path::Path, sync::Arc};
 use nexus_core::{Clock, Epoch, Random};
 use sqlx::{Connection, SqliteConnection};
 
-use self::{lock::Lock, names::Names, once::OnceKeys, readers::Readers};
 pub use self::{
     backup::{Backup, Progress},
     pages::SqlitePages,
@@ -44,6 +43,7 @@ pub use self::{
     verify::Verified,
     writer::SqliteBackend,
 };
+use self::{lock::Lock, names::Names, once::OnceKeys, readers::Readers};
 use crate::{Error, SqliteOptions};
 
 /// A log in one SQLite file: what can be done with it from outside.

@@ -292,8 +292,8 @@ fn a_step_does_not_end_between_two_rows_with_one_name() {
     assert_eq!(step(&places), PLACES_PER_STEP);
     assert_eq!(step(&places[..7]), 7);
     assert_eq!(step(&[]), 0);
-    for n in PLACES_PER_STEP - 3..PLACES_PER_STEP + 3 {
-        places[n].0 = -1;
+    for place in &mut places[PLACES_PER_STEP - 3..PLACES_PER_STEP + 3] {
+        place.0 = -1;
     }
     assert_eq!(step(&places), PLACES_PER_STEP - 3);
     assert_eq!(step(&places[..PLACES_PER_STEP]), PLACES_PER_STEP);
