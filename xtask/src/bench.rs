@@ -18,6 +18,8 @@ mod stage;
 
 use clap::Subcommand;
 
+pub(crate) use self::peers::free_address;
+
 use crate::{error::Result, process::find, setup, workspace::Workspace};
 
 /// The benchmarks.

@@ -1,9 +1,10 @@
-//! What a developer of Nexus runs: test, tidy, bench, fuzz, coverage.
+//! What a developer of Nexus runs: test, tidy, bench, fuzz, coverage, layout.
 
 mod bench;
 mod coverage;
 mod error;
 mod fuzz;
+mod layout;
 mod process;
 mod setup;
 mod steps;
@@ -42,6 +43,8 @@ enum Task {
     Fuzz(fuzz::Options),
     /// Report which lines the tests run.
     Coverage,
+    /// Record which functions a start runs, for the linker to put side by side.
+    Layout,
 }
 
 fn main() -> ExitCode {
@@ -64,5 +67,6 @@ fn run(task: Task) -> Result<()> {
         Task::Bench { bench } => bench::run(&workspace, bench),
         Task::Fuzz(options) => fuzz::run_targets(&workspace, &options),
         Task::Coverage => coverage::report(&workspace),
+        Task::Layout => layout::record(&workspace),
     }
 }

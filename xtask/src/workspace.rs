@@ -45,6 +45,11 @@ impl Workspace {
         self.target.join("fuzz")
     }
 
+    /// Where the daemon runs while its functions are recorded.
+    pub(crate) fn layout(&self) -> PathBuf {
+        self.target.join("layout")
+    }
+
     /// Where benchmarks keep their data: on the same disk as the workspace, because syncing is measured.
     pub(crate) fn scratch(&self) -> PathBuf {
         self.target.join("bench")
