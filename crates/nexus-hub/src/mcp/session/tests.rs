@@ -81,8 +81,8 @@ fn everything_that_a_session_holds_is_within_one_bound() {
         }
     };
     assert_eq!(read(&answers[9]).unwrap(), vec![b'x'; 100]);
-    let refusal = read(&answers[79]).unwrap();
-    let refusal: serde_json::Value = serde_json::from_slice(&refusal).unwrap();
+    // It takes room for as long as anybody has it.
+    let refusal: serde_json::Value = serde_json::from_slice(&read(&answers[79]).unwrap()).unwrap();
     assert_eq!(refusal["id"], 79);
     assert_eq!(refusal["error"]["data"]["code"], "too-much-unread");
     assert_eq!(refusal["error"]["data"]["limit_bytes"], 1_000);
