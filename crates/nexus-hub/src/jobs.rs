@@ -6,6 +6,7 @@
 //! and whether its server may have done something: it is never called again by itself. Every change is an
 //! event that its owner and operators can follow.
 
+mod calling;
 mod cleanup;
 mod id;
 mod open;

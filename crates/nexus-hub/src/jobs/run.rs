@@ -3,27 +3,18 @@
 use std::sync::Arc;
 
 use nexus_core::{Causes, Coded, Kind};
-use serde_json::value::RawValue;
-use tokio::{
-    sync::watch,
-    task::{JoinError, JoinHandle},
-    time::Instant,
-};
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    JobView, Jobs, Live, id,
+    JobView, Jobs, Live,
+    calling::{
+        Calling, Wanted, panicked, params, result, spawn, unless_panicked, with_token_if_none,
+    },
+    id,
     record::{JobFailure, Kept, Outcome},
 };
-use crate::{
-    Call, CallError, Caller, Error, EstimatedDuration, Hub, Raw, View,
-    message::meta::{token_of, with_text_token},
-    view::Target,
-};
-
-/// By which the progress of a job is told apart from that of nothing: its server is told that somebody
-/// wants to hear of it.
-const PROGRESS_TOKEN: &str = "job";
+use crate::{Call, CallError, Caller, Error, EstimatedDuration, Raw, View, view::Target};
 
 /// A call of a tool that may become a job.
 #[derive(Debug, Clone)]
@@ -46,28 +37,6 @@ pub enum Invoked {
     /// A job that goes on.
     Job(Box<JobView>),
 }
-
-/// A call, by the names of a namespace.
-struct Wanted {
-    namespace: Arc<str>,
-    call: Call,
-    /// Whether what it costs of the limits was taken before.
-    is_paid: bool,
-}
-
-impl Wanted {
-    /// By the names that everything has.
-    fn of_all(call: Call) -> Self {
-        Self {
-            namespace: "".into(),
-            call,
-            is_paid: false,
-        }
-    }
-}
-
-/// A call that runs in a task of its own.
-type Calling = JoinHandle<Result<Raw, Error>>;
 
 impl Jobs {
     /// Calls a tool. It becomes a job when the caller wants that, when the tool is known to be slow, or when
@@ -174,10 +143,7 @@ impl Jobs {
             let live = jobs.admit(live)?;
             // Now and not when its turn comes: who calls too often is told so before anything is written,
             // and what is written is not refused later.
-            let paid = jobs
-                .0
-                .hub
-                .pay(&caller, &wanted.namespace, &wanted.call);
+            let paid = jobs.0.hub.pay(&caller, &wanted.namespace, &wanted.call);
             jobs.unless_refused(&live, paid)?;
             wanted.is_paid = true;
             let kept = live.kept.borrow().clone();
@@ -327,42 +293,6 @@ fn is_slow(view: &View, tool: &str) -> Result<bool, Error> {
     Ok(item.metadata().estimated_duration == EstimatedDuration::Slow)
 }
 
-fn spawn(hub: &Hub, caller: &Caller, wanted: Wanted) -> Calling {
-    let (hub, caller) = (hub.clone(), caller.clone());
-    let Wanted {
-        namespace,
-        call,
-        is_paid,
-    } = wanted;
-    tokio::spawn(async move {
-        match is_paid {
-            true => hub.call_paid(&caller, &namespace, call).await,
-            false => hub.call(&caller, &namespace, call).await,
-        }
-    })
-}
-
-fn result(ended: Result<Result<Raw, Error>, JoinError>) -> Result<Raw, Error> {
-    unless_panicked(ended)?
-}
-
-fn unless_panicked<T>(ended: Result<T, JoinError>) -> Result<T, Error> {
-    match ended {
-        Ok(value) => Ok(value),
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(_) => Err(CallError::Cancelled.into()),
-        },
-    }
-}
-
-/// The call ended in a way that it must not, inside Nexus.
-fn panicked() -> Error {
-    Error::Damaged {
-        what: "the call".into(),
-    }
-}
-
 /// What a failure is told as.
 fn failure(error: &Error) -> JobFailure {
     let retriable = matches!(
@@ -376,56 +306,9 @@ fn failure(error: &Error) -> JobFailure {
     }
 }
 
-/// The same, with a token if it has none: the progress of a job is of interest to whoever looks at it.
-fn with_token_if_none(params: Raw) -> Option<Raw> {
-    if token_of(Some(&params)).is_some() {
-        return Some(params);
-    }
-    with_text_token(&params, PROGRESS_TOKEN).or(Some(params))
-}
-
-/// The parameters of a call whose progress is of interest.
-fn params(tool: &str, arguments: Option<&RawValue>) -> Option<Raw> {
-    #[derive(serde::Serialize)]
-    struct Params<'a> {
-        name: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        arguments: Option<&'a RawValue>,
-        #[serde(rename = "_meta")]
-        meta: Meta,
-    }
-    #[derive(serde::Serialize)]
-    struct Meta {
-        #[serde(rename = "progressToken")]
-        progress_token: &'static str,
-    }
-    let params = Params {
-        name: tool,
-        arguments,
-        meta: Meta {
-            progress_token: PROGRESS_TOKEN,
-        },
-    };
-    serde_json::value::to_raw_value(&params).ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn arguments_are_passed_on_as_they_were_written() {
-        let arguments = RawValue::from_string(r#"{"a": 1.50,"b":[ ]}"#.into()).unwrap();
-        let written = params("t\"", Some(&arguments)).unwrap();
-        let text =
-            r#"{"name":"t\"","arguments":{"a": 1.50,"b":[ ]},"_meta":{"progressToken":"job"}}"#;
-        assert_eq!(written.get(), text);
-        let without = params("t", None).unwrap();
-        assert_eq!(
-            without.get(),
-            r#"{"name":"t","_meta":{"progressToken":"job"}}"#
-        );
-    }
 
     #[test]
     fn what_may_help_to_ask_again_is_retriable() {
