@@ -63,13 +63,13 @@ fn vote(voter: &str) -> Value {
 
 /// The number of the position that stands last in some line.
 fn last_seq(said: &str) -> u64 {
-    let positions = said
+    let mut positions = said
         .split(|letter: char| letter.is_whitespace() || letter == ';')
         .filter_map(|word| word.split_once('-'))
         .filter(|(epoch, _)| epoch.len() == 8)
         .filter_map(|(_, seq)| seq.parse().ok());
     positions
-        .last()
+        .next_back()
         .unwrap_or_else(|| panic!("no position: {said}"))
 }
 
