@@ -230,7 +230,11 @@ async fn take_over(
     let principal = telling(&next.server);
     keep(shared, &principal, outcome.changes, events).await?;
     let owner = next.server.owner.clone();
-    let next = snapshot.with(id, Some(next));
+    let mut next = snapshot.with(id, Some(next));
+    if !report.has_changed {
+        // Nothing that anybody sees is other: a server that changes what is hidden makes no view again.
+        next.generation = snapshot.generation;
+    }
     let generation = next.generation;
     shared.snapshot.store(Arc::new(next));
     for (entry, findings) in outcome.waiting {

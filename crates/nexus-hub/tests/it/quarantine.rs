@@ -48,8 +48,14 @@ async fn a_changed_text_is_hidden_told_and_approved_by_who_has_seen_it() {
     assert!(waiting.offered.get().contains(BAD));
     // It changes once more before it is approved.
     let seen = Fingerprint::parse(&waiting.fingerprint).unwrap();
+    let generation = world.hub.generation();
     fake.set("tools/list", [tool("a", "Worse."), tool("b", "B")]);
     world.hub.sync(&id).await.unwrap();
+    assert_eq!(
+        world.hub.generation(),
+        generation,
+        "what is hidden is for nobody's view"
+    );
     let stale = world.hub.approve_text(&operator(), "s_a", seen).await;
     assert!(matches!(stale, Err(Error::StaleFingerprint { .. })));
     world.hub.approve(&operator(), "s_a").await.unwrap();
