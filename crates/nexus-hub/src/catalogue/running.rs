@@ -7,8 +7,8 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    CallError, CatalogueOptions, Error, Isolation, ItemKind, Raw, Redactor, Request, Scope, Transport,
-    Upstream, UpstreamConfig, Upstreams,
+    CallError, CatalogueOptions, Error, Isolation, ItemKind, Raw, Redactor, Request, Scope,
+    Transport, Upstream, UpstreamConfig, Upstreams,
     breaker::{Circuit, CircuitLimits, CircuitState, Passage, Sign},
     router::redaction,
 };

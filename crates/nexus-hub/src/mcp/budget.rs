@@ -15,6 +15,8 @@ pub(crate) struct Budget {
     held: AtomicUsize,
     max: usize,
     within: Option<Arc<Budget>>,
+    /// Room that nobody else can take, for when all others together have taken the rest.
+    own: Option<Arc<Budget>>,
 }
 
 /// How much of a budget may be spent on something.
@@ -52,21 +54,38 @@ struct Held {
 
 impl Budget {
     pub(crate) fn new(of: &'static str, max: usize) -> Arc<Self> {
-        Self::of(of, max, None)
+        Self::of(of, max, None, None)
     }
 
     /// One that counts in this one as well.
     pub(crate) fn part(self: &Arc<Self>, of: &'static str, max: usize) -> Arc<Self> {
-        Self::of(of, max, Some(self.clone()))
+        Self::of(of, max, Some(self.clone()), None)
     }
 
-    fn of(of: &'static str, max: usize, within: Option<Arc<Self>>) -> Arc<Self> {
+    /// One that counts in this one as well, and has some room of its own when this one, or what this one is
+    /// within, is full for the sake of others.
+    pub(crate) fn part_with_own(
+        self: &Arc<Self>,
+        of: &'static str,
+        max: usize,
+        own: usize,
+    ) -> Arc<Self> {
+        Self::of(of, max, Some(self.clone()), Some(Self::new(of, own)))
+    }
+
+    fn of(
+        of: &'static str,
+        max: usize,
+        within: Option<Arc<Self>>,
+        own: Option<Arc<Self>>,
+    ) -> Arc<Self> {
         let held = AtomicUsize::new(0);
         Arc::new(Self {
             of,
             held,
             max,
             within,
+            own,
         })
     }
 
@@ -81,7 +100,9 @@ impl Budget {
                 for budget in self.chain().take(taken) {
                     budget.give_back(bytes);
                 }
-                return Err(spent);
+                let is_for_all = taken > 0 && budget.within.is_none();
+                let own = self.own.as_ref().filter(|_| is_for_all).ok_or(spent)?;
+                return own.reserve(bytes, share).or(Err(spent));
             }
         }
         Ok(Reservation {
@@ -186,6 +207,20 @@ mod tests {
         assert!(other.reserve(1, Share::Half).is_err());
         let _excuse = one.reserve(10, Share::More).unwrap();
         assert_eq!(all.held(), 70);
+    }
+
+    #[test]
+    fn whoever_takes_all_that_there_is_leaves_each_a_little() {
+        let all = Budget::new("all", 100);
+        let (one, other) = (all.part("one", 100), all.part_with_own("other", 60, 20));
+        let _held = one.reserve(100, Share::Whole).unwrap();
+        let little = other.reserve(20, Share::Whole).unwrap();
+        assert_eq!(other.reserve(1, Share::Whole).unwrap_err().of, "all");
+        drop(little);
+        assert!(other.reserve(11, Share::Half).is_err());
+        let _note = other.reserve(10, Share::Half).unwrap();
+        // It is no way around a bound of its own.
+        assert_eq!(other.reserve(61, Share::Whole).unwrap_err().of, "other");
     }
 
     proptest! {

@@ -27,6 +27,8 @@ pub const STREAM_BYTES_MAX: usize = 1024 * 1024;
 /// Bytes that are held for one session: what it asks for, answers and questions that its client has not taken,
 /// and what it was sent and may come back for. An answer of a server that finds no room is told as an error.
 pub const SESSION_BYTES_MAX: usize = 48 * 1024 * 1024;
+/// However much others hold: an answer of a usual size reaches whoever asked.
+pub(super) const SESSION_OWN_BYTES: usize = 128 * 1024;
 /// Bytes that are held for all sessions of one caller.
 pub const CALLER_BYTES_MAX: usize = 128 * 1024 * 1024;
 /// Bytes that are held for all sessions.

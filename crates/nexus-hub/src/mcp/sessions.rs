@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use super::{
     budget::Budget,
-    options::McpOptions,
+    options::{McpOptions, SESSION_OWN_BYTES},
     session::{Hello, Session},
 };
 use crate::Caller;
@@ -36,7 +36,7 @@ struct Bounds {
 #[derive(Debug, Default)]
 struct Table {
     by_id: HashMap<Arc<str>, Arc<Session>>,
-    /// Of those that have some, in the order in which they began.
+    /// Of those that have some, or for whom something is held, in the order in which they began.
     by_owner: HashMap<Source, Theirs>,
 }
 
@@ -103,9 +103,11 @@ impl Sessions {
                 .budget
                 .part("all sessions of this caller", self.bounds.owner_bytes_max),
         });
-        let budget = theirs
-            .budget
-            .part("this session", self.bounds.session_bytes_max);
+        let budget = theirs.budget.part_with_own(
+            "this session",
+            self.bounds.session_bytes_max,
+            SESSION_OWN_BYTES,
+        );
         let session = Session::new(id.clone(), caller, namespace, hello, budget);
         theirs.sessions.push(session.clone());
         table.by_id.insert(id, session.clone());
@@ -143,6 +145,7 @@ impl Sessions {
             session.streams.forget(now);
         }
         let mut table = self.by_owner.lock();
+        table.by_owner.retain(|_, theirs| theirs.is_needed());
         // It may have come back, or been ended, since it was looked at.
         due.into_iter()
             .filter(|session| is_due(&session) && table.remove(session))
@@ -160,16 +163,21 @@ impl Sessions {
     }
 }
 
+impl Theirs {
+    /// Whether there is a session, or something that is held of one that has ended.
+    fn is_needed(&self) -> bool {
+        !self.sessions.is_empty() || Arc::strong_count(&self.budget) > 1
+    }
+}
+
 impl Table {
     fn remove(&mut self, session: &Arc<Session>) -> bool {
         if self.by_id.remove(&session.id).is_none() {
             return false;
         }
         if let Some(theirs) = self.by_owner.get_mut(&session.owner) {
+            // What is held for it may still be on its way, and counts for the owner's next session.
             theirs.sessions.retain(|other| !Arc::ptr_eq(other, session));
-            if theirs.sessions.is_empty() {
-                self.by_owner.remove(&session.owner);
-            }
         }
         true
     }

@@ -116,6 +116,11 @@ struct Tasks<'a> {
 impl Tasks<'_> {
     /// Begins a task: it is in the log when this returns.
     async fn begin(&self, params: &RawValue) -> Result<Raw, RpcError> {
+        // Whatever the tool does, a task is written.
+        if !self.caller.may_act() {
+            let why = "a token that only reads begins no task";
+            return Err(RpcError::new(FORBIDDEN, why));
+        }
         let name = text_member(Some(params), "name");
         let name = name.ok_or_else(|| RpcError::new(INVALID_PARAMS, "`name` must be a text"))?;
         let namespace = &self.session.namespace;

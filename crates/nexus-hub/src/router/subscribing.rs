@@ -81,7 +81,9 @@ impl Context<'_> {
             return Ok(done());
         };
         let params = super::renamed(params, "uri", &uri, &watched.uri);
-        ask(self, server, Asked::again(UNSUBSCRIBE, params)).await
+        let answer = ask(self, server, Asked::again(UNSUBSCRIBE, params)).await;
+        restore_wanted(self.shared, watched);
+        answer
     }
 
     fn subscription(&self, params: &Params<'_>) -> Result<Wish<'_>, Error> {
@@ -122,14 +124,24 @@ pub(crate) fn tell(shared: &Shared, line: &Line, uri: &str) {
 pub(crate) fn leave(shared: &Arc<Shared>, watched: Watched) {
     let shared = shared.clone();
     tokio::spawn(async move {
-        let asked = request(&shared, &watched.line, &[watched.uri], UNSUBSCRIBE).await;
+        let uris = std::slice::from_ref(&watched.uri);
+        let asked = request(&shared, &watched.line, uris, UNSUBSCRIBE).await;
         if let Err(error) = asked {
             tracing::debug!(
                 error = &error as &dyn std::error::Error,
                 "a server could not be told that nobody listens"
             );
         }
+        restore_wanted(&shared, watched);
     });
+}
+
+/// Somebody may have begun to listen while the server was told that nobody does: it has to be told again.
+fn restore_wanted(shared: &Arc<Shared>, watched: Watched) {
+    let Watched { line, uri } = watched;
+    if shared.subscriptions.over(&line).contains(&uri) {
+        tokio::spawn(restore(shared.clone(), line));
+    }
 }
 
 /// Listens again to what was listened to over a connection that was lost, until it works or nobody wants it.

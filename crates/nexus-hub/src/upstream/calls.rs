@@ -8,11 +8,15 @@ use std::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
-use tokio::sync::{broadcast, oneshot};
+use tokio::{
+    sync::{broadcast, oneshot},
+    time::Instant,
+};
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
@@ -29,6 +33,8 @@ use crate::{
 
 /// So many changes are kept for who reads them late.
 const CHANGES_KEPT: usize = 64;
+/// A server may go on with a request that was given up, and speak of it, for so long.
+const GIVEN_UP_WORKED_ON: Duration = Duration::from_secs(300);
 
 /// What a request came to.
 pub(crate) type Outcome = Result<Raw, CallError>;
@@ -50,6 +56,8 @@ pub(crate) struct Calls {
 #[derive(Default)]
 struct Table {
     waiting: HashMap<i64, Waiting>,
+    /// Until when a request that was somebody's, and was given up, may be worked on.
+    worked_on_until: Option<Instant>,
     /// Set when nothing can be asked any more.
     ended: Option<Ending>,
 }
@@ -123,9 +131,13 @@ impl Calls {
 
     /// Takes a request out that waits no more. Gives whether it was still waiting.
     pub(crate) fn forget(&self, id: i64) -> bool {
-        let found = self.table.lock().waiting.remove(&id);
+        let mut table = self.table.lock();
+        let found = table.waiting.remove(&id);
         if let Some(waiting) = &found {
             waiting.caller.ended.cancel();
+            if waiting.caller.is_somebodys {
+                table.worked_on_until = Some(Instant::now() + GIVEN_UP_WORKED_ON);
+            }
         }
         found.is_some()
     }
@@ -272,10 +284,16 @@ impl Calls {
 
     /// Whether something that the server says of no request may be about somebody's: on a connection that
     /// several share it is not for all of them then.
-    fn may_be_somebodys(&self) -> bool {
+    fn may_be_somebodys(&self, during: Option<i64>) -> bool {
         let table = self.table.lock();
+        // What is said for the sake of a request that has ended is for nobody but who made it.
+        let is_late = during.is_some_and(|id| !table.waiting.contains_key(&id));
+        let is_worked_on = |until| Instant::now() < until;
         let mut waiting = table.waiting.values();
-        self.isolation == Isolation::Shared && waiting.any(|waiting| waiting.caller.is_somebodys)
+        self.isolation == Isolation::Shared
+            && (is_late
+                || table.worked_on_until.is_some_and(is_worked_on)
+                || waiting.any(|waiting| waiting.caller.is_somebodys))
     }
 
     fn told(&self, method: &str, params: Option<Raw>, during: Option<i64>) {
@@ -292,7 +310,7 @@ impl Calls {
             }
             _ => match self.concerned(during).and_then(|caller| caller.peer) {
                 Some(peer) => peer.notify(method, params),
-                None if self.may_be_somebodys() => {
+                None if self.may_be_somebodys(during) => {
                     debug!(method, "nobody can tell for whom the server says it");
                 }
                 None => self.tell(Changed::Notified {

@@ -80,6 +80,13 @@ pub(crate) async fn backup(
     if !replace && to.exists() {
         return Err(Error::Exists { path: to });
     }
+    // SQLite would take what somebody's database left there for a part of the copy.
+    for suffix in &SUFFIXES[1..] {
+        let path = with_suffix(&to, suffix);
+        if path.exists() {
+            return Err(Error::Exists { path });
+        }
+    }
     let partial = Partial::create(&to, random)?;
     let spare = if is_on_one_disk(database, &to) {
         LEFT_TO_THE_LOG_BYTES

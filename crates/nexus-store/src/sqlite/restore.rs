@@ -65,7 +65,7 @@ pub(crate) async fn restore(
         return Err(Error::Exists { path: database });
     }
     let stage = Stage::of(&database);
-    let made = stage.make(&from, random, &mut told).await;
+    let made = stage.make(&from, &database, random, &mut told).await;
     let (verified, epoch_before) = match made {
         Ok(made) => made,
         Err(error) => {
@@ -74,7 +74,8 @@ pub(crate) async fn restore(
             return Err(error);
         }
     };
-    hand_over(&database, &stage.copy)?;
+    let lock = beside(&database, "nexus.lock");
+    hand_over(&database, &[&stage.copy, &lock])?;
     stage.commit()?;
     let put_aside = finish(&database).map_err(|error| Error::Unfinished {
         path: database,
@@ -143,10 +144,15 @@ impl Stage {
     async fn make(
         &self,
         from: &Path,
+        database: &Path,
         random: &Random,
         told: &mut impl FnMut(Progress),
     ) -> Result<(Verified, Epoch), Error> {
-        create_folder(&self.folder)?;
+        for folder in [&self.folder, &self.before] {
+            create_folder(folder)?;
+            // Whoever starts the daemon next may have to finish this.
+            hand_over(database, &[folder])?;
+        }
         remove(&self.copy)?;
         fs::OpenOptions::new()
             .write(true)
@@ -252,8 +258,8 @@ fn create_folder(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// Gives what root restored to the user whose log it is.
-fn hand_over(database: &Path, copy: &Path) -> Result<(), Error> {
+/// Gives what root made to the user whose log it is.
+fn hand_over(database: &Path, made: &[&Path]) -> Result<(), Error> {
     let owner = |path: &Path| {
         let file = fs::metadata(path).map_err(failed("read", path))?;
         Ok::<_, Error>((file.uid(), file.gid()))
@@ -264,7 +270,7 @@ fn hand_over(database: &Path, copy: &Path) -> Result<(), Error> {
         folder(database)
     };
     let wanted = owner(of_log)?;
-    for path in [copy, &beside(database, "nexus.lock")] {
+    for &path in made {
         if owner(path)? != wanted
             && let Err(error) = chown(path, Some(wanted.0), Some(wanted.1))
         {

@@ -141,10 +141,12 @@ async fn check_once(connection: &mut SqliteConnection) -> Result<(), Error> {
     let filter = saved::load(connection, mark, usize::MAX)
         .await
         .map_err(unreadable)?;
+    // Of two rows with one key the earlier had expired when the later came, and may never get a place.
     let sql = format!(
         "SELECT {ONCE_COLUMNS}, o.n, (o.n <= m.once_placed OR \
             (o.n <= m.once_placing AND o.name <= m.once_placing_name)) AND NOT EXISTS \
-            (SELECT 1 FROM once_places AS p WHERE p.name = o.name AND p.n = o.n) \
+            (SELECT 1 FROM once_places AS p CROSS JOIN once AS l ON l.n = p.n \
+             WHERE p.name = o.name AND p.n >= o.n AND l.name = o.name AND l.name_rest = o.name_rest) \
          FROM meta AS m CROSS JOIN once AS o WHERE o.n > ?1 ORDER BY o.n LIMIT ?2"
     );
     let mut after = 0;

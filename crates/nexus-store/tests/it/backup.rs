@@ -197,6 +197,12 @@ async fn a_backup_replaces_nothing_unless_it_may() {
     let made = Sqlite::backup(&log, &to, true, &random, |_| {}).await;
     assert_eq!(made.unwrap().verified.last, Seq::new(3));
     assert_eq!(names(other.path()), ["backup.db", "backup.db.partial"]);
+    // SQLite would read it with the copy, as if it were a part of it.
+    let ahead = other.path().join("backup.db-wal");
+    fs::write(&ahead, "of another").unwrap();
+    let refused = Sqlite::backup(&log, &to, true, &random, |_| {}).await;
+    assert!(matches!(refused, Err(Error::Exists { .. })), "{refused:?}");
+    fs::remove_file(&ahead).unwrap();
 
     let refused = back_up(folder.path(), other.path()).await;
     assert!(matches!(refused, Err(Error::File { .. })), "{refused:?}");

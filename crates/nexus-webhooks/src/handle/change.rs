@@ -56,6 +56,8 @@ impl Endpoints {
         let _making = self.0.making.lock().await;
         self.check_room()?;
         let id: Arc<str> = self.0.ids.next().to_string().into();
+        // It is listed before it runs: who deletes it then waits until it does.
+        let _turn = self.0.turns.change(&id).await;
         let secret = Secret::generate_standard(self.log().random());
         let kept = self.first(operator.principal, &checked, begin);
         let mut sealed = ToSeal {

@@ -4,6 +4,7 @@ use nexus_agents::{Ended, Granted, SessionId, WorkId};
 use nexus_core::{Principal, Scope, Seq, iso8601};
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
+use tokio::time::Instant;
 
 use super::{
     Context, Told, read_arguments,
@@ -43,6 +44,7 @@ pub(super) async fn claim(context: &Context<'_>, arguments: Option<&RawValue>) -
     let asked: Claim = read_arguments(arguments)?;
     let by = acting(context.caller, asked.session_id.as_deref())?;
     let work_id = WorkId::parse(&asked.work_id)?;
+    context.pace.take_work(&by, Instant::now())?;
     let description = asked.description.unwrap_or_else(|| asked.work_id.clone());
     let agents = context.agents;
     let granted = agents.claim(&by, &work_id, &description, asked.lease_seconds);
@@ -57,12 +59,14 @@ pub(super) async fn renew(context: &Context<'_>, arguments: Option<&RawValue>) -
 
 pub(super) async fn release(context: &Context<'_>, arguments: Option<&RawValue>) -> Told {
     let (by, work_id, token) = held(context, arguments)?;
+    context.pace.take_work(&by, Instant::now())?;
     let ended = context.agents.release(&by, &work_id, token).await?;
     Ok(ended_view("released", &ended))
 }
 
 pub(super) async fn complete(context: &Context<'_>, arguments: Option<&RawValue>) -> Told {
     let (by, work_id, token) = held(context, arguments)?;
+    context.pace.take_work(&by, Instant::now())?;
     let ended = context.agents.complete(&by, &work_id, token).await?;
     Ok(ended_view("completed", &ended))
 }

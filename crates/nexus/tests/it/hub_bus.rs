@@ -309,6 +309,10 @@ async fn a_token_that_only_reads_publishes_and_claims_nothing() {
         mcp.refused("nexus_claim_work", claim).await,
         "not-permitted"
     );
+    // What only reads would be written as a task.
+    let task = json!({ "name": "nexus_read", "arguments": {}, "task": {} });
+    let refused = mcp.ask("tools/call", task).await;
+    assert_eq!(refused["error"]["code"], -32_003, "{refused}");
     nexus.stop().await;
 }
 
@@ -476,6 +480,15 @@ async fn the_bus_has_the_limits_of_the_bus_and_not_those_of_tools() {
         agent.call("nexus_publish", publish.clone()).await;
     }
     let refused = agent.refused("nexus_publish", publish).await;
+    assert_eq!(refused, "rate-limited");
+    // Work is counted by itself, and here as over HTTP.
+    for work_id in ["a", "b"] {
+        agent
+            .call("nexus_claim_work", json!({ "work_id": work_id }))
+            .await;
+    }
+    let claim = json!({ "work_id": "c" });
+    let refused = agent.refused("nexus_claim_work", claim).await;
     assert_eq!(refused, "rate-limited");
     nexus.stop().await;
 }

@@ -186,3 +186,43 @@ proptest! {
         prop_assert!(!world.calls.is_open() && world.calls.questions.lock().is_empty());
     }
 }
+
+/// What a server that several share says by itself, about a request that is somebody's, is for nobody else.
+#[test]
+fn what_is_said_late_of_somebodys_request_is_told_to_nobody_else() {
+    let calls = Calls::new(Isolation::Shared, QUESTIONS_MAX);
+    let mut changes = calls.changes();
+    let say = |during| {
+        let method = "notifications/message".into();
+        let params = None;
+        calls.receive(Incoming::Notification { method, params }, during);
+    };
+    say(None);
+    assert!(matches!(changes.try_recv(), Ok(Changed::Notified { .. })));
+
+    let begin = || {
+        let id = calls.next_id();
+        let is_somebodys = true;
+        let somebody = Caller {
+            is_somebodys,
+            ..caller()
+        };
+        (id, calls.begin(id, somebody).unwrap())
+    };
+    let (answered, _answer) = begin();
+    say(None);
+    calls.settle(answered, Ok(raw(&json!({}))));
+    say(Some(answered));
+    assert!(changes.try_recv().is_err());
+    say(None);
+    assert!(changes.try_recv().is_ok());
+
+    // It may be worked on, although nobody waits for it any more.
+    let (given_up, _answer) = begin();
+    assert!(calls.forget(given_up));
+    say(None);
+    assert!(changes.try_recv().is_err());
+    calls.table.lock().worked_on_until = Some(Instant::now());
+    say(None);
+    assert!(changes.try_recv().is_ok());
+}

@@ -88,7 +88,7 @@ async fn a_tool_that_is_slow_becomes_a_job_and_one_that_takes_long_too() {
     let world = World::new().await;
     let api = world
         // Long enough for the quick one, on a machine that is busy.
-        .start_with(|options| options.jobs.promote_after = Duration::from_secs(2))
+        .start_with(|options| options.jobs.promote_after = Duration::from_secs(5))
         .await;
     let stub = Stub::start().await;
     api.add(ANA, "notes", &stub, None).await;

@@ -122,6 +122,23 @@ async fn keys_are_found_before_while_and_after_they_get_their_places() {
     Sqlite::verify(&database(folder.path())).await.unwrap();
 }
 
+/// A key that expired, and came again before it was swept, has two rows, of which only the later gets a place.
+#[tokio::test]
+async fn a_key_that_came_again_while_it_waited_is_found_and_is_no_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut backend, pages) = open(folder.path()).await;
+    commit_keys(&mut backend, 0..1).await;
+    let mut count = 0_u64;
+    add_keys_until(&mut backend, &mut count, |backend| {
+        backend.once.has_placed()
+    })
+    .await;
+    check_keys(&mut backend, &pages, count).await;
+    backend.close().await;
+    drop((backend, pages));
+    Sqlite::verify(&database(folder.path())).await.unwrap();
+}
+
 /// A log that began without keys knows all names, also while their number grows far beyond what there was
 /// room for.
 #[tokio::test]
