@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use futures_util::TryStreamExt;
 use sqlx::{
-    Arguments, AssertSqlSafe, SqliteConnection, encode::Encode, sqlite::SqliteArguments,
-    types::Type,
+    Arguments, AssertSqlSafe, Either, Executor, SqliteConnection, encode::Encode,
+    sqlite::SqliteArguments, types::Type,
 };
 
 /// The row counts, largest first. Text that is prepared anew for each batch costs two to four times as much.
@@ -176,21 +177,51 @@ where
     arguments.add(value).map_err(sqlx::Error::Encode)
 }
 
-/// Runs one of these statements.
+/// Runs one of these texts, in one trip to the connection's thread, until its last statement is done.
+///
+/// The statements are counted: an answer that ends before the last of them comes from a thread that died, which
+/// `execute` would take for a success. And who has counted need not be woken again to hear that nothing follows.
+///
+/// # Errors
+/// What the first statement that failed says, or [`sqlx::Error::WorkerCrashed`].
 pub(crate) async fn run(
     connection: &mut SqliteConnection,
     sql: Arc<str>,
     arguments: SqliteArguments,
 ) -> Result<(), sqlx::Error> {
-    sqlx::query_with(AssertSqlSafe(sql), arguments)
-        .execute(connection)
-        .await?;
+    let mut left = sql.split(';').count();
+    let mut answers = connection.fetch_many(sqlx::query_with(AssertSqlSafe(sql), arguments));
+    while left > 0 {
+        match answers.try_next().await? {
+            Some(Either::Left(_)) => left -= 1,
+            Some(Either::Right(_)) => {}
+            None => return Err(sqlx::Error::WorkerCrashed),
+        }
+    }
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
+    use sqlx::Connection;
+
     use super::*;
+
+    /// As from a thread that died on the way: the text has one statement less than it seems to have.
+    #[tokio::test]
+    async fn answers_that_end_before_the_last_statement_are_no_success() {
+        let mut connection = SqliteConnection::connect("sqlite::memory:").await.unwrap();
+        let mut ran = async |sql: &str| run(&mut connection, sql.into(), arguments(0)).await;
+        ran("BEGIN; CREATE TABLE a (b); COMMIT").await.unwrap();
+        let cut = ran("BEGIN; INSERT INTO a VALUES (1);").await;
+        assert!(matches!(cut, Err(sqlx::Error::WorkerCrashed)), "{cut:?}");
+        let failed = ran("INSERT INTO a VALUES (1); INSERT INTO c VALUES (1); COMMIT").await;
+        assert!(
+            matches!(failed, Err(sqlx::Error::Database(_))),
+            "{failed:?}"
+        );
+        ran("ROLLBACK").await.unwrap();
+    }
 
     fn taken(mut rows: usize) -> Vec<usize> {
         let statement = ByRows::delete_records();
