@@ -46,7 +46,24 @@ impl Catalogue {
         catalogue
     }
 
-    /// The known events, those that the configuration declares, and if `open` any other topic.
+    /// The known events, those that the configuration declares, and if `open` any other topic that is not
+    /// reserved.
+    ///
+    /// ```
+    /// # use nexus_core::{Catalogue, DeclaredEvent, Topic};
+    /// let workout = DeclaredEvent {
+    ///     topic: Topic::parse("workout.completed")?,
+    ///     name: None,
+    ///     owner: Some("gym".to_owned()),
+    ///     key: vec!["athleteId".to_owned()],
+    ///     schema: None,
+    /// };
+    /// let catalogue = Catalogue::new(vec![workout], false)?;
+    /// let named = catalogue.resolve("WORKOUT_COMPLETED")?;
+    /// assert_eq!(named.event_type.topic.as_str(), "workout.completed");
+    /// assert!(catalogue.resolve("workout.begun").is_err());
+    /// # Ok::<(), nexus_core::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`Error::InvalidName`] when a declared event has the topic or name of another, or is reserved.

@@ -37,7 +37,7 @@ pub enum NameForm {
 pub struct EventType {
     /// Where it is filed.
     pub topic: Topic,
-    /// The name of the seed documents, `PAYMENT_RECEIVED`.
+    /// The short name, `PAYMENT_RECEIVED`.
     pub name: Arc<str>,
     /// The name that live nodes use, `FLOWPAY:PAYMENT_RECEIVED`.
     pub qualified_name: Arc<str>,

@@ -98,9 +98,9 @@ pub enum Scope {
     Read,
     /// Publish events.
     Publish,
-    /// See how the system runs: health details, deliveries, dead letters.
+    /// See how the system runs, and look after it: health details, reactors, endpoints, dead letters.
     Operate,
-    /// Change nodes, tokens and configuration.
+    /// Change nodes and their secrets, replace the vault's key, try rules that are not configured.
     Admin,
 }
 
@@ -173,6 +173,19 @@ pub enum Publish {
 }
 
 /// Someone who proved who they are, with what they may do.
+///
+/// ```
+/// # use nexus_core::{PatternSet, Principal, Publish, Scope, Scopes, Source, Topic};
+/// let payments = PatternSet::parse(["payment.*"])?;
+/// let scopes: Scopes = [Scope::Read].into_iter().collect();
+/// let shop = Principal::new(Source::node("shop"), Publish::Matching(payments.clone()), scopes)
+///     .reading(payments);
+///
+/// let is_reserved = false;
+/// assert!(shop.may_publish(&Topic::parse("payment.received")?, is_reserved));
+/// assert!(!shop.may_publish(&Topic::parse("vote.cast")?, is_reserved));
+/// # Ok::<(), nexus_core::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Principal {
     source: Source,

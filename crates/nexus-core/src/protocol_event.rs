@@ -23,7 +23,7 @@ macro_rules! protocol_events {
             /// Every known event, in the order of the protocol's documents.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The name of the seed documents, `PAYMENT_RECEIVED`.
+            /// The short name, `PAYMENT_RECEIVED`.
             #[must_use]
             pub const fn name(self) -> &'static str { match self { $(Self::$variant => $name,)+ } }
 

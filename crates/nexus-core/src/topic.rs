@@ -14,7 +14,14 @@ pub(crate) const DIRECT: &str = "message.direct";
 /// What goes on in these belongs to whoever began it.
 const OWNED_PREFIXES: [&str; 2] = ["job.", "tool."];
 
-/// A dotted lower-case name of two to six segments of `[a-z0-9_]`, such as `payment.received`.
+/// A dotted lower-case name of two to six segments of `[a-z0-9_]`, such as `payment.received`; at most 128 bytes.
+///
+/// ```
+/// # use nexus_core::Topic;
+/// assert_eq!(Topic::parse("payment.received")?.as_str(), "payment.received");
+/// assert!(Topic::parse("Payment").is_err());
+/// # Ok::<(), nexus_core::Error>(())
+/// ```
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Topic(Arc<str>);
 

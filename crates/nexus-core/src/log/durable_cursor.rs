@@ -66,6 +66,24 @@ impl Log {
     /// Keeps that everything up to a position is acknowledged; returns after it is synced to disk. A
     /// position before what was acknowledged already changes nothing.
     ///
+    /// ```
+    /// # use nexus_core::{Error, Nexus, Principal, ProtocolEvent, Source};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let nexus = Nexus::in_memory().await?;
+    /// # let payment = r#"{"transactionId":"tx-1","amount":1250,"payerId":"payer-7"}"#;
+    /// # let payment = nexus.event(ProtocolEvent::PaymentReceived, payment);
+    /// # let receipt = nexus.dispatch(&Principal::nexus(), payment).await?;
+    /// let (log, billing) = (nexus.log(), Source::node("billing"));
+    /// log.acknowledge(&billing, "orders", receipt.position()).await?;
+    ///
+    /// // After a restart of the reader.
+    /// let kept = log.durable_cursor(&billing, "orders").await?;
+    /// assert_eq!(kept.map(|cursor| cursor.position), Some(receipt.position()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::InvalidName`] when this is no name of a cursor, [`Error::UnknownPosition`] when the
     /// position is of another epoch or the log does not go so far, [`Error::TooMany`] when the owner has

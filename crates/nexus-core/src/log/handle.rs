@@ -108,12 +108,40 @@ impl Log {
 
     /// Checks a command, keeps it, and returns after it is synced to disk.
     ///
-    /// Permission, then payload, then limits, for every event; then the conditions, in the order in which
+    /// For every event its permission, its size, then its payload; then the conditions, in the order in which
     /// commands arrived. The caller may go away at any time: that changes nothing of what is kept.
     ///
+    /// ```
+    /// # use nexus_core::{Command, Error, Guard, Nexus, Principal, ProtocolEvent};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let nexus = Nexus::in_memory().await?;
+    /// // Two events or none, and only if nothing happened since the log was looked at.
+    /// let vote = |voter: &str| {
+    ///     let payload = format!(r#"{{"proposalId":"p-1","voterId":"{voter}","decision":"for"}}"#);
+    ///     nexus.event(ProtocolEvent::VoteCast, payload)
+    /// };
+    /// let command = Command {
+    ///     events: vec![vote("ana"), vote("bo")],
+    ///     guards: vec![Guard::LastSeq(nexus.log().stored().seq)],
+    ///     ..Command::default()
+    /// };
+    /// let receipt = nexus.log().submit(&Principal::nexus(), command.clone()).await?;
+    /// assert_eq!(receipt.last, receipt.first.next());
+    ///
+    /// // The log does not end there any more.
+    /// let again = nexus.log().submit(&Principal::nexus(), command).await;
+    /// assert!(matches!(again, Err(Error::Refused { .. })));
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
-    /// What the checks say, [`Error::Refused`] for a condition, [`Error::IdempotencyMismatch`],
-    /// [`Error::Overloaded`] when too much is queued, and what the storage says.
+    /// Nothing is kept after [`Error::NotPermitted`], [`Error::InvalidName`] of a source that cannot be one,
+    /// [`Error::MalformedJson`], [`Error::InvalidPayload`], [`Error::TooLarge`], [`Error::Refused`] for a
+    /// condition, [`Error::IdempotencyMismatch`], [`Error::Overloaded`] when too much is queued,
+    /// [`Error::StorageFull`], [`Error::NotStored`] and [`Error::Closed`]. After [`Error::OutcomeUnknown`] it
+    /// may be kept: ask again with the same [`Once`](crate::Once).
     pub async fn submit(&self, principal: &Principal, command: Command) -> Result<Receipt, Error> {
         let shared = &*self.0;
         let Command {
@@ -152,7 +180,8 @@ impl Log {
     /// with it all that are, is asked only when something is.
     ///
     /// # Errors
-    /// What the checks say.
+    /// [`Error::NotPermitted`], [`Error::InvalidName`], [`Error::TooLarge`], [`Error::MalformedJson`],
+    /// [`Error::InvalidPayload`].
     pub fn check(&self, principal: &Principal, event: &NewEvent) -> Result<(), Error> {
         let payload_bytes_max = self.0.options.payload_bytes_max;
         event.judge(principal, payload_bytes_max).map(|_| ())
@@ -161,7 +190,7 @@ impl Log {
     /// Makes the check of [`Log::submit`] on how many events a request has.
     ///
     /// # Errors
-    /// [`Error::TooLarge`].
+    /// [`Error::TooLarge`] above [`LogOptions::request_events_max`].
     pub fn check_count(&self, events: usize) -> Result<(), Error> {
         let limit = self.0.options.request_events_max;
         if events > limit {

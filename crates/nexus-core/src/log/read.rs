@@ -13,6 +13,27 @@ use crate::{Error, Event, Key, Once, OnceEntry, PatternSet, Record, Seq};
 impl Log {
     /// A cursor from somewhere, and where it really starts.
     ///
+    /// ```
+    /// # use nexus_core::{Error, From, Nexus, PatternSet, Principal, ProtocolEvent, Recovery};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let nexus = Nexus::in_memory().await?;
+    /// # let payment = r#"{"transactionId":"tx-1","amount":1250,"payerId":"payer-7"}"#;
+    /// # let payment = nexus.event(ProtocolEvent::PaymentReceived, payment);
+    /// # let first = nexus.dispatch(&Principal::nexus(), payment.clone()).await?;
+    /// # let second = nexus.dispatch(&Principal::nexus(), payment).await?;
+    /// // Goes on behind the last event that was done, as kept from an earlier run.
+    /// let done = first.position();
+    /// let payments = PatternSet::parse(["payment.*"])?;
+    /// let (mut cursor, start) = nexus.log().cursor(From::After(done), payments).await?;
+    /// assert_eq!(start.recovery, Recovery::Recovered);
+    ///
+    /// let page = cursor.next().await?;
+    /// assert_eq!(page.events[0].seq, second.last);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Read`].
     pub async fn cursor(
@@ -79,7 +100,30 @@ impl Log {
         self.0.pages.used_bytes().await.map_err(read)
     }
 
-    /// A page of events from the store.
+    /// A page of events from the store. It may be short or empty: go on from [`EventPage::reached`] until
+    /// [`EventPage::done`].
+    ///
+    /// ```
+    /// # use nexus_core::{Error, EventQuery, Nexus, Order, PatternSet, Principal, ProtocolEvent, Seq};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Error> {
+    /// # let nexus = Nexus::in_memory().await?;
+    /// # let payment = r#"{"transactionId":"tx-1","amount":1250,"payerId":"payer-7"}"#;
+    /// # let payment = nexus.event(ProtocolEvent::PaymentReceived, payment);
+    /// # nexus.dispatch(&Principal::nexus(), payment).await?;
+    /// // The newest ten.
+    /// let head = nexus.log().stored().seq;
+    /// let query = EventQuery {
+    ///     order: Order::Descending,
+    ///     events_max: 10,
+    ///     ..EventQuery::page(Seq::ZERO, head, PatternSet::everything())
+    /// };
+    /// let page = nexus.log().events(&query).await?;
+    /// assert_eq!(page.events.len(), 1);
+    /// assert!(page.done);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Read`].
