@@ -292,6 +292,12 @@ impl OnceKeys {
         };
         if placing.places.is_none() && placing.sorting.is_finished() {
             placing.places = (&mut placing.sorting).await.ok();
+            if placing.places.is_none() {
+                // It panicked: they are sorted again.
+                let through = placing.through;
+                self.placing = Some(self.sort(through));
+                return Ok(0);
+            }
         }
         let Some(places) = &placing.places else {
             return Ok(0);

@@ -303,6 +303,37 @@ async fn lives_that_are_short_leave_no_more_waiting_than_a_long_one() {
     assert!(waiting_max < 4 * WAITING, "{waiting_max} of {count} wait");
 }
 
+/// What failed to be sorted is sorted again, and nobody stops for it.
+#[tokio::test]
+async fn names_whose_sorting_failed_are_sorted_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut backend, pages) = open(folder.path()).await;
+    let mut count = 0;
+    add_keys_until(&mut backend, &mut count, |backend| {
+        let placing = backend.once.placing.as_ref();
+        placing.is_some_and(|placing| placing.done == 0)
+    })
+    .await;
+    let placing = backend.once.placing.as_mut().unwrap();
+    placing.places = None;
+    placing.sorting = tokio::spawn(std::future::pending());
+    placing.sorting.abort();
+    while !backend.once.placing.as_ref().unwrap().sorting.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    backend.maintain().await.unwrap();
+    assert!(backend.once.is_sorting());
+    check_keys(&mut backend, &pages, count).await;
+    add_keys_until(&mut backend, &mut count, |backend| {
+        backend.once.has_placed()
+    })
+    .await;
+    check_keys(&mut backend, &pages, count).await;
+    backend.close().await;
+    drop((backend, pages));
+    Sqlite::verify(&database(folder.path())).await.unwrap();
+}
+
 #[test]
 fn a_step_does_not_end_between_two_rows_with_one_name() {
     let mut places: Vec<_> = (0..2_000).map(|n| (n, n)).collect();
