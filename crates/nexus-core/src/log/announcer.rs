@@ -1,4 +1,4 @@
-//! The announcer: puts what was committed into the ring, in order, and fills holes from the store.
+//! The announcer: what was committed goes into the ring, in order, and holes are filled from the store.
 
 use std::{sync::Arc, time::Duration};
 
@@ -28,9 +28,13 @@ enum Notice {
 }
 
 impl Announcements {
-    /// Announces a batch.
+    /// Announces a batch: at once if it is the next, which spares its readers a wake-up; else by the announcer,
+    /// once that has what comes before.
     pub(crate) async fn committed(&self, batch: Arc<Batch>) {
         self.ring.set_stored(batch.last);
+        if self.ring.push(batch.clone()) {
+            return;
+        }
         // The announcer ends only after every sender is gone.
         let _ = self.notices.send(Notice::Committed(batch)).await;
     }
@@ -42,8 +46,7 @@ impl Announcements {
     }
 }
 
-/// Owns the ring's writing side. Runs until every [`Announcements`] is gone, and then tells readers that
-/// nothing follows.
+/// Fills holes. Runs until every [`Announcements`] is gone, and then tells readers that nothing follows.
 pub(crate) struct Announcer {
     notices: mpsc::Receiver<Notice>,
     /// The newest event of any notice: the ring must come to hold it.
@@ -78,10 +81,8 @@ impl Announcer {
                     if batch.first > self.ring.head().next() {
                         self.fill(batch.first.previous()).await;
                     }
-                    // What a hole was filled with is not announced twice.
-                    if batch.first == self.ring.head().next() {
-                        self.ring.push(batch);
-                    }
+                    // Not taken if a hole was filled with it.
+                    self.ring.push(batch);
                 }
                 Some(Notice::Reached(seq)) => self.due = self.due.max(seq),
                 None => {}
@@ -122,6 +123,7 @@ impl Announcer {
                     if batch.first != after.next() {
                         return;
                     }
+                    // Not taken if the writer was faster: then the next page begins behind it.
                     self.ring.push(Arc::new(batch));
                 }
                 Err(error) => {

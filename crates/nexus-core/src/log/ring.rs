@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::{Batch, LogOptions};
 use crate::Seq;
 
-/// Recent batches, shared by every reader. Written by the announcer alone.
+/// Recent batches, shared by every reader. The writer puts in what it committed, the announcer what is missing.
 pub(crate) struct Ring {
     kept: RwLock<Kept>,
     head: watch::Sender<Seq>,
@@ -34,6 +34,13 @@ struct Kept {
     floor: Seq,
     events: usize,
     bytes: usize,
+}
+
+impl Kept {
+    fn last(&self) -> Seq {
+        let newest = self.batches.back();
+        newest.map_or(self.floor, |(batch, _)| batch.last)
+    }
 }
 
 impl Ring {
@@ -97,12 +104,16 @@ impl Ring {
         self.closed.load(Ordering::Acquire)
     }
 
-    /// Takes the batch that follows, forgets the oldest beyond the bounds, and wakes every reader.
-    pub(crate) fn push(&self, batch: Arc<Batch>) {
+    /// Takes the batch if it is the one that follows, forgets the oldest beyond the bounds, and wakes every
+    /// reader. Says whether it did.
+    pub(crate) fn push(&self, batch: Arc<Batch>) -> bool {
         let bytes = batch.events.iter().map(|event| event.weight()).sum();
         let last = batch.last;
         {
             let mut kept = self.kept.write();
+            if batch.first != kept.last().next() {
+                return false;
+            }
             kept.events += batch.events.len();
             kept.bytes += bytes;
             kept.batches.push_back((batch, bytes));
@@ -117,7 +128,13 @@ impl Ring {
                 }
             }
         }
-        self.head.send_replace(last);
+        // Another batch may have come in behind this one, and been told of, by now.
+        self.head.send_if_modified(|head| {
+            let is_newer = *head < last;
+            *head = last.max(*head);
+            is_newer
+        });
+        true
     }
 
     /// The batches that hold what follows `after`, at most about `events_max` events of them; nothing
@@ -182,12 +199,12 @@ mod tests {
         );
         assert!(ring.after(Seq::new(3), 10).is_none());
         assert_eq!(ring.after(Seq::new(4), 10).unwrap().len(), 0);
-        ring.push(batch(5, 7));
-        ring.push(batch(8, 9));
+        assert!(ring.push(batch(5, 7)));
+        assert!(ring.push(batch(8, 9)));
         let found = ring.after(Seq::new(5), 10).unwrap();
         assert_eq!(found[0].after(Seq::new(5))[0].seq, Seq::new(6));
         assert_eq!(found.len(), 2);
-        ring.push(batch(10, 10));
+        assert!(ring.push(batch(10, 10)));
         assert!(
             ring.after(Seq::new(6), 10).is_none(),
             "the oldest batch was forgotten"
@@ -202,6 +219,18 @@ mod tests {
     }
 
     #[test]
+    fn takes_nothing_twice_and_nothing_too_early() {
+        let ring = Ring::new(Seq::new(4), &LogOptions::default());
+        assert!(!ring.push(batch(6, 6)), "5 is missing");
+        assert!(ring.push(batch(5, 6)));
+        assert!(!ring.push(batch(5, 6)));
+        assert!(!ring.push(batch(6, 7)));
+        assert_eq!(ring.head(), Seq::new(6));
+        assert!(ring.push(batch(7, 7)));
+        assert_eq!(ring.after(Seq::new(4), 10).unwrap().len(), 2);
+    }
+
+    #[test]
     fn a_batch_larger_than_the_ring_is_still_readable() {
         let ring = Ring::new(
             Seq::ZERO,
@@ -210,7 +239,7 @@ mod tests {
                 ..LogOptions::default()
             },
         );
-        ring.push(batch(1, 10));
+        assert!(ring.push(batch(1, 10)));
         assert_eq!(ring.after(Seq::ZERO, 100).unwrap()[0].events.len(), 10);
     }
 }
