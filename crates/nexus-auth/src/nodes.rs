@@ -30,6 +30,30 @@ pub const NODES_MAX: usize = 1_000;
 ///
 /// What is configured can be read here and not changed, except that secrets can be added to its nodes too, so
 /// that a secret is replaced in the same way wherever its node comes from.
+///
+/// ```
+/// # use nexus_core::{Catalogue, Clock, Nexus, Random};
+/// # use nexus_auth::{Auth, AuthOptions, Vault, VaultKey, VaultKeys};
+/// use nexus_auth::{NodeRegistry, NodeSettings};
+///
+/// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+/// # let random = Random::system();
+/// # let log = Nexus::in_memory().await?.log().clone();
+/// # let keys = VaultKeys::one(VaultKey::generate(&random));
+/// # let vault = Vault::open(log.clone(), keys, random).await?;
+/// # let auth = Auth::new(&AuthOptions::default(), &Catalogue::known(), Clock::System).expect("valid options");
+/// let nodes = NodeRegistry::open(log, auth, vault).await?;
+/// let settings = NodeSettings { publish: Some(vec!["STATUS_UPDATE".into()]), ..NodeSettings::default() };
+/// let (courier, first) = nodes.create("courier", settings).await?;
+///
+/// // Replaced: both count, until the first is retired.
+/// let second = nodes.add_secret(&courier.id).await?;
+/// assert_eq!(nodes.secrets(&courier.id)?.len(), 2);
+/// assert_ne!(first.secret, second.secret);
+/// # Ok(())
+/// # }
+/// # tokio::runtime::Runtime::new().unwrap().block_on(example()).unwrap();
+/// ```
 #[derive(Clone)]
 pub struct NodeRegistry {
     shared: Arc<Shared>,

@@ -136,6 +136,33 @@ pub struct TokenOptions {
 }
 
 /// Everything that decides who may do what.
+///
+/// ```
+/// use nexus_auth::{Auth, AuthOptions, NodeOptions, Secret, TokenOptions, TokenValue};
+/// use nexus_core::{Catalogue, Clock, Scope};
+///
+/// let dashboard = TokenOptions {
+///     name: "dashboard".to_owned(),
+///     value: TokenValue::Plain(Secret::new("a-token-of-at-least-32-characters.")),
+///     scopes: [Scope::Read].into_iter().collect(),
+///     read: Some(vec!["payment.*".to_owned()]),
+///     publish: None,
+///     not_after_us: None,
+/// };
+/// let flowpay = NodeOptions::new("flowpay")
+///     .secret(Secret::new("a-secret-of-at-least-32-characters"))
+///     .publish(["PAYMENT_RECEIVED", "payment.*"]);
+/// let options = AuthOptions {
+///     nodes: vec![flowpay],
+///     tokens: vec![dashboard],
+///     ..AuthOptions::default()
+/// };
+///
+/// let auth = Auth::new(&options, &Catalogue::known(), Clock::System).expect("valid options");
+/// let reader = auth.token("a-token-of-at-least-32-characters.").expect("it is known");
+/// assert_eq!(reader.source().as_str(), "user:dashboard");
+/// assert!(auth.require(&reader, Scope::Publish).is_err());
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct AuthOptions {
     /// Whether weak settings are refusals; otherwise they are warnings.

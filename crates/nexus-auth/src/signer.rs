@@ -13,6 +13,16 @@ use crate::{
 };
 
 /// Signs with one secret. Take a new one for each message: secrets are replaced while Nexus runs.
+///
+/// ```
+/// use nexus_auth::{SIGNATURE_HEADER, Secret, Signer};
+///
+/// let signer = Signer::from_secret(&Secret::new("a-secret-of-at-least-32-characters"))?;
+/// let body = br#"{"event":"VOTE_CAST","payload":{}}"#;
+/// let headers = signer.sign("msg-1", 1_763_712_000, body);
+/// assert_eq!((headers.len(), &headers[0].0), (4, &SIGNATURE_HEADER));
+/// # Ok::<(), nexus_auth::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Signer {
     keys: Keys,

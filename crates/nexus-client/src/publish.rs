@@ -127,6 +127,14 @@ impl Body {
 
 /// Events that are published together: all of them or none.
 ///
+/// ```
+/// # use nexus_client::{Batch, Publish};
+/// let vote = |voter| serde_json::json!({ "proposalId": "p-1", "voterId": voter, "decision": "for" });
+/// let votes = ["ana", "bo"].map(|voter| Publish::new("vote.cast", &vote(voter)));
+/// let batch: Batch = votes.into_iter().collect();
+/// let batch = batch.idempotency_key("votes-of-p-1");
+/// ```
+///
 /// The keys and conditions of the single events do not count; the batch has its own.
 #[derive(Debug, Clone)]
 #[must_use = "nothing happens until it is published"]

@@ -14,6 +14,24 @@ use crate::{Client, Error, Publish, Receipt, client::Shared};
 
 /// Publishes events one behind the other without waiting for each answer. Cheap to clone.
 ///
+/// ```no_run
+/// use nexus_client::{Client, Publish};
+///
+/// # async fn example(client: Client) -> Result<(), nexus_client::Error> {
+/// let publisher = client.publisher();
+/// let mut under_way = Vec::new();
+/// for voter in 0..1_000 {
+///     let vote = serde_json::json!({ "proposalId": "p-1", "voterId": voter, "decision": "for" });
+///     // Waits only while the window is full.
+///     under_way.push(publisher.send(Publish::new("vote.cast", &vote)).await?);
+/// }
+/// for pending in under_way {
+///     println!("{}", pending.await?.position);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
 /// When the connection is lost, what was not answered is sent again in the same order with the same keys,
 /// so that each event is stored once.
 #[derive(Debug, Clone)]

@@ -6,7 +6,25 @@ use serde_json::value::RawValue;
 
 use crate::{Client, Error, Event, wire::read_event};
 
-/// Which events a page has.
+/// Which events a page has: every condition that is set has to hold.
+///
+/// ```no_run
+/// use nexus_client::{Client, Query};
+///
+/// # async fn example(client: Client) -> Result<(), nexus_client::Error> {
+/// // Everything that there is now, page after page.
+/// let mut query = Query::new().pattern("payment.*").source("node:flowpay").limit(1_000);
+/// loop {
+///     let page = client.events(&query).await?;
+///     for event in &page.events {
+///         println!("{} {}", event.position, event.payload_text());
+///     }
+///     let Some(next) = page.next_cursor else { break };
+///     query = query.cursor(next);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, Default)]
 #[must_use = "nothing happens until it is read"]
 pub struct Query(Vec<(&'static str, String)>);
@@ -95,7 +113,8 @@ impl Client {
     /// Reads a page of the log.
     ///
     /// # Errors
-    /// [`Error::Refused`], also when what the page should begin with was removed; [`Error::Unavailable`].
+    /// [`Error::Refused`], also when what the page should begin with was removed (its code is then `pruned`, `epoch`
+    /// or `ahead`); [`Error::Unavailable`].
     pub async fn events(&self, query: &Query) -> Result<Page, Error> {
         let mut url = self.shared.url("api/v1/events")?;
         if !query.0.is_empty() {

@@ -50,9 +50,28 @@ impl Client {
     ///
     /// What fails for the moment is sent again with the same idempotency key, until the time is up.
     ///
+    /// ```no_run
+    /// use nexus_client::{Client, Error, Publish};
+    ///
+    /// # async fn example(client: Client) -> Result<(), Error> {
+    /// let vote = serde_json::json!({ "proposalId": "p-1", "voterId": "ana", "decision": "for" });
+    /// let event = Publish::new("vote.cast", &vote);
+    /// let receipt = match client.publish(event.clone()).await {
+    ///     // It may be stored. Under the same key it is not stored twice.
+    ///     Err(Error::Unknown { idempotency_key, .. }) => {
+    ///         client.publish(event.idempotency_key(idempotency_key)).await?
+    ///     }
+    ///     outcome => outcome?,
+    /// };
+    /// println!("stored at {}", receipt.position);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     /// [`Error::Refused`], [`Error::Unavailable`] when it was certainly not stored, and
-    /// [`Error::Unknown`], with the key to ask again with, when that is not certain.
+    /// [`Error::Unknown`], with the key to ask again with, when that is not certain. Nothing is sent after
+    /// [`Error::Payload`], [`Error::Invalid`] and [`Error::Draining`].
     pub async fn publish(&self, event: Publish) -> Result<Receipt, Error> {
         let answer = self.send(event.into_request()?).await?;
         let stored: StoredOne = data(&answer)?;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use nexus_core::Random;
 
-/// When to come back after a failure.
+/// When to come back after a failure: after a random part of a span that doubles from `first` to `max`, and not
+/// before the server asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RetryPolicy {
     /// The longest wait before the first attempt that follows a failure.
@@ -16,6 +17,7 @@ pub struct RetryPolicy {
 }
 
 impl Default for RetryPolicy {
+    /// 200 ms, up to 30 s, and well again after 10 s.
     fn default() -> Self {
         Self {
             first: Duration::from_millis(200),

@@ -1,8 +1,8 @@
 //! A log in one SQLite file.
 //!
 //! In the order that a log lives: [`file`] finds or creates it, [`schema`] describes it, [`writer`] and
-//! [`transaction`] write, [`checkpoint`], [`sweep`] and [`prune`] tidy, [`pages`] and [`readers`] read, [`verify`]
-//! proves it, [`backup`] copies it and [`restore`] puts a copy in its place.
+//! [`transaction`] write, [`checkpoint`], [`sweep`] and [`prune`] tidy, [`pages`], [`read_ahead`] and [`readers`]
+//! read, [`verify`] proves it, [`backup`] copies it and [`restore`] puts a copy in its place.
 
 mod backup;
 mod ballast;
@@ -21,6 +21,7 @@ mod pages;
 mod prune;
 #[cfg(test)]
 mod query_plans;
+mod read_ahead;
 mod readers;
 mod restore;
 mod rows;
@@ -43,7 +44,9 @@ pub use self::{
     verify::Verified,
     writer::SqliteBackend,
 };
-use self::{lock::Lock, names::Names, once::OnceKeys, readers::Readers};
+use self::{
+    lock::Lock, names::Names, once::OnceKeys, read_ahead::ReadAhead, readers::Readers,
+};
 use crate::{Error, SqliteOptions};
 
 /// A log in one SQLite file: what can be done with it from outside.
@@ -77,12 +80,15 @@ impl Sqlite {
             .map_err(Error::database("read its topics"))?;
         head::check_tail(&mut connection, &names).await?;
         let head = head::read_head(&mut connection).await?;
+        let read_ahead = ReadAhead::new(&mut connection, file.clone())
+            .await
+            .map_err(Error::database("say where its events are"))?;
         file::sync_folder(&options.path)?;
         let names = Arc::new(names);
         let readers = Readers::new(options.path.clone(), options.readers_max);
         // What waits is read when the backend is first opened for writing.
         let once = OnceKeys::new(options.once_filter_bytes_max);
-        let pages = SqlitePages::new(readers.clone(), names.clone(), once.waiting());
+        let pages = SqlitePages::new(readers.clone(), read_ahead, names.clone(), once.waiting());
         let shared = (names, once, readers);
         let files = (file, lock);
         let backend = SqliteBackend::new(&options, connection, head, shared, clock, files);
@@ -129,6 +135,29 @@ impl Sqlite {
     /// in use: nothing waits for the copy, but the write-ahead log grows by what is written meanwhile. The
     /// file has its name only when it is whole, proved as by [`Sqlite::verify`] and synced; a file that had
     /// the name before goes only with `replace`. `told` hears how far it is.
+    ///
+    /// ```
+    /// # use nexus_core::{Backend, Clock, Random};
+    /// # use nexus_store::{Sqlite, SqliteOptions};
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("nexus-log.db");
+    /// # let random = Random::system();
+    /// # let options = SqliteOptions::new(&path);
+    /// # let (mut backend, _) = Sqlite::open(options, Clock::System, random.clone()).await?;
+    /// # backend.close().await;
+    /// # drop(backend);
+    /// let copy = folder.path().join("backup.db");
+    /// let backup = Sqlite::backup(&path, &copy, false, &random, |_| {}).await?;
+    ///
+    /// // In the place of the log, which is kept beside it. Nobody has it open.
+    /// let restored = Sqlite::restore(&copy, &path, true, &random, |_| {}).await?;
+    /// assert_eq!(restored.epoch_before, backup.verified.epoch);
+    /// assert_ne!(restored.verified.epoch, backup.verified.epoch);
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Exists`], [`Error::Itself`], [`Error::NoSpace`], and everything that is wrong with the log.
