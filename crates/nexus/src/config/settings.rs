@@ -74,7 +74,7 @@ table! {
     retention.events: Whole(0, 1_000_000 * RATE_MAX), "Events that are kept at least; 0 is all.";
     retention.bytes: Whole(0, GIB * GIB), "Bytes that the database may use, idempotency keys and everything else beside the log included, before the oldest events go; 0 is any number. Not less than 16 MiB. The file does not shrink: what is free in it is used again.";
     retention.force: None, "Whether events go also when a durable cursor, an open claim, a reactor, a delivery or a dead letter still needs them. Otherwise they wait, and `/health/detailed` says for whom.";
-    retention.interval_ms: Whole(100, 24 * HOUR_MS), "How often it is looked what may go, in milliseconds.";
+    retention.interval_ms: Whole(100, 24 * HOUR_MS), "How often Nexus looks for events that may go, in milliseconds.";
 
     auth.secret: None, "The secret of the node `default`. It also signs what is sent to nodes that have no secret of their own.";
     auth.admin_token: None, "An operator's bearer token with every scope. `nexusd dev` takes the secret for it when there is none.";
@@ -101,23 +101,23 @@ table! {
     reactors.registry_url: None, "The registry that knows where nodes are.";
     reactors.registry_key: None, "The bearer key of the registry.";
 
-    outbound.allow_cidrs: None, "Private and local ranges that may be called at addresses which did not come from the configuration.";
+    outbound.allow_cidrs: None, "Private and local ranges that may be called, also at addresses that came by the API or from the registry.";
     outbound.proxy: None, "The HTTP proxy that calls go through, `http://user:password@host:port`. It looks names up itself, so it has to refuse private addresses too. `HTTP_PROXY` and the like are not read.";
     outbound.no_proxy: None, "What is called past the proxy: addresses, ranges, and names that stand for all below them. This machine always is.";
     outbound.connect_timeout_ms: Whole(10, HOUR_MS), "How long a connection to the outside may take, the lookup of its name included, in milliseconds.";
 
     alerts.url: None, "Where people are told of dead letters, of reactors that fall behind or fail, and of a disk that is full; one message for each cause and quarter hour, and one when it is over. Unset: only in the log of the process.";
     alerts.format: None, "How alerts are written; `auto` goes by the host of the address. `DISCORD_WEBHOOK_URL` makes it `discord`.";
-    alerts.interval_ms: Whole(100, HOUR_MS), "How often it is looked whether there is something to tell, in milliseconds.";
+    alerts.interval_ms: Whole(100, HOUR_MS), "How often Nexus looks whether there is something to tell, in milliseconds.";
     alerts.lag_events: Whole(1, 1_000_000 * RATE_MAX), "A reactor or endpoint that is so many events behind, and more than a minute before, is told of.";
-    alerts.error_rate: Real(0.0, 1.0), "One of whose attempts such a part failed within five minutes is told of …";
-    alerts.attempts: Whole(1, RATE_MAX), "… if there were at least so many attempts.";
+    alerts.error_rate: Real(0.0, 1.0), "A reactor or endpoint is told of when this part of its attempts failed within five minutes: `0.5` is half of them.";
+    alerts.attempts: Whole(1, RATE_MAX), "How many attempts it must have made in these five minutes for `alerts.error_rate` to count.";
 
     agents.port: Whole(0, 65_535), "The port of the face for agents, on the address of `server.host`; 0 puts it under `/agents` on `server.port`.";
     agents.auth: None, "Who may act as a session: whoever says so, or whoever has its token.";
     agents.grace_s: Whole(0, GRACE_MAX.as_secs()), "How long a session whose last connection ended keeps its work, in seconds.";
     agents.silence_s: Whole(1, 3_600), "How long the work of a connected session is held without a sign of life from it, in seconds. More than `limits.agents_ping_interval_ms`.";
-    agents.lease_s: Whole(LEASE_S_MIN, LEASE_S_MAX), "How long work is held that a session without a connection claimed, unless it says, in seconds.";
+    agents.lease_s: Whole(LEASE_S_MIN, LEASE_S_MAX), "How long work is held that a session without a connection claimed, in seconds, unless it asks for another time (`lease_seconds`).";
     agents.completed_days: Whole(1, 3_650), "How long it is remembered that work was completed, in days: until then nobody can claim it again.";
     agents.stranger_days: Whole(1, 3_650), "How long a session that nobody registered is remembered when nothing is heard of it, in days.";
     agents.sessions: Whole(1, RATE_MAX), "Sessions that are known.";
@@ -132,21 +132,21 @@ table! {
     hub.enabled: None, "Whether there is a hub: `/mcp`, the actions, and the servers, tools and jobs of the API.";
     hub.stdio_users: None, "Whether users may add servers that are programs. They run with the rights of Nexus. An operator may always.";
     hub.stdio_programs: None, "Programs that an operator may have started as servers, with any arguments, beside packages of `npx` and `uvx` with an exact version. No shell.";
-    hub.stdio_path: None, "Where servers that are programs find others.";
+    hub.stdio_path: None, "The `PATH` of servers that are programs: where they find `npx`, `uvx` and others.";
     hub.npx: None, "What `npx` is called on this machine.";
     hub.uvx: None, "What `uvx` is called on this machine.";
     hub.brave_key: None, "The key of Brave Search. Set: the system server `brave` is on.";
     hub.maps_key: None, "The key of Google Maps. Set: the system server `maps` is on.";
-    hub.maps_url: None, "Where Google Maps is. Unset: where it usually is.";
+    hub.maps_url: None, "The address of the server of Google Maps. Unset: Google's own.";
     hub.github_token: None, "The token for GitHub. Set: the system server `github` is on, and whoever may call tools acts with this token.";
-    hub.github_url: None, "Where GitHub is. Unset: where it usually is.";
-    hub.namespaces: None, "Sets of servers that `/mcp/{name}` shows: a name, and the servers in it by what stands before their tools.";
+    hub.github_url: None, "The address of the server of GitHub. Unset: GitHub's own.";
+    hub.namespaces: None, "Sets of servers that `/mcp/{name}` shows: a name, and the aliases of the servers in it.";
     hub.servers: Whole(4, 100_000), "Servers altogether.";
     hub.servers_per_user: Whole(0, 100_000), "Servers of one user.";
     hub.connections: Whole(1, 100_000), "Connections to servers at once.";
     hub.processes: Whole(0, 10_000), "Servers that are programs and run at once.";
-    hub.sync_interval_s: Whole(5, 86_400), "How often it is asked what servers offer, in seconds, give or take a quarter. What changes meanwhile they tell by themselves.";
-    hub.call_timeout_s: Whole(1, 600), "How long a call may take that nobody follows, in seconds.";
+    hub.sync_interval_s: Whole(5, 86_400), "How often each server is asked what it offers, in seconds, give or take a quarter. What changes meanwhile, servers tell by themselves.";
+    hub.call_timeout_s: Whole(1, 600), "How long a call may take whose caller waits for it, in seconds.";
     hub.job_timeout_s: Whole(1, 600), "How long a job may take, in seconds.";
     hub.user_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user; 0 is off.";
     hub.tool_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user to one tool; 0 is off.";
@@ -162,7 +162,7 @@ table! {
     hub.job_days: Whole(1, 3_650), "Days that a finished job is kept.";
     hub.allowed_hosts: None, "Names by which the server may be called at `/mcp`, beside addresses and those of this machine. Unset: any, unless `server.host` is this machine alone.";
     hub.public_url: None, "Where clients reach the server, as `/mcp` tells them. Unset: as they called it.";
-    hub.authorization_servers: None, "Who gives out tokens, for MCP clients that look for it.";
+    hub.authorization_servers: None, "The addresses of who gives out tokens, for MCP clients that ask for them.";
 
     log.level: None, "The least level that is written to the log of the process.";
     log.format: None, "How its lines are written: JSON objects, or for people.";
