@@ -23,6 +23,8 @@ pub(crate) type MakeStream = Box<dyn FnOnce(CancellationToken) -> StreamBody + S
 pub struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
+    /// Goes before the body.
+    pub(crate) beginning: Bytes,
     pub(crate) body: Bytes,
     pub(crate) stream: Option<MakeStream>,
     pub(crate) upgrade: Option<UpgradeTask>,
@@ -36,6 +38,7 @@ impl Reply {
             status,
             // Room for what the request path adds, so that the map never grows.
             headers: HeaderMap::with_capacity(14),
+            beginning: Bytes::new(),
             body: Bytes::new(),
             stream: None,
             upgrade: None,
@@ -61,6 +64,19 @@ impl Reply {
     #[must_use]
     pub fn bytes(status: StatusCode, content_type: &'static str, body: Bytes) -> Self {
         Self::typed(status, HeaderValue::from_static(content_type), body)
+    }
+
+    /// The same with a body in two parts, which are sent one behind the other: what many are answered is not
+    /// copied for each of them.
+    #[must_use]
+    pub fn in_parts(
+        status: StatusCode,
+        content_type: &'static str,
+        [beginning, body]: [Bytes; 2],
+    ) -> Self {
+        let mut reply = Self::bytes(status, content_type, body);
+        reply.beginning = beginning;
+        reply
     }
 
     fn typed(status: StatusCode, content_type: HeaderValue, body: Bytes) -> Self {
@@ -101,6 +117,7 @@ impl Reply {
         Self {
             status: StatusCode::SWITCHING_PROTOCOLS,
             headers,
+            beginning: Bytes::new(),
             body: Bytes::new(),
             stream: None,
             upgrade: Some(Box::new(move |socket, draining| {
@@ -116,6 +133,11 @@ impl Reply {
         self
     }
 
+    /// How long the body is, in bytes.
+    pub(crate) fn body_bytes(&self) -> usize {
+        self.beginning.len() + self.body.len()
+    }
+
     /// The status.
     #[must_use]
     pub fn status(&self) -> StatusCode {
@@ -127,7 +149,7 @@ impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reply")
             .field("status", &self.status)
-            .field("body_bytes", &self.body.len())
+            .field("body_bytes", &self.body_bytes())
             .field("is_stream", &self.stream.is_some())
             .finish_non_exhaustive()
     }

@@ -7,7 +7,7 @@
 //!
 //! In reading order: who may come in (`visitor`), what a request says before its body and in it (`guard`,
 //! `version`, `body`), sessions (`session`, `sessions`), their streams (`channel`, `sse`) and how much is held for
-//! them (`budget`), and what is done (`greeting`, `post`, `answer`, `tasks`, `listen`, `changes`).
+//! them (`budget`), and what is done (`greeting`, `post`, `answer`, `tasks`, `roots`, `listen`, `changes`).
 
 mod answer;
 mod body;
@@ -21,6 +21,7 @@ mod metadata;
 mod options;
 mod peer;
 mod post;
+mod roots;
 mod session;
 mod sessions;
 mod sse;

@@ -9,7 +9,7 @@ pub(crate) mod meta;
 pub(crate) mod scan;
 mod writing;
 
-pub(crate) use writing::response_of;
+pub(crate) use writing::{Response, in_one_line};
 pub use writing::{notification, request, response};
 
 /// JSON text that is carried, not read.

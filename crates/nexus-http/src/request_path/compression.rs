@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, mem};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use tower::{ServiceExt, service_fn};
@@ -21,10 +22,13 @@ pub(crate) fn wanted(headers: &HeaderMap) -> Option<HeaderValue> {
 ///
 /// The compressor wants a stream of pieces. The answer is whole on both sides, so that its length is told.
 pub(crate) async fn gzip(mut reply: Reply, wanted: HeaderValue) -> Reply {
-    if reply.body.len() <= COMPRESSION_BYTES_MIN || reply.status == StatusCode::PARTIAL_CONTENT {
+    if reply.body_bytes() <= COMPRESSION_BYTES_MIN || reply.status == StatusCode::PARTIAL_CONTENT {
         return reply;
     }
-    let whole = reply.body.clone();
+    let whole = match reply.beginning.is_empty() {
+        true => reply.body.clone(),
+        false => [&reply.beginning[..], &reply.body].concat().into(),
+    };
     let mut plain = Response::new(Full::new(whole));
     *plain.headers_mut() = mem::take(&mut reply.headers);
     let mut request = Request::new(());
@@ -42,6 +46,7 @@ pub(crate) async fn gzip(mut reply: Reply, wanted: HeaderValue) -> Reply {
     match body.collect().await {
         Ok(body) => {
             reply.headers = parts.headers;
+            reply.beginning = Bytes::new();
             reply.body = body.to_bytes();
         }
         Err(error) => {

@@ -2,22 +2,25 @@
 
 use std::{
     convert::Infallible,
+    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::body::{Body, Frame, SizeHint};
 
 use crate::{Reply, connection::ConnectionState, reply::StreamBody};
 
 /// The body of an answer.
 pub(crate) enum Outgoing {
-    Whole(Full<Bytes>),
+    Whole(Whole),
     Stream(Streaming),
 }
+
+/// A body that is there, in the parts in which it was made. Both go into one write: nothing puts them together.
+pub(crate) struct Whole([Bytes; 2]);
 
 /// A stream, and the connection that has no deadline while there is one.
 pub(crate) struct Streaming {
@@ -29,7 +32,7 @@ impl Outgoing {
     pub(crate) fn of(reply: Reply, connection: &Arc<ConnectionState>, is_head: bool) -> Self {
         let make = reply.stream.filter(|_| !is_head);
         let Some(make) = make else {
-            return Self::Whole(Full::new(reply.body));
+            return Self::Whole(Whole([reply.beginning, reply.body]));
         };
         connection.progress.stream_begins();
         Self::Stream(Streaming {
@@ -48,7 +51,7 @@ impl Body for Outgoing {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         match self.get_mut() {
-            Self::Whole(whole) => Pin::new(whole).poll_frame(cx),
+            Self::Whole(whole) => Poll::Ready(whole.next().map(|part| Ok(Frame::data(part)))),
             Self::Stream(stream) => stream.body.as_mut().poll_frame(cx),
         }
     }
@@ -65,6 +68,21 @@ impl Body for Outgoing {
             Self::Whole(whole) => whole.size_hint(),
             Self::Stream(stream) => stream.body.size_hint(),
         }
+    }
+}
+
+impl Whole {
+    fn next(&mut self) -> Option<Bytes> {
+        let mut parts = self.0.iter_mut();
+        parts.find(|part| !part.is_empty()).map(mem::take)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.iter().all(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.iter().map(|part| part.len() as u64).sum())
     }
 }
 

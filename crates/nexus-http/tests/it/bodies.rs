@@ -166,6 +166,37 @@ async fn large_answers_are_compressed_for_those_who_take_it() {
 }
 
 #[tokio::test]
+async fn a_body_in_two_parts_is_one_to_its_client() {
+    const SIZES: [[usize; 2]; 4] = [[40, 5_000], [0, 10], [10, 0], [100_000, 100_000]];
+    let parts = |[one, other]: [usize; 2]| [("a", one), ("b", other)].map(|(c, n)| c.repeat(n));
+    let routes = SIZES.map(|sizes| {
+        let path = format!("/{}/{}", sizes[0], sizes[1]);
+        Route::get(path, Access::Open, move |_| async move {
+            let parts = parts(sizes).map(Into::into);
+            Ok(Reply::in_parts(StatusCode::OK, "text/plain", parts))
+        })
+    });
+    let server = Running::start(routes.into(), options()).await;
+    for sizes in SIZES {
+        let path = format!("/{}/{}", sizes[0], sizes[1]);
+        let answer = server.get(&path, "").await;
+        let whole = parts(sizes).concat();
+        assert_eq!(answer.body, whole.as_bytes(), "{path}");
+        assert_eq!(
+            answer.header("content-length"),
+            Some(&*whole.len().to_string())
+        );
+    }
+    let answer = server.get("/40/5000", "accept-encoding: gzip\r\n").await;
+    assert_eq!(answer.header("content-encoding"), Some("gzip"));
+    let length = answer
+        .body
+        .last_chunk()
+        .map(|bytes| u32::from_le_bytes(*bytes));
+    assert_eq!(length, Some(5_040));
+}
+
+#[tokio::test]
 async fn all_bodies_together_are_bounded() {
     bounded(ServerOptions {
         body_bytes_in_flight_max: 1 << 20,

@@ -2,7 +2,6 @@
 
 use std::{borrow::Cow, sync::Arc};
 
-use bytes::Bytes;
 use nexus_core::{Coded, Kind, Scope};
 use nexus_http::Call as HttpCall;
 use serde::Deserialize;
@@ -19,11 +18,11 @@ use super::{
     tasks,
 };
 use crate::{
-    Call, CallError, Caller, Category, Error, ItemKind, OWN_ALIAS, Raw, RpcError, TAGS_MAX,
+    Call, CallError, Caller, Category, Error, ItemKind, OWN_ALIAS, Page, Raw, RpcError, TAGS_MAX,
     ToolFilter,
     message::{
         self, INTERNAL_ERROR, INVALID_PARAMS, INVALID_REQUEST, LIMITED, METHOD_NOT_FOUND,
-        RESOURCE_NOT_FOUND,
+        RESOURCE_NOT_FOUND, Response,
     },
     router::search::Own,
     view::Target,
@@ -63,7 +62,7 @@ pub(crate) fn at_once(
     caller: &Caller,
     request: &Request,
     filter: &ToolFilter,
-) -> Option<Vec<u8>> {
+) -> Option<Response> {
     let id = &request.id;
     let kind = ItemKind::ALL.into_iter();
     if let Some(kind) = kind
@@ -78,8 +77,8 @@ pub(crate) fn at_once(
             request.params.as_deref(),
         );
         return Some(match page {
-            Ok(page) => message::response_of(id, &page),
-            Err(error) => message::response(Some(id), &Err(error)),
+            Ok(page) => Response::ending_with(id, page.ending),
+            Err(error) => message::response(Some(id), &Err(error)).into(),
         });
     }
     let outcome = match &*request.method {
@@ -94,7 +93,7 @@ pub(crate) fn at_once(
         }
         method => Err(no_method(method)),
     };
-    Some(message::response(Some(id), &outcome))
+    Some(message::response(Some(id), &outcome).into())
 }
 
 /// A page of a list, as it was written when the view was made.
@@ -104,7 +103,7 @@ fn page(
     caller: &Caller,
     (kind, filter): (ItemKind, &ToolFilter),
     params: Option<&RawValue>,
-) -> Result<Bytes, RpcError> {
+) -> Result<Page, RpcError> {
     let paged = match params {
         Some(params) => serde_json::from_str(params.get())
             .map_err(|_| RpcError::new(INVALID_PARAMS, "`cursor` has to be a text"))?,
@@ -120,8 +119,7 @@ fn page(
     } else {
         listing.page(paged.cursor.as_deref())
     };
-    page.map(|page| page.result)
-        .map_err(|error| told(method, &error))
+    page.map_err(|error| told(method, &error))
 }
 
 /// Which tools a client wants to see, as the address says that it uses.

@@ -47,8 +47,8 @@ pub(crate) struct Reservation {
 }
 
 /// A text with the room that it takes.
-struct Held {
-    text: Vec<u8>,
+struct Held<T> {
+    text: T,
     _room: Reservation,
 }
 
@@ -146,9 +146,9 @@ impl Budget {
 }
 
 impl Reservation {
-    /// The text that the room was taken for.
-    pub(crate) fn hold(self, text: Vec<u8>) -> Bytes {
-        debug_assert_eq!(text.len(), self.bytes);
+    /// The text that the room was taken for, or the largest part of it.
+    pub(crate) fn hold<T: AsRef<[u8]> + Send + 'static>(self, text: T) -> Bytes {
+        debug_assert!(text.as_ref().len() <= self.bytes);
         Bytes::from_owner(Held { text, _room: self })
     }
 }
@@ -161,9 +161,9 @@ impl Drop for Reservation {
     }
 }
 
-impl AsRef<[u8]> for Held {
+impl<T: AsRef<[u8]>> AsRef<[u8]> for Held<T> {
     fn as_ref(&self) -> &[u8] {
-        &self.text
+        self.text.as_ref()
     }
 }
 

@@ -17,7 +17,8 @@ pub(crate) const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event
 /// Proxies that collect answers before they pass them on are asked not to.
 pub(crate) const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 
-const JSON: &str = "application/json";
+/// What an answer is that is no stream.
+pub(crate) const JSON: &str = "application/json";
 
 /// Which answers a client can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

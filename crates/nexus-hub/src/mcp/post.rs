@@ -1,11 +1,7 @@
 //! POST: what a client asks, tells and answers. A request that is done at once is answered with JSON; one
 //! that has more to say, or takes long, with a stream.
 
-use std::{
-    convert::Infallible,
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode};
@@ -17,15 +13,16 @@ use super::{
     Shared, answer, body,
     channel::{Beginning, Channel},
     greeting,
-    guard::{self, Accepts, Refusal, refuse},
+    guard::{self, Accepts, JSON, Refusal, refuse},
     metadata,
-    peer::{SessionPeer, StandingPeer},
+    peer::SessionPeer,
+    roots,
     session::Session,
     sse::{self, Ends, EventStream},
     visitor::Visitor,
 };
 use crate::{
-    Caller, Id, Incoming, Peer, Raw, RpcError, ToolFilter,
+    Caller, Id, Incoming, Raw, RpcError, ToolFilter,
     message::{self, INVALID_REQUEST},
 };
 
@@ -96,7 +93,8 @@ async fn take(shared: &Arc<Shared>, call: &Call, visitor: Visitor) -> Result<Rep
         && let [request] = &requests[..]
         && let Some(text) = answer::at_once(shared, &session, &caller, request, &filter)
     {
-        return Ok(json(session.hold(&request.id, text)));
+        let parts = session.hold(&request.id, text);
+        return Ok(Reply::in_parts(StatusCode::OK, JSON, parts));
     }
     let work = Work {
         shared,
@@ -154,36 +152,11 @@ fn told(shared: &Arc<Shared>, session: &Arc<Session>, message: Incoming) -> Opti
                 }
             }
             ("notifications/progress", Some(params)) => session.questions.progressed(&params),
-            ("notifications/roots/list_changed", _) => roots_changed(shared, session),
+            ("notifications/roots/list_changed", _) => roots::changed(shared, session),
             _ => {}
         },
     }
     None
-}
-
-/// Tells the servers that work for this client alone that its roots are others. One task does so for as often
-/// as they change meanwhile.
-fn roots_changed(shared: &Arc<Shared>, session: &Arc<Session>) {
-    if !session.capabilities.has_roots() {
-        return;
-    }
-    let changes = &session.roots_changed;
-    if changes.fetch_add(1, Ordering::SeqCst) > 0 {
-        return;
-    }
-    let (hub, session) = (shared.hub.clone(), session.clone());
-    let client = StandingPeer::new(&session, shared.options.question_timeout);
-    let client: Arc<dyn Peer> = Arc::new(client);
-    tokio::spawn(async move {
-        loop {
-            let seen = session.roots_changed.load(Ordering::SeqCst);
-            hub.roots_changed(&session.caller(), client.clone()).await;
-            let (all, order) = (&session.roots_changed, Ordering::SeqCst);
-            if all.compare_exchange(seen, 0, order, order).is_ok() {
-                return;
-            }
-        }
-    });
 }
 
 /// The requests of one body, and for whom they are.
@@ -225,7 +198,7 @@ impl Work<'_> {
         let (shared, session) = (self.shared.clone(), self.session.clone());
         let caller = self.caller.clone();
         if let Some(text) = answer::at_once(&shared, &session, &caller, &request, &self.filter) {
-            return session.give(&owed.0, &request.id, text);
+            return session.give(&owed.0, &request.id, text.whole());
         }
         let bytes = request
             .params
@@ -284,7 +257,7 @@ fn whole(session: &Session, mut answers: Vec<Bytes>) -> Reply {
 }
 
 pub(crate) fn json(body: Bytes) -> Reply {
-    Reply::bytes(StatusCode::OK, "application/json", body)
+    Reply::bytes(StatusCode::OK, JSON, body)
 }
 
 /// The answers as a stream, which the client can come back to.

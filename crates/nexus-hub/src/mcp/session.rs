@@ -26,7 +26,7 @@ use super::{
 };
 use crate::{
     Caller, ClientCapabilities, Id, ItemKind, RpcError, View,
-    message::{self, INTERNAL_ERROR, INVALID_REQUEST, LIMITED},
+    message::{self, INTERNAL_ERROR, INVALID_REQUEST, LIMITED, Response},
 };
 
 pub(crate) use self::{level::Level, questions::Follows, streams::STANDING};
@@ -229,14 +229,16 @@ impl Session {
         }
     }
 
-    /// Holds the answer to a request until it is sent; where there is no room for it, why there is none.
-    pub(crate) fn hold(&self, id: &Id, answer: Vec<u8>) -> Bytes {
+    /// Holds the answer to a request until it is sent, in its parts; where there is no room for it, why there is
+    /// none. What others are answered as well counts too: a slow client may be the last that has it.
+    pub(crate) fn hold(&self, id: &Id, answer: Response) -> [Bytes; 2] {
         let bytes = answer.len();
         match self.make_room(bytes) {
-            Ok(room) => room.hold(answer),
+            Ok(room) if answer.shared.is_empty() => [Bytes::new(), room.hold(answer.own)],
+            Ok(room) => [answer.own.into(), room.hold(answer.shared)],
             Err(spent) => {
                 let refused = Err(no_room("the answer", bytes, spent));
-                message::response(Some(id), &refused).into()
+                [Bytes::new(), message::response(Some(id), &refused).into()]
             }
         }
     }

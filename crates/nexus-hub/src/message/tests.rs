@@ -109,6 +109,17 @@ fn what_is_no_message_is_refused() {
 }
 
 #[test]
+fn an_answer_in_parts_is_the_same_as_one_that_was_put_together() {
+    let result = r#"{"tools":[]}"#;
+    for id in [Id::Number(-4), Id::Text("a\"b\n".into())] {
+        let parts = Response::ending_with(&id, format!("{result}}}").into());
+        let whole = response(Some(&id), &Ok(raw(result)));
+        assert_eq!(parts.len(), whole.len());
+        assert_eq!(parts.whole(), whole);
+    }
+}
+
+#[test]
 fn a_message_is_one_line_whatever_it_carries() {
     let params = raw("{\n \"a\": \"\\n\",\r\n \"b\": 1\n}");
     let line = request(&Id::Number(4), "tools/call", Some(&params));

@@ -1,5 +1,6 @@
 //! Writes messages, each as one line without a line break anywhere in it.
 
+use bytes::Bytes;
 use nexus_core::write_json_string;
 use serde_json::value::RawValue;
 
@@ -43,19 +44,48 @@ pub fn response(id: Option<&Id>, outcome: &Result<Raw, RpcError>) -> Vec<u8> {
     out
 }
 
-/// The same for a result that was written before: JSON text that is not looked into again.
-#[must_use]
-pub(crate) fn response_of(id: &Id, result: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(ENVELOPE_BYTES + result.len());
-    out.extend_from_slice(BEGINNING);
-    out.extend_from_slice(b",\"id\":");
-    write_id(id, &mut out);
-    out.extend_from_slice(b",\"result\":");
-    let start = out.len();
-    out.extend_from_slice(result);
-    break_no_line(&mut out[start..]);
-    out.push(b'}');
-    out
+/// An answer that is not put together before it is sent: what is its request's alone, and what all are answered
+/// who ask the same, written once for all of them.
+#[derive(Debug)]
+pub(crate) struct Response {
+    pub(crate) own: Vec<u8>,
+    pub(crate) shared: Bytes,
+}
+
+impl Response {
+    /// The answer to a request with a result that was written before. `ending` is that result in one line, and
+    /// the brace behind it that ends the answer.
+    pub(crate) fn ending_with(id: &Id, ending: Bytes) -> Self {
+        let mut own = begin(None);
+        own.extend_from_slice(b",\"id\":");
+        write_id(id, &mut own);
+        own.extend_from_slice(b",\"result\":");
+        Self {
+            own,
+            shared: ending,
+        }
+    }
+
+    /// How long it is, in bytes.
+    pub(crate) fn len(&self) -> usize {
+        self.own.len() + self.shared.len()
+    }
+
+    /// It as one text.
+    pub(crate) fn whole(self) -> Vec<u8> {
+        let mut whole = self.own;
+        whole.extend_from_slice(&self.shared);
+        whole
+    }
+}
+
+impl From<Vec<u8>> for Response {
+    fn from(own: Vec<u8>) -> Self {
+        Self {
+            own,
+            shared: Bytes::new(),
+        }
+    }
 }
 
 /// The envelope around what a message carries, rounded up.
@@ -92,17 +122,19 @@ fn write_error(error: &RpcError, out: &mut Vec<u8>) {
     out.push(b'}');
 }
 
-/// Writes JSON in one line. A line break in JSON is space between its parts: in a text it is escaped.
+/// Writes JSON in one line.
 fn write_line(json: &RawValue, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(json.get().as_bytes());
-    break_no_line(&mut out[start..]);
+    in_one_line(&mut out[start..]);
 }
 
-fn break_no_line(json: &mut [u8]) {
-    let is_break = |byte: &u8| matches!(byte, b'\n' | b'\r');
-    for byte in json.iter_mut().filter(|byte| is_break(byte)) {
-        *byte = b' ';
+/// Puts JSON into one line. A line break in JSON is space between its parts: in a text it is escaped.
+pub(crate) fn in_one_line(json: &mut [u8]) {
+    let mut rest = json;
+    while let Some(at) = memchr::memchr2(b'\n', b'\r', rest) {
+        rest[at] = b' ';
+        rest = &mut rest[at + 1..];
     }
 }
 

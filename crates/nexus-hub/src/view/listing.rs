@@ -14,6 +14,7 @@ use crate::{
         metadata::Metadata,
     },
     fingerprint::Fingerprint,
+    message::in_one_line,
     router::search::Own,
 };
 
@@ -104,8 +105,10 @@ impl fmt::Debug for Item {
 #[derive(Debug, Clone)]
 pub struct Page {
     /// The whole result as JSON: the list and, where more follows, `nextCursor`. It is an object, so that
-    /// members can be put in after its first character.
+    /// members can be put in after its first character. It is one line.
     pub result: Bytes,
+    /// The same and the brace that ends a message around it.
+    pub(crate) ending: Bytes,
     /// Where the next page begins; nothing on the last.
     pub next_cursor: Option<Arc<str>>,
     /// The place of its first item in the list.
@@ -244,9 +247,12 @@ impl Listing {
             out.extend_from_slice(b",\"nextCursor\":");
             write_json_string(&mut out, cursor);
         }
-        out.push(b'}');
+        out.extend_from_slice(b"}}");
+        in_one_line(&mut out);
+        let ending = Bytes::from(out);
         Page {
-            result: out.into(),
+            result: ending.slice(..ending.len() - 1),
+            ending,
             next_cursor,
             first,
         }
@@ -321,6 +327,20 @@ mod tests {
         let empty = listing(&[], 10, 1000);
         assert_eq!(&empty.page(None).unwrap().result[..], br#"{"tools":[]}"#);
         assert!(empty.is_empty() && empty.get("a").is_none());
+    }
+
+    #[test]
+    fn a_page_is_one_line_and_ready_to_end_an_answer() {
+        let item = Arc::new(Item {
+            json: "{\r\n \"name\": \"a\\n\"\n}".into(),
+            ..Item::clone(&item("a"))
+        });
+        let options = CatalogueOptions::default();
+        let page = Listing::new(ItemKind::Tool, vec![item], &options).page(None);
+        let page = page.unwrap();
+        let line = "{\"tools\":[{   \"name\": \"a\\n\" }]}";
+        assert_eq!(page.result, line);
+        assert_eq!(page.ending, format!("{line}}}"));
     }
 
     #[test]

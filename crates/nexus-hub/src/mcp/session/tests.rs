@@ -89,8 +89,11 @@ fn everything_that_a_session_holds_is_within_one_bound() {
 
     // So it is with what it asks for, and with what is answered at once.
     assert_eq!(session.begin(&id(1), 200).unwrap_err().code, LIMITED);
-    let refused = session.hold(&id(7), vec![b'x'; 200]);
+    let [_, refused] = session.hold(&id(7), vec![b'x'; 200].into());
     assert!(refused.starts_with(br#"{"jsonrpc":"2.0","id":7,"error""#));
+    let shared = || Response::ending_with(&id(7), vec![b'x'; 200].into());
+    let [own, refused] = session.hold(&id(7), shared());
+    assert!(own.is_empty() && refused.starts_with(br#"{"jsonrpc":"2.0","id":7,"error""#));
 
     // What was read makes room for what was not.
     for channel in &answers {
@@ -100,6 +103,14 @@ fn everything_that_a_session_holds_is_within_one_bound() {
     assert!(session.begin(&id(2), 200).is_err());
     drop(running);
     assert!(session.begin(&id(2), 200).is_ok());
+    // What others are answered as well takes room for as long as it is on its way to this client.
+    let [own, on_its_way] = session.hold(&id(7), shared());
+    let answer = [&own[..], &on_its_way].concat();
+    assert!(answer.starts_with(br#"{"jsonrpc":"2.0","id":7,"result":xxx"#));
+    drop(own);
+    assert!(session.begin(&id(2), 900).is_err());
+    drop(on_its_way);
+    assert!(session.begin(&id(2), 900).is_ok());
 }
 
 #[test]
