@@ -32,7 +32,8 @@ pub(crate) enum Message {
     Question,
     /// The client waits for it.
     Answer,
-    /// Tells, in few words, that there was no room for another.
+    /// Few words that are told also where there is no room: that there was none for another, that a list is
+    /// another.
     Excuse,
 }
 
@@ -256,7 +257,11 @@ impl Channel {
         if let Some(dropped) = state.waiting.take_dropped() {
             let _ = self.keep(state, dropped, Message::Excuse);
         }
-        for text in state.waiting.take() {
+        // They count as told, and nobody would tell of them again.
+        for text in state.waiting.take_lists() {
+            let _ = self.keep(state, text, Message::Excuse);
+        }
+        for text in state.waiting.take_updated() {
             if self.keep(state, text, Message::Notification).is_err() {
                 state.waiting.drop_one();
             }

@@ -187,7 +187,7 @@ impl Table {
 mod tests {
     use super::*;
     use crate::{
-        ClientCapabilities,
+        ClientCapabilities, Id,
         mcp::{version::Version, visitor::caller_for_test},
     };
 
@@ -238,6 +238,32 @@ mod tests {
         sessions.begin(&bob, "".into(), hello()).unwrap();
         assert_eq!(sessions.begin(&bob, "".into(), hello()).unwrap_err(), Full);
         assert_eq!(sessions.len(), 3);
+    }
+
+    #[test]
+    fn what_is_held_of_the_last_session_counts_for_the_next() {
+        let ana = caller_for_test("ana");
+        let options = McpOptions {
+            caller_bytes_max: 100,
+            ..McpOptions::default()
+        };
+        let sessions = Sessions::new(&options, Random::seeded(1));
+        let (first, _) = sessions.begin(&ana, "".into(), hello()).unwrap();
+        // An answer that a slow client still takes, when it has left and nothing else is there of its owner.
+        let on_its_way = first.hold(&Id::Number(1), vec![b'x'; 90].into());
+        assert!(sessions.remove(&first));
+        drop(first);
+        sessions.reap(Duration::ZERO, Instant::now());
+
+        let (next, _) = sessions.begin(&ana, "".into(), hello()).unwrap();
+        assert!(next.begin(&Id::Number(1), 20).is_err());
+        drop(on_its_way);
+        assert!(next.begin(&Id::Number(1), 20).is_ok());
+        // Of whom nothing is held, nothing is kept.
+        assert!(sessions.remove(&next));
+        drop(next);
+        sessions.reap(Duration::ZERO, Instant::now());
+        assert!(sessions.by_owner.lock().by_owner.is_empty());
     }
 
     #[test]

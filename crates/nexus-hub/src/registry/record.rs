@@ -92,3 +92,45 @@ impl Kept {
         serde_json::from_slice(&record.body).ok()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::registry::input::{Sharing, TransportKind};
+
+    fn body(by_operator: bool) -> Value {
+        let settings = Settings {
+            name: "Time".to_owned(),
+            transport: TransportKind::Stdio,
+            enabled: true,
+            rate_limit_per_minute: 60,
+            sharing: Sharing::All,
+        };
+        let kept = Kept {
+            settings,
+            alias: "time".to_owned(),
+            owner: None,
+            target: "uvx".to_owned(),
+            hints: Vec::new(),
+            sealed_version: 1,
+            seed: None,
+            by_operator,
+            created_us: 1,
+            changed_us: 2,
+        };
+        serde_json::to_value(&kept).unwrap()
+    }
+
+    /// Records are older than this member. What nobody can tell of them is taken as said by a user: a program is
+    /// not started then until an operator says that it may be.
+    #[test]
+    fn who_said_it_is_an_operator_only_if_the_record_says_so() {
+        let read = |body: Value| serde_json::from_value::<Kept>(body).map(|kept| kept.by_operator);
+        assert!(read(body(true)).unwrap());
+        let of_a_user = body(false);
+        assert_eq!(of_a_user.get("by_operator"), None);
+        assert!(!read(of_a_user).unwrap());
+    }
+}

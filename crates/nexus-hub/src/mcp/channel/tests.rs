@@ -165,6 +165,21 @@ fn changes_are_told_once_and_only_when_somebody_listens() {
 }
 
 #[test]
+fn a_list_that_is_another_is_told_also_where_there_is_no_room() {
+    let budget = budget(1_000);
+    let (others, channel) = (Channel::new(1, &budget), Channel::new(0, &budget));
+    assert!(says(&others, &"x".repeat(1_000), Message::Answer));
+    channel.list_changed(List::Prompts);
+    assert!(!says(&channel, "note", Message::Notification));
+    let mut reader = channel.read(None);
+    let (_, dropped) = next(&mut reader).flatten().unwrap();
+    assert!(dropped.contains("messages-dropped"), "{dropped}");
+    let prompts = r#"{"jsonrpc":"2.0","method":"notifications/prompts/list_changed"}"#;
+    assert_eq!(next(&mut reader), text(2, prompts));
+    assert_eq!(next(&mut reader), None);
+}
+
+#[test]
 fn what_nobody_listens_to_is_not_gathered_without_end() {
     let waiting = |uris: &mut dyn Iterator<Item = String>| {
         let budget = budget(usize::MAX);

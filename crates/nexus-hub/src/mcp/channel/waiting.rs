@@ -84,16 +84,19 @@ impl Waiting {
         })
     }
 
-    /// Everything that waits but for what was dropped, as messages.
-    pub(super) fn take(&mut self) -> Vec<Vec<u8>> {
+    /// The lists that are others, as messages.
+    pub(super) fn take_lists(&mut self) -> impl Iterator<Item = Vec<u8>> + use<> {
         let lists = std::mem::take(&mut self.lists).into_iter();
-        let lists = lists.map(|list| told(list.method(), None));
+        lists.map(|list| told(list.method(), None))
+    }
+
+    /// The resources that are others, as messages.
+    pub(super) fn take_updated(&mut self) -> impl Iterator<Item = Vec<u8>> + use<> {
         let updated = std::mem::take(&mut self.updated).into_keys();
-        let updated = updated.map(|uri| {
+        updated.map(|uri| {
             let params = json!({ "uri": &*uri });
             told("notifications/resources/updated", Some(&params))
-        });
-        lists.chain(updated).collect()
+        })
     }
 
     #[cfg(test)]
