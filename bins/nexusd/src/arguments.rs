@@ -27,32 +27,43 @@ Exit codes:
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run for work on this machine: loopback only, data in ./data, human logs
+    ///
+    /// Makes a secret and a vault key once, keeps them in the data folder, and prints commands to paste.
     Dev(DevOptions),
-    /// Run for use: closed by default (also without a command)
+    /// Run for others to use: closed by default (this is what runs without a command)
+    ///
+    /// SIGTERM and SIGINT end it in order, within 25 seconds; a second one ends it at once. SIGHUP lets it read
+    /// its configuration again.
     Serve(ServeOptions),
-    /// Read the configuration and say what is wrong with it
+    /// Read the configuration as `serve` does, say what is wrong with it, and change nothing
     Check(ServeOptions),
-    /// Bring the database to this version's schema, or to an older one
+    /// Bring the database to this version's schema, or to an older one; no daemon may run
     Migrate(MigrateOptions),
-    /// Walk the whole log, or a backup, and check its hash chain
+    /// Walk the whole log, or a backup, and check its hash chain; the daemon may run
     Verify(VerifyOptions),
     /// Copy the log into one file; the daemon may run
     Backup(BackupOptions),
     /// Make a backup the log; no daemon may run
     Restore(RestoreOptions),
     /// Make secrets and keys, and replace the key that secrets in the log are sealed with
+    ///
+    /// `rotate` shows a daemon that runs the token of NEXUS_ADMIN_TOKEN, else NEXUS_SECRET, else what `dev` keeps.
     Keys(KeysOptions),
     /// Ask a running daemon whether it is ready; exit 0 if it is
     Healthcheck(HealthcheckOptions),
-    /// Print events as they happen
+    /// Print events as they happen, one JSON object a line
+    ///
+    /// Reads with the token of NEXUS_ADMIN_TOKEN, else NEXUS_SECRET, else what `dev` keeps in the data folder.
     Tail(TailOptions),
     /// Relay the tools of a running daemon over standard input and output, for MCP clients that start a command
+    ///
+    /// Acts with the token of NEXUS_TOKEN, else NEXUS_ADMIN_TOKEN, else NEXUS_SECRET, else what `dev` keeps.
     Mcp(McpOptions),
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct DevOptions {
-    /// The configuration file, if there is one
+    /// The configuration file [default: none, also if there is a nexus.toml]
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 }
@@ -160,7 +171,7 @@ pub(crate) struct ForgetOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct HealthcheckOptions {
-    /// Where the daemon listens [default: where its configuration says]
+    /// Where the daemon listens, http://HOST:PORT [default: where its configuration says]
     #[arg(long, value_name = "URL")]
     pub(crate) url: Option<String>,
     /// The daemon's configuration file [default: nexus.toml, if it is there]
@@ -170,7 +181,7 @@ pub(crate) struct HealthcheckOptions {
 
 #[derive(Debug, Args)]
 pub(crate) struct TailOptions {
-    /// Names or patterns of events
+    /// Names, topics or patterns of events: PAYMENT_RECEIVED, payment.received, payment.*
     #[arg(default_value = ">", value_name = "EVENT")]
     pub(crate) events: Vec<String>,
     /// Where the daemon listens [default: where its configuration says]

@@ -1,4 +1,4 @@
-//! `nexusd migrate` and `nexusd verify`: what is done with the database while no daemon runs.
+//! `nexusd migrate` and `nexusd verify`: brings the database to a schema, and proves what is in it.
 
 use nexus::{config::Mode, environment::Environment};
 
