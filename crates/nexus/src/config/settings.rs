@@ -48,14 +48,14 @@ table! {
     limits.body_read_timeout_ms: Whole(100, HOUR_MS), "How long a request's body may take to arrive, in milliseconds.";
     limits.idle_timeout_ms: Whole(100, HOUR_MS), "How long a connection may wait for its next request, in milliseconds.";
     limits.write_stall_timeout_ms: Whole(100, HOUR_MS), "How long a client may take nothing of what is sent to it, in milliseconds. A reader that is merely slow is not closed.";
-    limits.ws_message_bytes: Whole(256, MIB), "Bytes of a message that a WebSocket client of the neo face sends.";
-    limits.ws_messages_per_second: Whole(0, RATE_MAX), "Messages a second that a WebSocket client of the neo face sends; 0 is off.";
+    limits.ws_message_bytes: Whole(256, MIB), "Bytes of a message that a WebSocket client of `/` or `/ws` sends.";
+    limits.ws_messages_per_second: Whole(0, RATE_MAX), "Messages a second that a WebSocket client of `/` or `/ws` sends; 0 is off.";
     limits.ws_ping_interval_ms: Whole(100, HOUR_MS), "How often a WebSocket client is pinged, in milliseconds.";
     limits.agents_ping_interval_ms: Whole(100, HOUR_MS), "How often a WebSocket of an agent is pinged, in milliseconds.";
     limits.ws_pong_timeout_ms: Whole(100, HOUR_MS), "How long the pong may take, in milliseconds. Not more than `limits.ws_ping_interval_ms`.";
     limits.ws_patterns: Whole(1, 10_000), "Names and patterns that one connection may subscribe to.";
-    limits.stream_message_bytes: Whole(256, 64 * MIB), "Bytes of a message that a WebSocket client of face v1 sends.";
-    limits.stream_messages_per_second: Whole(0, RATE_MAX), "Messages a second that a WebSocket client of face v1 sends; 0 is off.";
+    limits.stream_message_bytes: Whole(256, 64 * MIB), "Bytes of a message that a WebSocket client of `/api/v1/stream`, or an agent, sends.";
+    limits.stream_messages_per_second: Whole(0, RATE_MAX), "Messages a second that a WebSocket client of `/api/v1/stream` sends; 0 is off.";
     limits.stream_publishes: Whole(1, 100_000), "Events of one WebSocket that may be on their way into the log at once.";
     limits.stream_unauthenticated: Whole(0, 100_000), "WebSockets that may be open and have not said yet who they are.";
     limits.stream_unauthenticated_message_bytes: Whole(256, MIB), "Bytes of the first message of a WebSocket that has still to say who it is.";
