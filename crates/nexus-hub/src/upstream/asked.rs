@@ -39,9 +39,10 @@ impl Asked {
     }
 
     /// Finds the answer, as the line that is sent; nothing when it is not wanted any more. What is said of it
-    /// before goes to `tell`, as a line too.
+    /// before goes to `tell`, as a line too. The question is open until this is dropped: not before there is
+    /// room to send the answer, or a server that takes none could have as many made as it likes.
     pub(crate) async fn answer(
-        self,
+        &self,
         tell: impl Fn(Vec<u8>) + Send + Sync + 'static,
     ) -> Option<Vec<u8>> {
         let following: Following = Arc::new(move |params: Raw| {

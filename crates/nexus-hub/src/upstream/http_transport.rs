@@ -38,6 +38,8 @@ use answer::Judged;
 
 /// So many messages that nobody waits for are on their way at once.
 const POSTS_MAX: usize = 32;
+/// So many answers to the server's questions are on their way at once.
+const ANSWERS_MAX: usize = 16;
 /// How long a message may take that nobody waits for.
 const POST_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long the end of a session may take.
@@ -71,6 +73,7 @@ struct Inner {
     /// Whether a 400 may mean that the session is unknown. Not once a new session did not help.
     may_forget_with_400: AtomicBool,
     posts: Arc<Semaphore>,
+    answers: Semaphore,
     tasks: TaskTracker,
     closing: CancellationToken,
 }
@@ -159,6 +162,7 @@ impl Http {
             greeting: tokio::sync::Mutex::new(()),
             may_forget_with_400: AtomicBool::new(true),
             posts: Arc::new(Semaphore::new(POSTS_MAX)),
+            answers: Semaphore::new(ANSWERS_MAX),
             tasks: TaskTracker::new(),
             closing: CancellationToken::new(),
         })))
@@ -269,9 +273,13 @@ impl Http {
         self.0.tasks.spawn(async move {
             let told = http.clone();
             let tell = move |frame: Vec<u8>| told.post(frame.into());
-            if let Some(frame) = asked.answer(tell).await
-                && let Err(error) = http.send(frame.into()).await
-            {
+            let Some(frame) = asked.answer(tell).await else {
+                return;
+            };
+            let _place = http.0.answers.acquire().await;
+            // Its id is free before the server can know that.
+            drop(asked);
+            if let Err(error) = http.send(frame.into()).await {
                 debug!(%error, "the server did not take an answer");
             }
         });

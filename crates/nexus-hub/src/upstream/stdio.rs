@@ -221,9 +221,13 @@ impl Reader {
             let told = frames.clone();
             // A child that does not read misses what is only told.
             let tell = move |frame: Vec<u8>| drop(told.try_send(frame.into()));
-            if let Some(frame) = asked.answer(tell).await {
+            if let Some(frame) = asked.answer(tell).await
                 // The child may have ended meanwhile.
-                let _ = frames.send(frame.into()).await;
+                && let Ok(place) = frames.reserve().await
+            {
+                // Its id is free before the child can know that.
+                drop(asked);
+                place.send(frame.into());
             }
         });
     }

@@ -52,6 +52,11 @@ impl Seen {
     pub(crate) fn rpc_method(&self) -> &str {
         self.body["method"].as_str().unwrap_or("")
     }
+
+    /// Whether it answers a question of the server.
+    pub(crate) fn is_answer(&self) -> bool {
+        self.verb == Method::POST && self.body.get("method").is_none()
+    }
 }
 
 /// The server. Its listener ends with the test's runtime.
@@ -62,6 +67,8 @@ pub(crate) struct HttpFixture {
     pub(crate) is_old: AtomicBool,
     /// Says 401 to everything.
     pub(crate) is_locked: AtomicBool,
+    /// Says nothing to whoever answers its questions.
+    pub(crate) is_deaf: AtomicBool,
     /// Offers no stream of its own.
     pub(crate) is_streamless: AtomicBool,
     /// Speaks the transport of 2024-11-05, and wants messages there.
@@ -170,6 +177,9 @@ impl HttpFixture {
             body: body.unwrap_or(Value::Null),
         };
         self.seen.lock().push(seen.clone());
+        if seen.is_answer() && self.is_deaf.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         Ok(self.answer(&seen))
     }
 
@@ -304,6 +314,16 @@ impl HttpFixture {
                 response
             }
             "ask" => self.ask(body),
+            "flood" => {
+                let (sender, response) = event_stream();
+                for n in 0..given["questions"].as_u64().unwrap() {
+                    let id = format!("f-{n}");
+                    let ping = json!({"jsonrpc": "2.0", "id": id, "method": "ping"});
+                    let _ = sender.send(event(&ping));
+                }
+                let _ = sender.send(event(&result(body, given)));
+                response
+            }
             "cut" => {
                 let (sender, response) = event_stream();
                 let _ = sender.send(Bytes::from_static(b"retry: 5\nid: e-1\ndata:\n\n"));

@@ -108,6 +108,25 @@ async fn a_server_can_ask_on_the_stream_of_a_request() {
 }
 
 #[tokio::test]
+async fn a_server_that_asks_without_end_and_takes_no_answer_is_sent_a_few() {
+    let (remote, config) = HttpFixture::start().await;
+    let server = connected(&config).await;
+    remote.is_deaf.store(true, Ordering::SeqCst);
+    let flood = call("flood", &json!({"questions": 2_000}));
+    ask(&server, flood).await;
+    let answers = || {
+        let seen = remote.seen();
+        seen.iter().filter(|seen| seen.is_answer()).count()
+    };
+    until("some are on their way", || answers() >= 16).await;
+    for _ in 0..50 {
+        ask(&server, call("echo", &json!({}))).await;
+    }
+    // Sixteen answers, and refusals as far as nobody waits for them to be sent.
+    assert!(answers() <= 16 + 32, "{}", answers());
+}
+
+#[tokio::test]
 async fn a_stream_that_ends_early_is_gone_on_with_if_it_can_be() {
     let (remote, config) = HttpFixture::start().await;
     let server = connected(&config).await;

@@ -124,6 +124,11 @@ async fn a_server_that_asks_without_end_and_does_not_listen_blocks_nobody() {
         asking.peer = Some(silent.clone());
         assert_eq!(ask(&server, asking).await, done());
         assert!(silent.asked().len() <= 16, "{}", silent.asked().len());
+        // Nor does anything wait for it to listen but the few questions that are open.
+        let tasks = tokio::runtime::Handle::current()
+            .metrics()
+            .num_alive_tasks();
+        assert!(tasks < 64, "{tasks}");
     }
     assert_eq!(ask(&server, call("log", &json!({}))).await, done());
 }
