@@ -71,6 +71,14 @@ pub(crate) enum Ending {
     Closed,
 }
 
+impl Table {
+    /// Whether a request that was somebody's, and was given up, may still be worked on.
+    fn is_given_up_worked_on(&self) -> bool {
+        self.worked_on_until
+            .is_some_and(|until| Instant::now() < until)
+    }
+}
+
 /// A request that waits for its answer.
 struct Waiting {
     answer: oneshot::Sender<Outcome>,
@@ -273,11 +281,20 @@ impl Calls {
             return self.caller(id);
         }
         let table = self.table.lock();
-        let with_peer = |(_, waiting): &(&i64, &Waiting)| waiting.caller.peer.is_some();
-        let mut candidates = table.waiting.iter().filter(with_peer);
+        let waiting = table.waiting.iter();
+        let has_peer = |waiting: &Waiting| waiting.caller.peer.is_some();
         let found = match self.isolation {
-            Isolation::Shared => candidates.next().filter(|_| candidates.next().is_none()),
-            Isolation::PerUser | Isolation::PerSession => candidates.max_by_key(|(id, _)| **id),
+            Isolation::Shared if table.is_given_up_worked_on() => None,
+            Isolation::Shared => {
+                // Who cannot be told things may be meant as well.
+                let of_somebody = |waiting: &Waiting| waiting.caller.is_somebodys;
+                let mut all = waiting.filter(|(_, one)| has_peer(one) || of_somebody(one));
+                all.next().filter(|_| all.next().is_none())
+            }
+            Isolation::PerUser | Isolation::PerSession => {
+                let waiting = waiting.filter(|(_, one)| has_peer(one));
+                waiting.max_by_key(|(id, _)| **id)
+            }
         };
         found.map(|(_, waiting)| waiting.caller.clone())
     }
@@ -288,11 +305,10 @@ impl Calls {
         let table = self.table.lock();
         // What is said for the sake of a request that has ended is for nobody but who made it.
         let is_late = during.is_some_and(|id| !table.waiting.contains_key(&id));
-        let is_worked_on = |until| Instant::now() < until;
         let mut waiting = table.waiting.values();
         self.isolation == Isolation::Shared
             && (is_late
-                || table.worked_on_until.is_some_and(is_worked_on)
+                || table.is_given_up_worked_on()
                 || waiting.any(|waiting| waiting.caller.is_somebodys))
     }
 

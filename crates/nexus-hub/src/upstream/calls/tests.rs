@@ -226,3 +226,33 @@ fn what_is_said_late_of_somebodys_request_is_told_to_nobody_else() {
     say(None);
     assert!(changes.try_recv().is_ok());
 }
+
+/// Where a server does not say for whose sake it asks, nobody is asked who may not be meant.
+#[test]
+fn a_question_is_for_nobody_where_another_may_be_meant() {
+    let calls = Calls::new(Isolation::Shared, QUESTIONS_MAX);
+    let begin = |peer: Option<Arc<dyn Peer>>| {
+        let id = calls.next_id();
+        let is_somebodys = true;
+        let somebody = Caller {
+            peer,
+            is_somebodys,
+            ..caller()
+        };
+        (id, calls.begin(id, somebody).unwrap())
+    };
+    let is_somebody_meant = || calls.concerned(None).is_some();
+    let (_, _answer) = begin(Some(Arc::new(crate::Progress::default())));
+    assert!(is_somebody_meant());
+    // Somebody else's, who cannot be asked: it is not the first who is asked in their place.
+    let (other, _answer) = begin(None);
+    assert!(!is_somebody_meant());
+    calls.settle(other, Ok(raw(&json!({}))));
+    assert!(is_somebody_meant());
+    // Nor is it while the server may go on with what was given up.
+    let (given_up, _answer) = begin(None);
+    assert!(calls.forget(given_up));
+    assert!(!is_somebody_meant());
+    calls.table.lock().worked_on_until = Some(Instant::now());
+    assert!(is_somebody_meant());
+}
