@@ -157,7 +157,8 @@ impl Service {
             method,
             params,
         };
-        match self.sayings.take(&notice.server, Instant::now()) {
+        let bytes = params.map_or(0, |params| params.get().len());
+        match self.sayings.take(&notice.server, bytes, Instant::now()) {
             Allowed::Yes => {
                 let redactor = server.running.redactor.as_ref();
                 let clean = params
