@@ -222,7 +222,12 @@ impl Hub {
     /// Forgets what belongs to a session that has ended: its subscriptions. Has to be called within a runtime.
     pub fn session_ended(&self, session: &str) {
         for watched in self.0.subscriptions.forget_session(session) {
-            subscribing::leave(&self.0, watched);
+            let scope = watched.line.scope.as_ref();
+            // What is connected for the session alone ends with it: it is not connected again to be told so.
+            let is_own = scope.is_some_and(|scope| scope.session.as_deref() == Some(session));
+            if !is_own {
+                subscribing::leave(&self.0, watched);
+            }
         }
     }
 

@@ -116,11 +116,7 @@ impl Service {
                 return subscribing::tell(&self.shared, &line(notice), uri);
             }
             Changed::Gone | Changed::Closed => {
-                let line = line(notice);
-                if !self.shared.subscriptions.over(&line).is_empty() {
-                    tokio::spawn(subscribing::restore(self.shared.clone(), line));
-                }
-                return;
+                return subscribing::restore(&self.shared, line(notice));
             }
             Changed::Notified { method, params } => {
                 return self.pass_on(notice, method, params.as_ref());

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use nexus_core::Principal;
 use tokio::time::{Instant, sleep};
 
 use crate::{
-    Error, HubChange, Raw, Request, Scope,
+    CallError, Error, HubChange, Raw, Request, Scope,
     catalogue::ServerCatalogue,
     handle::Shared,
     router::{
@@ -140,28 +141,38 @@ pub(crate) fn leave(shared: &Arc<Shared>, watched: Watched) {
 fn restore_wanted(shared: &Arc<Shared>, watched: Watched) {
     let Watched { line, uri } = watched;
     if shared.subscriptions.over(&line).contains(&uri) {
-        tokio::spawn(restore(shared.clone(), line));
+        restore(shared, line);
     }
 }
 
 /// Listens again to what was listened to over a connection that was lost, until it works or nobody wants it.
-/// What may have changed meanwhile is told as changed.
-pub(crate) async fn restore(shared: Arc<Shared>, line: Line) {
+/// What may have changed meanwhile is told as changed. Each line is restored by one task, however often it is
+/// lost. Has to be called within a runtime.
+pub(crate) fn restore(shared: &Arc<Shared>, line: Line) {
+    if !shared.subscriptions.over(&line).is_empty() && shared.subscriptions.begin_restoring(&line) {
+        tokio::spawn(restore_until_it_works(shared.clone(), line));
+    }
+}
+
+async fn restore_until_it_works(shared: Arc<Shared>, line: Line) {
     let mut wait = AGAIN;
     loop {
         let jitter = 0.5 + shared.log.random().fraction();
         sleep(wait.mul_f64(jitter)).await;
         wait = (wait * 2).min(AGAIN_MAX);
         let uris = shared.subscriptions.over(&line);
-        if uris.is_empty() {
-            return;
-        }
-        match request(&shared, &line, &uris, SUBSCRIBE).await {
+        let asked = match uris.is_empty() {
+            true => Ok(()),
+            false => request(&shared, &line, &uris, SUBSCRIBE).await,
+        };
+        match asked {
             Ok(()) => {
                 for uri in uris {
                     tell(&shared, &line, &uri);
                 }
-                return;
+                if shared.subscriptions.end_restoring(&line) {
+                    return;
+                }
             }
             // Nobody can listen to a server that is not there.
             Err(Error::UnknownServer { server }) => {
@@ -183,22 +194,37 @@ async fn request(
     method: &'static str,
 ) -> Result<(), Error> {
     let server = shared.server(&line.server)?;
+    // Asking a program would start it, whoever switched it off.
+    if !server.server.enabled {
+        let server = line.server.clone();
+        return Err(Error::SwitchedOff { server });
+    }
     let running = &server.running;
     let passage = running.enter(server.server.alias.as_str())?;
-    let everybody = Scope {
-        user: "".into(),
-        session: None,
+    let asked = async {
+        let everybody = Scope {
+            user: "".into(),
+            session: None,
+        };
+        let scope = line.scope.as_ref().unwrap_or(&everybody);
+        let upstream = running.connect(&shared.upstreams, scope).await?;
+        for uri in uris {
+            let mut params = Vec::new();
+            let mut members = params::Members::begin(&mut params);
+            members.put("uri", &params::json_text(uri));
+            members.end();
+            let deadline = Instant::now() + PATIENCE;
+            let request = Request {
+                // Whoever listens might when they began to: Nexus's own resources are for nobody unnamed.
+                principal: Some(Principal::nexus()),
+                ..Request::new(method, params::raw(params), deadline)
+            };
+            upstream.request(request).await?;
+        }
+        Ok::<(), CallError>(())
     };
-    let scope = line.scope.as_ref().unwrap_or(&everybody);
-    let upstream = running.connect(&shared.upstreams, scope).await?;
-    for uri in uris {
-        let mut params = Vec::new();
-        let mut members = params::Members::begin(&mut params);
-        members.put("uri", &params::json_text(uri));
-        members.end();
-        let request = Request::new(method, params::raw(params), Instant::now() + PATIENCE);
-        upstream.request(request).await?;
-    }
-    passage.ended(crate::breaker::Sign::Works, Instant::now());
-    Ok(())
+    let asked = asked.await;
+    let sign = running.note(asked.as_ref().map(|_| ()), shared.log.clock().now_us());
+    passage.ended(sign, Instant::now());
+    Ok(asked?)
 }

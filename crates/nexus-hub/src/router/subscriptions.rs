@@ -32,6 +32,8 @@ struct State {
     /// By session, then by the address under which it knows the resource.
     by_session: HashMap<Arc<str>, OfSession>,
     by_line: HashMap<Line, Resources>,
+    /// The lines that are being restored, and whether they were lost again since it was last tried.
+    restoring: HashMap<Line, bool>,
 }
 
 /// What one session listens to.
@@ -58,6 +60,11 @@ pub(crate) struct Bounds {
     /// By all.
     pub(crate) all: usize,
 }
+
+/// Of a longer address it is not looked who listens to something that it is a part of.
+const WHOLE_BYTES_MAX: usize = 8 * 1024;
+/// Of how many parts of an address, from its beginning, it is looked who listens to them.
+const PARTS_MAX: usize = 64;
 
 /// By the server's own address: the sessions that listen, with their addresses.
 type Resources = HashMap<Arc<str>, HashSet<(Arc<str>, Arc<str>)>>;
@@ -124,6 +131,7 @@ impl Subscriptions {
     pub(crate) fn forget_server(&self, server: &ServerId) {
         let mut state = self.0.lock();
         state.by_line.retain(|line, _| line.server != *server);
+        state.restoring.retain(|line, _| line.server != *server);
         for of_session in state.by_session.values_mut() {
             of_session
                 .uris
@@ -144,7 +152,10 @@ impl Subscriptions {
         if let Some(listeners) = resources.get(uri) {
             heard.extend(listeners.iter().cloned());
         }
-        for (at, _) in uri.match_indices('/') {
+        // The server chooses how long it is and how many parts it has, and each is looked for.
+        let is_short = uri.len() <= WHOLE_BYTES_MAX;
+        let parts = uri.match_indices('/').take(PARTS_MAX);
+        for (at, _) in parts.filter(|_| is_short) {
             for whole in [&uri[..at], &uri[..=at]] {
                 let listeners = resources.get(whole).into_iter().flatten();
                 heard.extend(listeners.filter(|_| whole != uri).map(|(session, own)| {
@@ -154,6 +165,30 @@ impl Subscriptions {
             }
         }
         heard
+    }
+
+    /// A connection was lost. Gives whether somebody has to restore what was listened to over it; whoever
+    /// already does tries again.
+    pub(crate) fn begin_restoring(&self, line: &Line) -> bool {
+        let mut state = self.0.lock();
+        if let Some(is_lost_again) = state.restoring.get_mut(line) {
+            *is_lost_again = true;
+            return false;
+        }
+        state.restoring.insert(line.clone(), false);
+        true
+    }
+
+    /// What was listened to over a connection is listened to again. Gives whether that is all: not when the
+    /// connection was lost again meanwhile.
+    pub(crate) fn end_restoring(&self, line: &Line) -> bool {
+        let mut state = self.0.lock();
+        let is_lost_again = state.restoring.get_mut(line);
+        if is_lost_again.is_some_and(std::mem::take) {
+            return false;
+        }
+        state.restoring.remove(line);
+        true
     }
 
     /// What is listened to over a connection.
@@ -270,6 +305,35 @@ mod tests {
         assert_eq!(subscriptions.remove("1", "x://a"), None);
         assert_eq!(subscriptions.forget_session("2"), [watched("x://a")]);
         assert!(subscriptions.over(&a.line).is_empty());
+    }
+
+    #[test]
+    fn an_address_of_countless_parts_is_looked_at_no_further_than_it_may() {
+        let subscriptions = Subscriptions::default();
+        assert!(add(&subscriptions, "a", "x://a", "x://a").unwrap());
+        let parts = |count: usize| format!("x://a{}", "/b".repeat(count));
+        for count in [1, PARTS_MAX, WHOLE_BYTES_MAX / 2 - 4] {
+            let expected = [format!("a {}", parts(count))];
+            assert_eq!(told(&subscriptions, &parts(count)), expected, "{count}");
+        }
+        // Looking for each of these would take hours.
+        assert!(told(&subscriptions, &parts(4 * 1024 * 1024)).is_empty());
+    }
+
+    #[test]
+    fn a_line_is_restored_by_one_and_again_when_it_was_lost_again() {
+        let subscriptions = Subscriptions::default();
+        let line = watched("x://a").line;
+        assert!(subscriptions.begin_restoring(&line));
+        assert!(subscriptions.end_restoring(&line));
+        assert!(subscriptions.begin_restoring(&line));
+        assert!(!subscriptions.begin_restoring(&line) && !subscriptions.begin_restoring(&line));
+        assert!(!subscriptions.end_restoring(&line), "it was lost meanwhile");
+        assert!(subscriptions.end_restoring(&line));
+        assert!(subscriptions.begin_restoring(&line));
+        // A server that is gone needs nobody.
+        subscriptions.forget_server(&line.server);
+        assert!(subscriptions.begin_restoring(&line));
     }
 
     #[test]

@@ -43,6 +43,8 @@ struct State {
     lists: Mutex<HashMap<&'static str, Vec<String>>>,
     moods: Mutex<(Mood, Mood)>,
     asked: Mutex<Vec<(String, Option<String>)>>,
+    /// So many requests did not say with whose rights they were made.
+    nameless: AtomicUsize,
     page_items: AtomicUsize,
     loops: AtomicBool,
     changes: broadcast::Sender<Changed>,
@@ -64,6 +66,7 @@ impl Fake {
             lists: Mutex::default(),
             moods: Mutex::new((Mood::Well, Mood::Well)),
             asked: Mutex::default(),
+            nameless: AtomicUsize::new(0),
             page_items: AtomicUsize::new(usize::MAX),
             loops: AtomicBool::new(false),
             changes: broadcast::channel(64).0,
@@ -118,6 +121,11 @@ impl Fake {
     pub(crate) fn count(&self, method: &str) -> usize {
         let asked = self.0.asked.lock();
         asked.iter().filter(|(asked, _)| asked == method).count()
+    }
+
+    /// How often it was asked by nobody.
+    pub(crate) fn nameless(&self) -> usize {
+        self.0.nameless.load(Ordering::SeqCst)
     }
 
     pub(crate) fn count_all(&self) -> usize {
@@ -198,6 +206,10 @@ impl Upstream for Fake {
         Box::pin(async move {
             let method = request.method.to_string();
             let params = request.params.as_ref();
+            let is_nameless = request.principal.is_none() && !method.ends_with("/list");
+            self.0
+                .nameless
+                .fetch_add(usize::from(is_nameless), Ordering::SeqCst);
             self.0
                 .asked
                 .lock()

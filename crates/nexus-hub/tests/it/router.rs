@@ -250,6 +250,71 @@ async fn a_subscription_outlives_the_connection_and_a_change_meanwhile_is_told()
     one.calls(Mood::Well);
     let (session, uri) = resource(&mut changes).await;
     assert_eq!((&*session, &*uri), ("session of ana", "one://r"));
+    // The bus tells nobody who does not say who they are.
+    assert_eq!(one.nameless(), 0);
+}
+
+#[tokio::test]
+async fn a_server_that_is_switched_off_is_not_asked_for_what_was_listened_to() {
+    let (world, one, two) = two().await;
+    world.run();
+    let ana = caller("ana");
+    for uri in ["one://r", "two+same://r"] {
+        let params = json!({"uri": uri}).to_string();
+        let subscribed = world.ask(&ana, "resources/subscribe", &params).await;
+        subscribed.unwrap();
+    }
+    let off = HubServer {
+        enabled: false,
+        ..server("one")
+    };
+    world.put_as(off, &one).await;
+    one.tell(Changed::Gone);
+    // The other is lost and listened to again so often that it was long enough for both.
+    for times in 2..6 {
+        two.tell(Changed::Gone);
+        until(|| two.count("resources/subscribe") == times).await;
+        let again = Arc::new(two.clone());
+        world.upstreams.put(server("two").id, again);
+    }
+    assert_eq!(one.count("resources/subscribe"), 1);
+}
+
+#[tokio::test]
+async fn what_is_connected_for_a_session_alone_is_not_connected_to_hear_of_its_end() {
+    let (world, _one, two) = two().await;
+    let own = Fake::whole();
+    own.set("resources/list", [r#"{"uri":"x://r"}"#.to_owned()]);
+    let id = ServerId::new("per-session");
+    world.upstreams.put(id.clone(), Arc::new(own.clone()));
+    let server = HubServer {
+        id: id.clone(),
+        ..server("s")
+    };
+    let mut config = config(&id);
+    config.isolation = Isolation::PerSession;
+    world.hub.put_server(server, config).await.unwrap();
+    world.hub.sync(&id).await.unwrap();
+    let ana = caller("ana");
+    for uri in ["x://r", "two+same://r"] {
+        let params = json!({"uri": uri}).to_string();
+        let subscribed = world.ask(&ana, "resources/subscribe", &params).await;
+        subscribed.unwrap();
+    }
+    world.hub.session_ended("session of ana");
+    until(|| two.count("resources/unsubscribe") == 1).await;
+    for _ in 0..10 {
+        world
+            .ask(
+                &caller("bob"),
+                "resources/read",
+                r#"{"uri":"two+same://r"}"#,
+            )
+            .await
+            .unwrap();
+    }
+    assert_eq!(own.count("resources/subscribe"), 1);
+    assert_eq!(own.count("resources/unsubscribe"), 0);
 }
 
 #[tokio::test]
