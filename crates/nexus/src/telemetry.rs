@@ -1,7 +1,7 @@
 //! The log of the process: JSON lines for machines, or lines for people.
 //!
-//! A line carries the fields of its event and of the spans around it, so that a request id given once shows
-//! on everything that follows from the request. Nothing here sees secrets: they do not print.
+//! A line carries the fields of its event and of the spans around it. Nothing here sees secrets: they do not
+//! print.
 
 use std::io::{self, IsTerminal};
 
