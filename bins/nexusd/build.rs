@@ -2,9 +2,9 @@
 
 use std::{env, process::Command};
 
-/// Linkers that do not know scripts of this kind.
-const WITHOUT_SCRIPTS: [&str; 2] = ["mold", "wild"];
-/// The first version of glibc that understands packed relocations.
+/// Linkers that are told nothing: none of them knows scripts of this kind, and gold knows no packed relocations.
+const LEFT_ALONE: [&str; 3] = ["gold", "mold", "wild"];
+/// The first version of glibc that understands packed relocations. What is linked with them runs with no older one.
 const PACKED_SINCE: (u32, u32) = (2, 36);
 
 fn main() {
@@ -15,12 +15,13 @@ fn main() {
         return;
     }
     let asked = said("RUSTC_LINKER") + &said("CARGO_ENCODED_RUSTFLAGS");
-    if !WITHOUT_SCRIPTS.iter().any(|linker| asked.contains(linker)) {
-        // The functions that a start runs side by side: `cargo xtask layout` says which.
-        println!("cargo::rustc-link-arg-bins=-T");
-        let folder = said("CARGO_MANIFEST_DIR");
-        println!("cargo::rustc-link-arg-bins={folder}/layout.ld");
+    if LEFT_ALONE.iter().any(|linker| asked.contains(linker)) {
+        return;
     }
+    // The functions that a start runs side by side: `cargo xtask layout` says which.
+    println!("cargo::rustc-link-arg-bins=-T");
+    let folder = said("CARGO_MANIFEST_DIR");
+    println!("cargo::rustc-link-arg-bins={folder}/layout.ld");
     // What the loader reads to put addresses in is a hundredth as long.
     if said("HOST") == said("TARGET") && glibc().is_some_and(|version| version >= PACKED_SINCE) {
         println!("cargo::rustc-link-arg-bins=-Wl,-z,pack-relative-relocs");

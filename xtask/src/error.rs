@@ -52,6 +52,12 @@ pub(crate) enum Error {
     /// Something that a run needs is not there.
     #[error("{what} is missing: {why}")]
     Missing { what: String, why: String },
+    /// Something that was written from the code no longer fits it.
+    #[error("{what} is out of date: {why}")]
+    Stale {
+        what: &'static str,
+        why: &'static str,
+    },
     /// A measurement that says nothing.
     #[error("the measurement is void: {0}")]
     Void(String),

@@ -4,6 +4,7 @@
 //! The system maps a program in pieces of 64 KiB. The functions of a start are a sixth of the program and were
 //! spread over two thirds of it, all of which an idle daemon then held.
 
+mod fit;
 mod names;
 mod trace;
 
@@ -16,6 +17,8 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
+
+pub(crate) use self::fit::{Fit, check};
 
 use crate::{
     bench::free_address,
@@ -62,7 +65,7 @@ pub(crate) fn record(workspace: &Workspace) -> Result<()> {
     let table = stdout_of(Command::new("nm").arg("--print-size").arg(&binary))?;
     let symbols = names::symbols(&String::from_utf8_lossy(&table));
     let patterns = names::patterns(&symbols, &ran);
-    write(&path, &script(&patterns))?;
+    write(&path, &script(&compiler()?, &patterns))?;
     let (functions, patterns) = (ran.len(), patterns.len());
     println!("{patterns} patterns for {functions} functions written to {SCRIPT}");
     Ok(())
@@ -72,11 +75,18 @@ fn write(path: &Path, script: &str) -> Result<()> {
     fs::write(path, script).map_err(|source| Error::write(path, source))
 }
 
+/// The compiler and its version: another one may name functions otherwise.
+fn compiler() -> Result<String> {
+    let version = stdout_of(Command::new("rustc").arg("--version"))?;
+    Ok(String::from_utf8_lossy(&version).trim().to_owned())
+}
+
 /// What the linker reads: a section of its own, before that of all other functions.
-fn script(patterns: &[String]) -> String {
-    let mut script = String::from(
-        "/* The functions that a start and an idle daemon run. Written by `cargo xtask layout`. */\n\
-         SECTIONS {\n  .text.start : {\n",
+fn script(compiler: &str, patterns: &[String]) -> String {
+    let mut script = format!(
+        "/* The functions that a start and an idle daemon run. Written by `cargo xtask layout`, of what \
+         {compiler} built. */\n\
+         SECTIONS {{\n  .text.start : {{\n",
     );
     for file in FILES {
         script.push_str(&format!("    {file}(.text .text.*)\n"));
@@ -164,8 +174,9 @@ mod tests {
 
     #[test]
     fn the_script_puts_what_ran_before_everything_else() {
-        let script = script(&[String::from("_ZN5nexus6config*")]);
+        let script = script("rustc 1.95.0", &[String::from("_ZN5nexus6config*")]);
         let lines: Vec<&str> = script.lines().map(str::trim).collect();
+        assert!(lines[0].contains("rustc 1.95.0"));
         assert_eq!(
             lines[1..],
             [

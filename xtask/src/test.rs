@@ -7,6 +7,7 @@ use clap::Args;
 use crate::{
     bench,
     error::Result,
+    layout,
     process::{self, run, run_and_tell},
     setup,
     steps::{LeftOut, Steps},
@@ -63,6 +64,9 @@ pub(crate) fn run_all(workspace: &Workspace, options: Options) -> Result<()> {
         run_and_tell(&mut cargo("build --release --workspace --bins --examples"))
     });
     if built {
+        steps.run("layout", || {
+            layout::check(&workspace.root, &workspace.release_folder().join("nexusd"))
+        });
         steps.run("tests", || {
             let mut tests = if ready.nextest {
                 nextest(cargo("nextest run --release --workspace"), options)

@@ -19,6 +19,7 @@ use crate::{
         stage::{Benchmark, Options, SECRET, Stage},
     },
     error::{Error, Result},
+    layout::Fit,
     process::line_of,
 };
 
@@ -67,6 +68,11 @@ const SAMPLE_EVERY: Duration = Duration::from_millis(200);
 const STALLED_SOCKETS: usize = 50;
 
 fn measure(stage: &Stage<'_>, options: &Options, book: &mut Book) -> Result<()> {
+    // How much of its own program an idle server holds depends on it.
+    println!(
+        "{}",
+        Fit::of(&stage.workspace.root, &stage.binaries.nexusd)?
+    );
     let is_short = options.seconds <= 1;
     let sockets = if is_short { 200 } else { 10_000 };
     let idle_for = if is_short {
