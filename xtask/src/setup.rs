@@ -1,6 +1,9 @@
 //! What the tests and benches use besides Rust: installed where it is missing and may be, named where not.
 
+mod stamp;
+
 use std::{
+    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -9,6 +12,7 @@ use std::{
 use crate::{
     error::{Error, Result},
     process::{cargo, find, run, stdout_of},
+    setup::stamp::Stamp,
     steps::LeftOut,
 };
 
@@ -248,7 +252,7 @@ fn npm(folder: &Path, tools: &Path) -> Result<()> {
         tools.join(format!("npm{name}.stamp")),
         &[folder.join("package.json"), lock.clone()],
     );
-    if folder.join("node_modules").is_dir() && stamp.is_current() {
+    if stamp.is_current() && has_all_modules(folder) {
         return Ok(());
     }
     let mut npm = Command::new("npm");
@@ -262,6 +266,23 @@ fn npm(folder: &Path, tools: &Path) -> Result<()> {
         .current_dir(folder);
     run(&mut npm)?;
     stamp.write()
+}
+
+/// Whether the folder of each package is there that npm says it has put there: somebody may have removed some.
+fn has_all_modules(folder: &Path) -> bool {
+    #[derive(serde::Deserialize)]
+    struct Installed {
+        /// By path, such as `node_modules/ws`.
+        packages: BTreeMap<String, serde::de::IgnoredAny>,
+    }
+    let Ok(written) = fs::read(folder.join("node_modules/.package-lock.json")) else {
+        return false;
+    };
+    let installed: Option<Installed> = serde_json::from_slice(&written).ok();
+    installed.is_some_and(|installed| {
+        let mut packages = installed.packages.keys();
+        packages.all(|package| folder.join(package).join("package.json").is_file())
+    })
 }
 
 fn python_in(environment: &Path) -> PathBuf {
@@ -323,44 +344,24 @@ impl Ready {
     }
 }
 
-/// Remembers from which files something was made.
-struct Stamp {
-    path: PathBuf,
-    sources: String,
-}
-
-impl Stamp {
-    fn of(path: PathBuf, sources: &[PathBuf]) -> Self {
-        let sources = sources
-            .iter()
-            .filter_map(|source| fs::read_to_string(source).ok())
-            .collect();
-        Self { path, sources }
-    }
-
-    fn is_current(&self) -> bool {
-        fs::read_to_string(&self.path).is_ok_and(|written| written == self.sources)
-    }
-
-    fn write(&self) -> Result<()> {
-        fs::write(&self.path, &self.sources).map_err(|source| Error::write(&self.path, source))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_stamp_is_current_until_a_source_changes() {
+    fn modules_are_there_until_one_is_removed() {
         let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("package.json");
-        fs::write(&source, "1").unwrap();
-        let stamp = || Stamp::of(folder.path().join("stamp"), std::slice::from_ref(&source));
-        assert!(!stamp().is_current());
-        stamp().write().unwrap();
-        assert!(stamp().is_current());
-        fs::write(&source, "2").unwrap();
-        assert!(!stamp().is_current());
+        let modules = folder.path().join("node_modules");
+        assert!(!has_all_modules(folder.path()));
+        for package in ["ws", "@scope/b"] {
+            fs::create_dir_all(modules.join(package)).unwrap();
+            fs::write(modules.join(package).join("package.json"), "{}").unwrap();
+        }
+        let list =
+            r#"{"packages": {"node_modules/ws": {}, "node_modules/@scope/b": {"optional": true}}}"#;
+        fs::write(modules.join(".package-lock.json"), list).unwrap();
+        assert!(has_all_modules(folder.path()));
+        fs::remove_dir_all(modules.join("ws")).unwrap();
+        assert!(!has_all_modules(folder.path()));
     }
 }
