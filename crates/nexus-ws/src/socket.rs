@@ -11,6 +11,8 @@ mod heartbeat;
 mod inbound;
 mod outbound;
 mod oversize;
+#[cfg(test)]
+mod tests;
 
 use std::{
     future::{Future, poll_fn},
@@ -285,6 +287,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin, F: Face> Connection<S, F> {
     fn begin_closing(&mut self) {
         let until = Instant::now() + self.link.shared().options.close;
         self.closing.get_or_insert(until);
+        self.inbound.begin_closing();
     }
 
     /// Ready when something is due.

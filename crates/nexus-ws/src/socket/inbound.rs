@@ -54,6 +54,9 @@ pub(crate) struct Inbound {
     completed: u64,
     /// What comes is thrown away: the client broke the protocol and has to read that it did.
     ignoring: bool,
+    /// How many bytes the filter passed on.
+    #[cfg(test)]
+    pub(super) passed_bytes: usize,
 }
 
 impl Inbound {
@@ -73,12 +76,29 @@ impl Inbound {
             is_dry: true,
             completed: 0,
             ignoring: false,
+            #[cfg(test)]
+            passed_bytes: 0,
         }
     }
 
     /// From now on only hears that the client is gone.
     pub(crate) fn ignore(&mut self) {
         self.ignoring = true;
+    }
+
+    /// From now on only hears control frames: of who is being closed nothing more is kept than what it said of a
+    /// message in pieces, and what it is in the middle of saying is dropped at once.
+    pub(crate) fn begin_closing(&mut self) {
+        if !self.filter.begin_closing() {
+            return;
+        }
+        // Who is in the middle of a message has not taken leave: no such frame is lost here.
+        let config = *self.context.get_config();
+        self.context = WebSocketContext::new(Role::Server, Some(config));
+        self.filter.oversize.clear();
+        self.staged = Vec::new();
+        self.taken = 0;
+        self.is_dry = true;
     }
 
     /// The next thing that the client does. What tungstenite answers by itself is appended to `control`.
@@ -173,6 +193,10 @@ impl Inbound {
             return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
         }
         self.filter.run(read.filled(), &mut self.staged);
+        #[cfg(test)]
+        {
+            self.passed_bytes += self.staged.len();
+        }
         Poll::Ready(Ok(()))
     }
 }

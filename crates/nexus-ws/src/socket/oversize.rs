@@ -2,7 +2,8 @@
 //!
 //! Looks at frame headers alone. A message that is too long in its first frame is left out. One that
 //! becomes too long later is ended where it is: its further frames are passed on empty. If that cuts it
-//! inside a character, the connection ends after all.
+//! inside a character, the connection ends after all. Of a connection that is being closed no message is passed
+//! on at all, however short.
 
 use std::collections::VecDeque;
 
@@ -37,6 +38,8 @@ pub(crate) struct Filter {
     open_bytes_max: u64,
     message: OpenMessage,
     completed: u64,
+    /// Control frames alone are passed on.
+    is_closing: bool,
     pub(crate) oversize: VecDeque<Oversize>,
 }
 
@@ -61,8 +64,19 @@ impl Filter {
             message_bytes: 0,
             message: OpenMessage::Passing,
             completed: 0,
+            is_closing: false,
             oversize: VecDeque::new(),
         }
+    }
+
+    /// From now on passes on control frames alone: nobody wants messages any more. Says whether that leaves a
+    /// frame without its end, so that whoever reads it has to begin anew.
+    pub(crate) fn begin_closing(&mut self) -> bool {
+        self.is_closing = true;
+        let is_control = self.header[0] & CONTROL != 0;
+        let is_cut = self.payload_left > 0 && self.passing && !is_control;
+        self.passing &= !is_cut;
+        is_cut
     }
 
     /// Appends to `out` what of `input` is to be read.
@@ -120,6 +134,10 @@ impl Filter {
         let opcode = self.header[0] & OPCODE;
         if opcode & CONTROL != 0 {
             self.pass(out);
+            return;
+        }
+        if self.is_closing {
+            self.passing = false;
             return;
         }
         if opcode != 0 {
@@ -220,6 +238,49 @@ mod tests {
             assert_eq!(run(&[&long, &long]), (long.clone(), vec![(0, false)]));
             let (_, oversize) = run(&[&begins, &ping, &ends, &long]);
             assert_eq!(oversize, [(0, true)], "also in pieces");
+        }
+    }
+
+    #[test]
+    fn of_who_is_being_closed_control_frames_alone_pass() {
+        let (ping, close) = (frame(0x89, b"ping"), frame(0x88, &4000_u16.to_be_bytes()));
+        let later = [&frame(0x81, b"")[..], &ping, &frame(0x02, b"x"), &close].concat();
+        let large = frame(0x81, &[b'x'; 70_000]);
+        let part = frame(0x01, b"part");
+        // What was begun when the closing did, how much of it came before, and whether a frame is cut.
+        for (begun, came, is_cut) in [
+            (&large, 0, false),
+            (&large, 5, false),
+            (&large, 20, true),
+            (&large, 69_000, true),
+            (&large, large.len(), false),
+            (&part, part.len(), false),
+            (&ping, 3, false),
+            (&ping, 8, false),
+        ] {
+            for piece in [1, 7, 4_096] {
+                let mut filter = Filter::new(320 << 10, 320 << 10);
+                run_with(&mut filter, &begun[..came], piece);
+                assert_eq!(
+                    filter.begin_closing(),
+                    is_cut,
+                    "{came} in pieces of {piece}"
+                );
+                let input = [&begun[came..], &later].concat();
+                let (out, oversize) = run_with(&mut filter, &input, piece);
+                let of_begun = if begun == &ping {
+                    // A header is passed on when it is whole.
+                    &ping[if came < 6 { 0 } else { came }..]
+                } else {
+                    b""
+                };
+                assert_eq!(
+                    out,
+                    [of_begun, &ping, &close].concat(),
+                    "{came} in pieces of {piece}"
+                );
+                assert!(oversize.is_empty());
+            }
         }
     }
 
