@@ -1,8 +1,8 @@
 //! A log in one SQLite file.
 //!
 //! In the order that a log lives: [`file`] finds or creates it, [`schema`] describes it, [`writer`] and
-//! [`transaction`] write, [`checkpoint`], [`sweep`] and [`prune`] tidy, [`pages`] and [`readers`] read, [`verify`]
-//! proves it, [`backup`] copies it and [`restore`] puts a copy in its place.
+//! [`transaction`] write, [`checkpoint`], [`sweep`] and [`prune`] tidy, [`pages`], [`window`], [`read_ahead`] and
+//! [`readers`] read, [`verify`] proves it, [`backup`] copies it and [`restore`] puts a copy in its place.
 
 mod backup;
 mod ballast;
@@ -21,6 +21,7 @@ mod pages;
 mod prune;
 #[cfg(test)]
 mod query_plans;
+mod read_ahead;
 mod readers;
 mod restore;
 mod rows;
@@ -29,6 +30,7 @@ mod statements;
 mod sweep;
 mod transaction;
 mod verify;
+mod window;
 mod writer;
 
 use std::{path::Path, sync::Arc};
@@ -43,7 +45,7 @@ pub use self::{
     verify::Verified,
     writer::SqliteBackend,
 };
-use self::{lock::Lock, names::Names, once::OnceKeys, readers::Readers};
+use self::{lock::Lock, names::Names, once::OnceKeys, read_ahead::ReadAhead, readers::Readers};
 use crate::{Error, SqliteOptions};
 
 /// A log in one SQLite file: what can be done with it from outside.
@@ -77,12 +79,15 @@ impl Sqlite {
             .map_err(Error::database("read its topics"))?;
         head::check_tail(&mut connection, &names).await?;
         let head = head::read_head(&mut connection).await?;
+        let read_ahead = ReadAhead::new(&mut connection, file.clone())
+            .await
+            .map_err(Error::database("say where its events are"))?;
         file::sync_folder(&options.path)?;
         let names = Arc::new(names);
         let readers = Readers::new(options.path.clone(), options.readers_max);
         // What waits is read when the backend is first opened for writing.
         let once = OnceKeys::new(options.once_filter_bytes_max);
-        let pages = SqlitePages::new(readers.clone(), names.clone(), once.waiting());
+        let pages = SqlitePages::new(readers.clone(), read_ahead, names.clone(), once.waiting());
         let shared = (names, once, readers);
         let files = (file, lock);
         let backend = SqliteBackend::new(&options, connection, head, shared, clock, files);

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 
 use super::{lock::folder, schema::APPLICATION_ID};
 use crate::Error;
@@ -58,29 +58,34 @@ pub(crate) fn check(path: &Path) -> Result<(), Error> {
     }
 }
 
-/// The database file, to be synced beside SQLite.
+/// The database file, to be synced and read ahead beside SQLite.
 ///
 /// Whoever closes any handle of a file drops all locks that the process has on it, SQLite's too. So this one
 /// is closed only by [`DataFile::close`], or else by the end of the process.
 #[derive(Debug, Clone)]
-pub(crate) struct DataFile(Arc<Mutex<ManuallyDrop<Option<File>>>>);
+pub(crate) struct DataFile(Arc<RwLock<ManuallyDrop<Option<File>>>>);
 
 impl DataFile {
     pub(crate) fn open(path: &Path) -> Result<Self, Error> {
         let file = File::open(path).map_err(failed("open", path))?;
-        Ok(Self(Arc::new(Mutex::new(ManuallyDrop::new(Some(file))))))
+        Ok(Self(Arc::new(RwLock::new(ManuallyDrop::new(Some(file))))))
     }
 
     /// Waits until everything that was written to it is on the disk.
     pub(crate) async fn sync(&self) -> io::Result<()> {
-        let file = self.0.clone();
-        let sync = move || file.lock().as_ref().map_or(Ok(()), File::sync_data);
+        let file = self.clone();
+        let sync = move || file.with(File::sync_data).unwrap_or(Ok(()));
         tokio::task::spawn_blocking(sync).await?
+    }
+
+    /// Uses it, unless it was closed.
+    pub(crate) fn with<T>(&self, used: impl FnOnce(&File) -> T) -> Option<T> {
+        self.0.read().as_ref().map(used)
     }
 
     /// Closes the file. Nobody in this process may have it open in SQLite any more.
     pub(crate) fn close(&self) {
-        drop(self.0.lock().take());
+        drop(self.0.write().take());
     }
 }
 

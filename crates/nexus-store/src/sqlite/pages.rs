@@ -14,12 +14,14 @@ use super::{
     once::{Waiting, halves},
     packed::{PACKED_COLUMNS_END, PackedEvents},
     page_query::{Form, PageStatements, Plan},
+    read_ahead::ReadAhead,
     readers::{Reader, Readers},
     rows::{
         EVENT_COLUMNS, ONCE_COLUMNS, RECORD_COLUMNS, StoredEvent, decode_once, decode_record,
         from_column, to_column,
     },
     schema,
+    window::Window,
 };
 use crate::Damage;
 
@@ -31,50 +33,11 @@ const ROWS_EXAMINED_MAX: usize = 2_000;
 #[derive(Debug, Clone)]
 pub struct SqlitePages {
     readers: Arc<Readers>,
+    read_ahead: ReadAhead,
     names: Arc<Names>,
     waiting: Arc<Waiting>,
     statements: Arc<PageStatements>,
     by_id: Arc<str>,
-}
-
-/// The numbers that a page looks at: `(after, through]`, and whether that is all that was asked for.
-struct Window {
-    after: Seq,
-    through: Seq,
-    is_whole: bool,
-}
-
-impl Window {
-    /// All of the range, or as much of it as may be looked at.
-    fn new(query: &EventQuery, is_indexed: bool, examined_max: usize) -> Self {
-        let examined_max = examined_max as u64;
-        let whole = Self {
-            after: query.after,
-            through: query.through,
-            is_whole: true,
-        };
-        let length = query.through.get().saturating_sub(query.after.get());
-        if is_indexed || length <= examined_max {
-            return whole;
-        }
-        let mut part = Self {
-            is_whole: false,
-            ..whole
-        };
-        match query.order {
-            Order::Ascending => part.through = query.after.plus(examined_max),
-            Order::Descending => part.after = Seq::new(query.through.get() - examined_max),
-        }
-        part
-    }
-
-    /// The last number in it, in the order of reading.
-    fn end(&self, order: Order) -> Seq {
-        match order {
-            Order::Ascending => self.through,
-            Order::Descending => self.after.next(),
-        }
-    }
 }
 
 /// Checks that these are the events that were asked for. A tree that was damaged gives events from
@@ -115,10 +78,16 @@ fn nothing(query: &EventQuery) -> EventPage {
 }
 
 impl SqlitePages {
-    pub(crate) fn new(readers: Arc<Readers>, names: Arc<Names>, waiting: Arc<Waiting>) -> Self {
+    pub(crate) fn new(
+        readers: Arc<Readers>,
+        read_ahead: ReadAhead,
+        names: Arc<Names>,
+        waiting: Arc<Waiting>,
+    ) -> Self {
         let by_id = format!("SELECT {EVENT_COLUMNS} FROM events AS e WHERE e.id = ?1");
         Self {
             readers,
+            read_ahead,
             names,
             waiting,
             statements: Arc::new(PageStatements::new()),
@@ -206,6 +175,9 @@ impl SqlitePages {
                 None => None,
             };
             let window = self.window(connection, query, plan).await?;
+            if let Some((after, through)) = window.read_in_order(form, plan, candidates_max) {
+                self.read_ahead.ask(after, through).await;
+            }
             let mut arguments = arguments(&window, candidates_max, query, source)?;
             let sql = match plan {
                 Plan::Merge(topics) => {
