@@ -1,18 +1,20 @@
 //! The reactor of an endpoint: one signed request for each event, and what its answer means.
 
+mod answer;
+
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, Method};
 use nexus_core::{
-    Attempt, EXCHANGE_ANSWER_BYTES_MAX, Event, Exchange, Filter, From, Log, PatternSet, Position,
-    Reaction, Reactor, ReactorError, ReactorOptions,
+    Attempt, Event, Exchange, Filter, From, Log, PatternSet, Position, Reaction, Reactor,
+    ReactorError, ReactorOptions,
 };
-use nexus_outbound::{Client, Opened, Outgoing, Trust};
+use nexus_outbound::{Client, Outgoing, Trust};
 use nexus_reactors::retry_after;
 use tokio::time::Instant;
 
+use self::answer::{Secrets, read_some};
 use crate::{
     EndpointsOptions,
     error::chain,
@@ -21,8 +23,6 @@ use crate::{
     settings::{Selection, Settings},
 };
 
-/// How long the body of an answer may take; what it says is for people only.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the engine waits longer than the receiver is given.
 const TIMEOUT_SLACK: Duration = Duration::from_secs(5);
 /// This much of an answer stands in the text of an error.
@@ -164,11 +164,12 @@ impl Delivery {
         mut exchange: Exchange,
     ) -> (Exchange, Result<(), ReactorError>) {
         let began = Instant::now();
-        let opened = self.client.open(call, ANSWER_TIMEOUT).await;
+        let secrets = Secrets::of(&call.headers, &call.url);
+        let opened = self.client.open(call, answer::TIMEOUT).await;
         let result = match opened {
             Err(error) => Err(ReactorError::retry(chain(&error))),
             Ok(mut opened) => {
-                exchange.answer = read_some(&mut opened).await;
+                exchange.answer = read_some(&mut opened, &secrets).await;
                 exchange.status = Some(opened.status);
                 let now_us = self.log.clock().now_us();
                 judge(opened.status, &opened.headers, &exchange.answer, now_us)
@@ -177,24 +178,6 @@ impl Delivery {
         exchange.duration_us = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         (exchange, result)
     }
-}
-
-/// The first part of an answer's body. Its status has been said: whether the rest comes does not matter.
-async fn read_some(opened: &mut Opened) -> Bytes {
-    let mut body = BytesMut::new();
-    let reading = async {
-        while body.len() < EXCHANGE_ANSWER_BYTES_MAX {
-            match opened.chunk().await {
-                Ok(Some(chunk)) => {
-                    let room = EXCHANGE_ANSWER_BYTES_MAX - body.len();
-                    body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-                }
-                Ok(None) | Err(_) => return,
-            }
-        }
-    };
-    let _ = tokio::time::timeout(ANSWER_TIMEOUT, reading).await;
-    body.freeze()
 }
 
 /// What an answer means: 2xx is success, 410 says that nobody will ever take it, everything else may pass.
@@ -221,6 +204,7 @@ fn judge(status: u16, headers: &HeaderMap, answer: &[u8], now_us: i64) -> Result
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::header::RETRY_AFTER;
     use nexus_core::Topic;
 

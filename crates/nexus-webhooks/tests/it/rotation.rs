@@ -154,6 +154,26 @@ async fn secrets_and_headers_are_sealed_and_never_shown() {
 }
 
 #[tokio::test]
+async fn what_a_receiver_repeats_of_a_header_is_not_shown() {
+    let world = World::new().await;
+    let running = world.run().await;
+    let stub = Receiver::new(|_, received| {
+        let header = received.header("authorization").to_owned();
+        ("401 Unauthorized", "", format!("unknown: {header}"))
+    })
+    .await;
+    let mut input = payments_to(&stub.hook());
+    let header = Secret::new("Bearer of-the-receiver");
+    input.headers = Some([("Authorization".to_owned(), header)].into_iter().collect());
+    let created = running.create(&input).await.unwrap();
+    let tested = running.endpoints.test(&created.endpoint.id).await.unwrap();
+    assert_eq!(tested.error.as_deref(), Some("answered 401: unknown: …"));
+    assert_eq!(&*tested.exchange.answer, "unknown: …".as_bytes());
+    assert!(!format!("{tested:?}").contains("of-the-receiver"));
+    running.engine.drain().await;
+}
+
+#[tokio::test]
 async fn headers_are_not_sent_to_another_host_by_who_does_not_know_them() {
     let world = World::new().await;
     let (stub, other) = (Receiver::agreeable().await, Receiver::agreeable().await);
