@@ -231,6 +231,11 @@ impl Hub {
         }
     }
 
+    /// What a session is subscribed to, by the addresses by which it is.
+    pub(crate) fn subscribed(&self, session: &str) -> Vec<Arc<str>> {
+        self.0.subscriptions.of_session(session)
+    }
+
     /// The roots of the client of a session are others: the servers that are for its user or its session alone
     /// and that asked for them are told, and ask `client` for them again.
     pub async fn roots_changed(&self, caller: &Caller, client: Arc<dyn Peer>) {

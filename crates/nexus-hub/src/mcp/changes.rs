@@ -37,8 +37,7 @@ pub(crate) async fn run(shared: &Arc<Shared>, stop: &CancellationToken) {
             }
             change = changes.recv() => match change {
                 Ok(change) => tell(shared, &change),
-                // Which changes were missed is not known, so everything is looked at.
-                Err(RecvError::Lagged(_)) => compare(shared, |_| true),
+                Err(RecvError::Lagged(_)) => catch_up(shared),
                 Err(RecvError::Closed) => {
                     stop.cancelled().await;
                     return;
@@ -113,6 +112,16 @@ fn compare(shared: &Shared, is_concerned: impl Fn(&str) -> bool) {
     }
 }
 
+/// Which changes were missed is not known: all lists are looked at, and what is listened to counts as another.
+fn catch_up(shared: &Shared) {
+    compare(shared, |_| true);
+    for session in shared.sessions.all() {
+        for uri in shared.hub.subscribed(&session.id) {
+            session.standing.resource_updated(&uri);
+        }
+    }
+}
+
 fn look(shared: &Shared, session: &Session) {
     // A namespace that is gone has nothing to tell; its client hears that when it asks.
     let Ok(view) = shared.hub.view(&session.caller(), &session.namespace) else {
@@ -120,5 +129,113 @@ fn look(shared: &Shared, session: &Session) {
     };
     for list in session.differs(&view) {
         session.standing.list_changed(list);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use nexus_core::{Nexus, Principal, Publish, Random, Scope as Right, Source};
+    use nexus_outbound::{Client, OutboundOptions};
+    use tokio::{task::yield_now, time::timeout};
+
+    use super::*;
+    use crate::{
+        Caller, CatalogueOptions, ClientCapabilities, Hub, PoolOptions, Upstreams,
+        handle::CHANGES_KEPT,
+        mcp::{Door, Mcp, McpOptions, session::Hello, version::Version},
+        router::subscriptions::{Bounds, Line, Listener, Watched},
+    };
+
+    /// How long anything may take, on a machine that does much else.
+    const PATIENCE: Duration = Duration::from_secs(60);
+    const CLOCK: &str = "toy://clock";
+
+    fn principal() -> Principal {
+        let rights = [Right::Read].into_iter().collect();
+        Principal::new(Source::user("ana"), Publish::Nothing, rights)
+    }
+
+    async fn mcp() -> Mcp {
+        let log = Nexus::in_memory().await.unwrap().log().clone();
+        let client = Client::new(&OutboundOptions::default()).unwrap();
+        let upstreams = Upstreams::new(PoolOptions::default(), client);
+        let (hub, _) = Hub::open(log, upstreams, CatalogueOptions::default())
+            .await
+            .unwrap();
+        let door = Door::Open(principal());
+        Mcp::new(hub, door, McpOptions::default(), Random::seeded(1))
+    }
+
+    fn listens_to_the_clock(hub: &Hub, session: &Session) {
+        let watched = Watched {
+            line: Line {
+                server: ServerId::new("toy"),
+                scope: None,
+            },
+            uri: CLOCK.into(),
+        };
+        let bounds = Bounds {
+            session: 1,
+            user: 1,
+            all: 1,
+        };
+        let who = Listener {
+            session: &session.id,
+            user: &session.caller().user,
+        };
+        let added = hub
+            .0
+            .subscriptions
+            .add(who, &CLOCK.into(), &watched, bounds);
+        assert!(added.unwrap());
+    }
+
+    #[tokio::test]
+    async fn who_listens_to_a_resource_hears_of_it_also_when_its_change_was_missed() {
+        let mcp = mcp().await;
+        let (hub, sessions) = (&mcp.0.hub, &mcp.0.sessions);
+        let hello = || Hello {
+            version: Version::LATEST,
+            capabilities: ClientCapabilities::default(),
+        };
+        let caller = Caller::of(principal());
+        let (listens, _) = sessions.begin(&caller, "".into(), hello()).unwrap();
+        let (other, _) = sessions.begin(&caller, "".into(), hello()).unwrap();
+        listens_to_the_clock(hub, &listens);
+        let stop = CancellationToken::new();
+        tokio::spawn(mcp.clone().run(stop.clone()));
+        let heard = async {
+            while hub.0.changes.receiver_count() == 0 {
+                yield_now().await;
+            }
+            // Nothing else runs until all of this is said: the first is overwritten by the others.
+            hub.0.tell(HubChange::Resource {
+                session: listens.id.clone(),
+                uri: CLOCK.into(),
+            });
+            for _ in 0..CHANGES_KEPT {
+                let user = Some("nobody".into());
+                hub.0.tell(HubChange::Permissions { user });
+            }
+            let mut reader = listens.standing.read(None);
+            loop {
+                let (_, told) = poll_fn(|context| reader.poll_next(context)).await.unwrap();
+                let told: serde_json::Value = serde_json::from_slice(&told).unwrap();
+                if told["method"] == "notifications/resources/updated" {
+                    return told["params"]["uri"].clone();
+                }
+            }
+        };
+        assert_eq!(timeout(PATIENCE, heard).await.unwrap(), CLOCK);
+        // Who listens to nothing is told of no resource.
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        let mut reader = other.standing.read(None);
+        while let std::task::Poll::Ready(told) = reader.poll_next(&mut context) {
+            let (_, told) = told.unwrap();
+            assert!(!String::from_utf8_lossy(&told).contains("resources/updated"));
+        }
+        stop.cancel();
     }
 }

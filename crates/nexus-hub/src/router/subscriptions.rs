@@ -191,6 +191,15 @@ impl Subscriptions {
         true
     }
 
+    /// What a session listens to, by its own addresses.
+    pub(crate) fn of_session(&self, session: &str) -> Vec<Arc<str>> {
+        let state = self.0.lock();
+        let of_session = state.by_session.get(session);
+        of_session
+            .map(|of_session| of_session.uris.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
     /// What is listened to over a connection.
     pub(crate) fn over(&self, line: &Line) -> Vec<Arc<str>> {
         let state = self.0.lock();
