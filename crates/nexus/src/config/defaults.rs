@@ -187,6 +187,7 @@ impl Default for Hub {
             processes: pool.processes_max,
             sync_interval_s: calls.sync_interval.as_secs(),
             call_timeout_s: calls.call_timeout.as_secs(),
+            empty_list_believed_s: calls.empty_believed_after.as_secs(),
             job_timeout_s: jobs.timeout.as_secs(),
             user_calls_per_minute: calls.user_calls_per_minute,
             tool_calls_per_minute: calls.tool_calls_per_minute,

@@ -147,6 +147,7 @@ table! {
     hub.processes: Whole(0, 10_000), "Servers that are programs and run at once.";
     hub.sync_interval_s: Whole(5, 86_400), "How often each server is asked what it offers, in seconds, give or take a quarter. What changes meanwhile, servers tell by themselves.";
     hub.call_timeout_s: Whole(1, 600), "How long a call may take whose caller waits for it, in seconds.";
+    hub.empty_list_believed_s: Whole(0, 86_400), "How long a server's list that was full has to come empty, again and again, before that is believed, in seconds. Until then its tools stay. Asked for by hand, the second time is enough.";
     hub.job_timeout_s: Whole(1, 600), "How long a job may take, in seconds.";
     hub.user_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user; 0 is off.";
     hub.tool_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user to one tool; 0 is off.";

@@ -31,6 +31,7 @@ pub(super) fn catalogue(config: &Config) -> CatalogueOptions {
     let hub = &config.hub;
     CatalogueOptions {
         sync_interval: Duration::from_secs(hub.sync_interval_s),
+        empty_believed_after: Duration::from_secs(hub.empty_list_believed_s),
         call_timeout: Duration::from_secs(hub.call_timeout_s),
         user_calls_per_minute: hub.user_calls_per_minute,
         tool_calls_per_minute: hub.tool_calls_per_minute,
@@ -107,4 +108,23 @@ pub(super) fn nowhere() -> Result<Url, Error> {
         what: "naming the hub's own tools",
         source: std::io::Error::other(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Mode;
+
+    #[test]
+    fn what_is_set_holds_for_the_catalogue() {
+        let mut config = Config::defaults(Mode::Serve);
+        let usual = catalogue(&config);
+        assert_eq!(usual, CatalogueOptions::default());
+        config.hub.empty_list_believed_s = 7;
+        let expected = CatalogueOptions {
+            empty_believed_after: Duration::from_secs(7),
+            ..usual
+        };
+        assert_eq!(catalogue(&config), expected);
+    }
 }

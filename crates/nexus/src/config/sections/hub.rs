@@ -41,6 +41,8 @@ pub struct Hub {
     pub processes: usize,
     /// How often it is asked what servers offer, in seconds.
     pub sync_interval_s: u64,
+    /// How long a list that was full has to come empty before that is believed, in seconds.
+    pub empty_list_believed_s: u64,
     /// How long a call may take that nobody follows, in seconds.
     pub call_timeout_s: u64,
     /// How long a job may take, in seconds.
