@@ -125,6 +125,12 @@ impl Delivery {
         wait.map(|wait| now_us.saturating_add(i64::try_from(wait.as_micros()).unwrap_or(i64::MAX)))
     }
 
+    /// Whether an attempt at it has failed. Who was told that its receiver is gone has not: it is asked the same
+    /// again when somebody has resumed the target.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.attempts > 0
+    }
+
     /// Adds an error, and forgets the oldest when there are too many.
     pub(crate) fn note(&mut self, error: &str, now_us: i64) {
         self.note_attempt(error, None, now_us);

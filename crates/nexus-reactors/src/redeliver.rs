@@ -30,7 +30,11 @@ pub(crate) enum End {
     /// It is settled and gone.
     Done,
     /// It waits for its next attempt.
-    Waiting { due_us: i64 },
+    Waiting {
+        due_us: i64,
+        /// Whether one at it has failed already.
+        has_failed: bool,
+    },
     /// It was given up.
     Dead(Box<Delivery>),
     /// Somebody else changed it, or the log is closed.
@@ -192,7 +196,7 @@ impl Conclusion<'_> {
             random.fraction(),
             clock.now_us(),
         );
-        let is_dead = due_us.is_none();
+        let (is_dead, has_failed) = (due_us.is_none(), delivery.has_failed());
         let dead = Some(Outcome::dead(&delivery)).filter(|_| is_dead && runner.keeps_outcomes());
         let is_kept = !is_dead || runner.keeps_dead_letters();
         let (change, wanted) = if is_kept {
@@ -209,7 +213,7 @@ impl Conclusion<'_> {
             Written::Stored(_) => {
                 let end = due_us.map_or_else(
                     || End::Dead(Box::new(delivery)),
-                    |due_us| End::Waiting { due_us },
+                    |due_us| End::Waiting { due_us, has_failed },
                 );
                 (end, self.kept(dead))
             }

@@ -238,7 +238,7 @@ impl Target {
         };
         self.waiting.put(seq, entry);
         if let Some(key) = &delivery.key {
-            self.lanes.block(key, seq, delivery.attempts > 0);
+            self.lanes.block(key, seq, delivery.has_failed());
         }
         // Records come in the order of their numbers, so the first of a key is its head.
         if delivery

@@ -202,11 +202,14 @@ impl Target {
                 settle.delivery = Some(self.failed(event, key, once, &failure, exchange));
             }
         }
-        let blocks = matches!(settle.delivery, Some((_, Fate::Waiting { .. })));
+        let blocks = match &settle.delivery {
+            Some((delivery, Fate::Waiting { .. })) => Some(delivery.has_failed()),
+            _ => None,
+        };
         self.finish(settle);
         if let Some(key) = &job.key {
-            if blocks {
-                self.block(key, seq, true);
+            if let Some(has_failed) = blocks {
+                self.block(key, seq, has_failed);
             }
             self.leave_lane(key);
         }
@@ -286,8 +289,8 @@ impl Target {
         if let Some((time_us, key)) = concluded.outcome {
             self.outcomes.push(time_us, key);
         }
-        let due_us = match concluded.end {
-            End::Waiting { due_us } => Some(due_us),
+        let waits = match concluded.end {
+            End::Waiting { due_us, has_failed } => Some((due_us, has_failed)),
             End::Done => None,
             End::Dead(delivery) => {
                 self.died(&delivery);
@@ -299,8 +302,8 @@ impl Target {
                 None
             }
         };
-        match (due_us, self.waiting.get(seq).cloned()) {
-            (Some(due_us), Some(entry)) => {
+        match (waits, self.waiting.get(seq).cloned()) {
+            (Some((due_us, has_failed)), Some(entry)) => {
                 let entry = waiting::Entry {
                     due_us,
                     is_suspect: false,
@@ -308,7 +311,7 @@ impl Target {
                 };
                 self.waiting.put(seq, entry);
                 match &job.key {
-                    Some(key) => self.block(key, seq, true),
+                    Some(key) => self.block(key, seq, has_failed),
                     None => self.waiting.arm(seq),
                 }
             }

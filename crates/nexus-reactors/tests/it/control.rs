@@ -8,7 +8,9 @@ use std::{
     time::Duration,
 };
 
-use nexus_core::{Clock, Filter, From, Reaction, ReactorError};
+use nexus_core::{
+    Blocked, Clock, Command, Filter, From, Ordering, Principal, Reaction, ReactorError,
+};
 use nexus_reactors::{EngineOptions, Error, Handle, TargetState};
 use parking_lot::Mutex;
 
@@ -266,6 +268,49 @@ async fn a_receiver_that_is_gone_disables_its_target_and_the_event_waits() {
     handle.resume("shop").await.unwrap();
     idle(&handle, "shop").await;
     assert_eq!(handle.target("shop").unwrap().dead, 0);
+}
+
+/// Nothing has failed where a receiver is gone: what stands behind it in its order waits with it, also where it
+/// would not behind a failure.
+#[tokio::test]
+async fn behind_a_receiver_that_is_gone_nothing_is_parked() {
+    let world = World::new().await;
+    let is_back = Arc::new(AtomicBool::new(false));
+    let back = is_back.clone();
+    let mut reactor = Scripted::new("shop", move |_| {
+        let is_back = back.load(Atomic::SeqCst);
+        async move {
+            match is_back {
+                true => Ok(Reaction::nothing()),
+                false => Err(ReactorError::gone("answered 410")),
+            }
+        }
+    });
+    reactor.options.ordering = Ordering::Key;
+    reactor.options.on_blocked = Blocked::Park;
+    let ran = reactor.ran();
+    let engine = world.engine(vec![reactor.shared()]).await;
+    let handle = engine.handle();
+    // In one commit, so that all are begun before the first has ended.
+    let payment = r#"{"transactionId":"tx","amount":1,"payerId":"payer"}"#;
+    let command = Command {
+        events: vec![world.payment(payment.to_owned()); 3],
+        ..Command::default()
+    };
+    let principal = Principal::nexus();
+    world.log.submit(&principal, command).await.unwrap();
+    until("it is disabled, and all of them are kept", || async {
+        let target = handle.target("shop").unwrap();
+        target.state == TargetState::Disabled && target.waiting + target.dead == 3
+    })
+    .await;
+    assert_eq!(handle.target("shop").unwrap().dead, 0);
+    is_back.store(true, Atomic::SeqCst);
+    handle.resume("shop").await.unwrap();
+    idle(&handle, "shop").await;
+    assert_eq!(handle.target("shop").unwrap().dead, 0);
+    let seqs: Vec<u64> = ran.lock().iter().map(|(seq, _)| *seq).collect();
+    assert_eq!(seqs, [1, 1, 2, 3], "all in their order");
 }
 
 #[tokio::test]
