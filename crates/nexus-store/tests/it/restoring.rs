@@ -1,7 +1,11 @@
 //! A backup becomes the log again: under a new epoch, with everything beside the events, and never in the place of
 //! something that was not to go.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, chown},
+    path::Path,
+};
 
 use nexus_core::{Change, Command, Epoch, Family, From, Key, Log, Once, PatternSet, Position};
 use nexus_core::{Principal, Random, Recovery, Seq, Source};
@@ -150,6 +154,56 @@ async fn what_was_there_is_put_aside_whole() {
             super::child::token_of,
         )
         .unwrap();
+}
+
+/// Everything in a folder, with who owns it.
+fn owners(folder: &Path) -> Vec<(String, u32, u32)> {
+    let mut owners = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let about = fs::symlink_metadata(&path).unwrap();
+        if about.is_dir() {
+            owners.extend(self::owners(&path));
+        }
+        owners.push((path.display().to_string(), about.uid(), about.gid()));
+    }
+    owners
+}
+
+/// Whoever restores as root leaves nothing behind that the daemon, which is not root, could not open.
+#[tokio::test]
+async fn what_root_restores_belongs_to_the_user_whose_log_it_is() {
+    const DAEMON: (u32, u32) = (4_711, 4_712);
+    const OTHER: (u32, u32) = (4_713, 4_714);
+    let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    if chown(new.path(), Some(DAEMON.0), Some(DAEMON.1)).is_err() {
+        eprintln!("nothing is tested: only root can give a file to another user");
+        return;
+    }
+    log_of(old.path(), 30).await;
+    let backup = old.path().join("backup.db");
+    back_up(old.path(), &backup).await.unwrap();
+    let wrong = |wanted: (u32, u32)| {
+        let mut owners = owners(new.path());
+        owners.retain(|(_, user, group)| (*user, *group) != wanted);
+        owners
+    };
+    // Where there is no log yet, the owner of its folder is who will open it.
+    restore(&backup, new.path(), false).await.unwrap();
+    assert_eq!(names(new.path()), ["nexus-log.db", "nexus.lock"]);
+    assert_eq!(wrong(DAEMON), []);
+    // Else it is who has the log, whosever folder it is in.
+    for name in names(new.path()) {
+        chown(new.path().join(name), Some(OTHER.0), Some(OTHER.1)).unwrap();
+    }
+    let restored = restore(&backup, new.path(), true).await.unwrap();
+    assert!(restored.put_aside.is_some());
+    assert_eq!(wrong(OTHER), []);
+    // What belongs to who restores stays theirs: the backup was only read.
+    assert_eq!(
+        fs::metadata(&backup).unwrap().uid(),
+        fs::metadata(old.path()).unwrap().uid()
+    );
 }
 
 /// Whatever is wrong with a file: it is refused, and the log stays as it is.
