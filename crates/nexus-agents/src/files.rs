@@ -7,7 +7,7 @@
 //!
 //! In reading order: an object of which single members are changed (`document`), what is said of a session
 //! (`card`), whose entry is whose (`entries`), the two files that others write too (`ssot`, `shared`), the files
-//! that are written once (`note`, `name`), the disk (`disk`, `folder`), and what is told when (`follower`,
+//! that are written once (`note`, `name`) and how many of them stay (`messages`), the disk (`disk`, `folder`), and what is told when (`follower`,
 //! `place`, `service`).
 
 mod card;
@@ -17,6 +17,7 @@ mod entries;
 mod failpoint;
 mod folder;
 mod follower;
+mod messages;
 mod name;
 mod note;
 mod options;

@@ -17,7 +17,7 @@ const MODE_OWN: u32 = 0o600;
 const MODE_NEW: u32 = 0o644;
 
 /// The disk, as the files of the bus use it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Disk {
     failpoint: Failpoint,
 }

@@ -16,7 +16,7 @@ use crate::{
         disk::{Disk, TEMPORARY},
         entries::{Numbers, merge},
         name::{file_name, stem, stem_of},
-        note::{HEARTBEATS, Note, is_our_heartbeat},
+        note::{BROADCAST, DIRECT, HEARTBEATS, Note, is_our_heartbeat},
         roster::Roster,
         shared::{Edit, Outcome, SharedFile},
         ssot,
@@ -179,11 +179,11 @@ impl Folder {
 
     /// Removes what a process left behind that ended while it wrote.
     pub(crate) fn tidy(&self) -> Result<(), Error> {
-        let direct = self.root.join("messages/direct");
+        let direct = self.root.join(DIRECT);
         let addressed = fs::read_dir(&direct).into_iter().flatten().flatten();
         let mut folders: Vec<PathBuf> = addressed.map(|entry| entry.path()).collect();
         folders.push(self.root.clone());
-        for name in [HEARTBEATS, "messages/broadcast"] {
+        for name in [HEARTBEATS, BROADCAST] {
             folders.push(self.root.join(name));
         }
         for folder in folders {
@@ -195,6 +195,11 @@ impl Folder {
             }
         }
         Ok(())
+    }
+
+    /// What writes and removes here.
+    pub(crate) fn disk(&self) -> &Disk {
+        &self.disk
     }
 
     /// Removes the bus's own heartbeats of before a time, in microseconds since 1970; how many.
@@ -229,7 +234,7 @@ impl Folder {
     }
 }
 
-fn fail(path: &Path, source: std::io::Error) -> Error {
+pub(crate) fn fail(path: &Path, source: std::io::Error) -> Error {
     Error::File {
         path: path.to_owned(),
         source,

@@ -84,11 +84,15 @@ impl World {
     }
 
     async fn files(&self, failpoint: Failpoint) -> FilesService {
+        self.files_with(failpoint, FilesOptions::new(self.folder.path()))
+            .await
+    }
+
+    async fn files_with(&self, failpoint: Failpoint, options: FilesOptions) -> FilesService {
         let path = self.folder.path();
         let disk = Disk::failing(failpoint);
         let folder = Folder::new(path.to_owned(), disk, self.log.clock().clone());
         let dependency = Dependency::files(Some(path.display().to_string()));
-        let options = FilesOptions::new(path);
         let files = FilesService::over(self.agents.clone(), options, dependency, folder);
         files.await.unwrap()
     }
@@ -301,4 +305,66 @@ async fn heartbeats_of_others_are_never_removed_and_ours_when_they_are_old() {
     files.prune().await;
     assert_eq!(count(), 2);
     assert!(theirs.exists());
+}
+
+/// Of messages beyond what is kept the oldest go; never those of others, nor those that a session has still to
+/// receive.
+#[tokio::test]
+async fn the_oldest_messages_go_but_not_what_was_not_received() {
+    const SENT: usize = 6;
+    let world = World::new().await;
+    let options = FilesOptions {
+        messages_kept: 3,
+        ..FilesOptions::new(world.folder.path())
+    };
+    let mut files = world.files_with(Failpoint::default(), options).await;
+    let to = ["reader", "away", "stranger"];
+    for known in &to[..2] {
+        let known = id(known);
+        let registered = world.agents.register(&known, Profile::default());
+        registered.await.unwrap();
+    }
+    let mut received = world.log.stored();
+    for n in 0..SENT {
+        world.log.clock().advance_us(1_000_000);
+        let said = json!({"message": n.to_string()});
+        world
+            .say("alpha", ProtocolEvent::MessageBroadcast, said)
+            .await;
+        for to in to {
+            let said = json!({"to": to, "message": n.to_string()});
+            world.say("alpha", ProtocolEvent::MessageDirect, said).await;
+        }
+        if n == 1 {
+            received = world.log.stored();
+        }
+    }
+    let reader = id("reader");
+    world.agents.keep_received(&reader, received).await.unwrap();
+    assert!(files.catch_up().await);
+    let folder = |name: &str| world.folder.path().join("messages").join(name);
+    let theirs = folder("broadcast").join("2020-01-01_00-00-00-session-2.json");
+    fs::write(&theirs, THEIR_HEARTBEAT).unwrap();
+    let left = |name: &str| {
+        let listed = fs::read_dir(folder(name)).unwrap();
+        let texts = listed.map(|entry| fs::read_to_string(entry.unwrap().path()).unwrap());
+        let read = texts.map(|text| serde_json::from_str::<Value>(&text).unwrap());
+        let mut left: Vec<String> = read
+            .filter_map(|read| Some(read.get("message")?.as_str()?.to_owned()))
+            .collect();
+        left.sort();
+        left.concat()
+    };
+    files.prune().await;
+    assert_eq!(left("broadcast"), "345");
+    assert!(theirs.exists());
+    assert_eq!(left("direct/reader"), "2345", "two were received");
+    assert_eq!(left("direct/away"), "012345", "none was");
+    assert_eq!(left("direct/stranger"), "345", "nobody is known who could");
+    // What was received meanwhile goes as well.
+    let received = world.log.stored();
+    world.agents.keep_received(&reader, received).await.unwrap();
+    files.prune().await;
+    assert_eq!(left("direct/reader"), "345");
+    assert_eq!(left("direct/away"), "012345");
 }

@@ -34,14 +34,14 @@ struct Heartbeat {
     target: String,
 }
 
-#[derive(Serialize)]
-struct Message<'a> {
-    from: &'a str,
-    to: &'a str,
+#[derive(Serialize, Deserialize)]
+struct Message {
+    from: String,
+    to: String,
     timestamp: String,
-    subject: &'a str,
-    message: &'a str,
-    priority: &'a str,
+    subject: String,
+    message: String,
+    priority: String,
 }
 
 /// What the events of messages say.
@@ -64,6 +64,10 @@ struct Who {
 
 /// The folder of heartbeats.
 pub(crate) const HEARTBEATS: &str = "heartbeats";
+/// The folder of messages to everybody.
+pub(crate) const BROADCAST: &str = "messages/broadcast";
+/// The folder with a folder for each session that was sent messages.
+pub(crate) const DIRECT: &str = "messages/direct";
 
 /// The file that an event makes; nothing if it makes none, or was erased.
 pub(crate) fn of_event(event: &Event) -> Option<Note> {
@@ -74,15 +78,15 @@ pub(crate) fn of_event(event: &Event) -> Option<Note> {
         "work.completed" => work(event, "completed"),
         "message.broadcast" => {
             let said: Said = serde_json::from_slice(&event.payload).ok()?;
-            let folder = PathBuf::from("messages/broadcast");
-            Some(message(event, folder, "broadcast", &said))
+            let folder = PathBuf::from(BROADCAST);
+            Some(message(event, folder, "broadcast", said))
         }
         "message.direct" => {
             let said: Said = serde_json::from_slice(&event.payload).ok()?;
             // The name of a session is one step of a path, and never one upwards.
             let to = SessionId::parse(said.to.as_deref()?).ok()?;
-            let folder = PathBuf::from("messages/direct").join(to.as_str());
-            Some(message(event, folder, to.as_str(), &said))
+            let folder = PathBuf::from(DIRECT).join(to.as_str());
+            Some(message(event, folder, to.as_str(), said))
         }
         _ => None,
     }
@@ -123,7 +127,7 @@ fn heartbeat(id: &SessionId, time_us: i64, action: &str, target: &str) -> Note {
     }
 }
 
-fn message(event: &Event, folder: PathBuf, to: &str, said: &Said) -> Note {
+fn message(event: &Event, folder: PathBuf, to: &str, said: Said) -> Note {
     let source = event.source.as_str();
     let from = source.strip_prefix("session:").unwrap_or(source);
     Note {
@@ -131,12 +135,12 @@ fn message(event: &Event, folder: PathBuf, to: &str, said: &Said) -> Note {
         stem: stem(event.time_us),
         who: who(&event.source),
         text: text(&Message {
-            from,
-            to,
+            from: from.to_owned(),
+            to: to.to_owned(),
             timestamp: iso8601(event.time_us),
-            subject: said.subject.as_deref().unwrap_or_default(),
-            message: &said.message,
-            priority: said.priority.as_deref().unwrap_or("normal"),
+            subject: said.subject.unwrap_or_default(),
+            message: said.message,
+            priority: said.priority.unwrap_or_else(|| "normal".to_owned()),
         }),
     }
 }
@@ -154,9 +158,22 @@ pub(crate) fn is_our_heartbeat(stem_found: &str, text_found: &str) -> bool {
     let Ok(read) = serde_json::from_str::<Heartbeat>(text_found) else {
         return false;
     };
-    let time_us = nexus_core::parse_iso8601_us(&read.timestamp);
-    let is_same_second = time_us.is_some_and(|time_us| stem(time_us) == stem_found);
-    is_same_second && ACTIONS.contains(&read.action.as_str()) && text(&read) == text_found
+    is_of_second(stem_found, &read.timestamp)
+        && ACTIONS.contains(&read.action.as_str())
+        && text(&read) == text_found
+}
+
+/// The same of a message.
+pub(crate) fn is_our_message(stem_found: &str, text_found: &str) -> bool {
+    let Ok(read) = serde_json::from_str::<Message>(text_found) else {
+        return false;
+    };
+    is_of_second(stem_found, &read.timestamp) && text(&read) == text_found
+}
+
+fn is_of_second(stem_found: &str, timestamp: &str) -> bool {
+    let time_us = nexus_core::parse_iso8601_us(timestamp);
+    time_us.is_some_and(|time_us| stem(time_us) == stem_found)
 }
 
 /// Text and names always serialise.

@@ -17,6 +17,9 @@ pub struct FilesOptions {
     pub pass: Duration,
     /// How long heartbeats are kept.
     pub heartbeats_kept: Duration,
+    /// So many messages stay as files: of those to everybody, and of those to each session. Of what is beyond it
+    /// the oldest go that were received.
+    pub messages_kept: usize,
 }
 
 impl FilesOptions {
@@ -30,6 +33,7 @@ impl FilesOptions {
             heartbeat: Duration::from_secs(300),
             pass: Duration::from_secs(2),
             heartbeats_kept: Duration::from_secs(7 * 86_400),
+            messages_kept: 10_000,
         }
     }
 }

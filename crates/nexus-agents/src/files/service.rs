@@ -9,14 +9,22 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     Dependency, Error, Handle,
-    files::{FilesOptions, disk::Disk, folder::Folder, follower::Follower, place, shared::Outcome},
+    files::{
+        FilesOptions,
+        disk::Disk,
+        folder::Folder,
+        follower::Follower,
+        messages::{self, MayGo},
+        place,
+        shared::Outcome,
+    },
 };
 
 /// How soon what failed is tried again.
 const RETRY: Duration = Duration::from_millis(500);
 /// How soon it is looked again at a file that others are writing.
 const LATER: Duration = Duration::from_millis(50);
-/// When heartbeats that are old are looked for the first time, and then how often.
+/// When what is old is looked for the first time, and then how often.
 const PRUNE_FIRST: Duration = Duration::from_secs(60);
 const PRUNE_INTERVAL: Duration = Duration::from_secs(3_600);
 /// Writing takes at most about this part of the time …
@@ -196,8 +204,34 @@ impl FilesService {
         let _ = blocking(move || folder.lock().tidy()).await;
     }
 
-    /// Removes heartbeats that are old.
+    /// Removes heartbeats that are old, and the oldest messages where there are too many.
     pub(crate) async fn prune(&self) {
+        self.prune_heartbeats().await;
+        if let Err(error) = self.prune_messages().await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(
+                error,
+                "old messages could not be removed; it is tried again"
+            );
+        }
+    }
+
+    async fn prune_messages(&self) -> Result<(), Error> {
+        let (root, kept) = (self.options.path.clone(), self.options.messages_kept);
+        let crowded = blocking(move || messages::crowded(&root, kept)).await?;
+        let disk = self.folder.lock().disk().clone();
+        for crowded in crowded {
+            let may_go = match &crowded.to {
+                None => MayGo::All,
+                Some(id) => messages::received(self.follower.agents(), id).await?,
+            };
+            let disk = disk.clone();
+            blocking(move || crowded.thin(kept, &may_go, &disk)).await?;
+        }
+        Ok(())
+    }
+
+    async fn prune_heartbeats(&self) {
         let kept = i64::try_from(self.options.heartbeats_kept.as_micros()).unwrap_or(i64::MAX);
         let now_us = self.follower.agents().log().clock().now_us();
         let folder = self.folder.clone();
