@@ -15,6 +15,8 @@ mod configured;
 mod delivering;
 #[path = "it/disabling.rs"]
 mod disabling;
+#[path = "it/making.rs"]
+mod making;
 #[path = "it/resource.rs"]
 mod resource;
 #[path = "it/rotation.rs"]

@@ -134,7 +134,8 @@ async fn an_endpoint_is_sent_what_matches_and_what_its_owner_may_read() {
 #[tokio::test]
 async fn a_change_waits_for_no_receiver_but_its_own() {
     let world = World::new().await;
-    let running = world.run_with(Duration::from_secs(3_600)).await;
+    let running = world.run_with(|engine, _| engine.drain_timeout = Duration::from_secs(3_600));
+    let running = running.await;
     let (silent, other) = (Receiver::silent().await, Receiver::agreeable().await);
     let patient = EndpointInput {
         timeout_ms: Some(30_000),

@@ -67,18 +67,30 @@ impl World {
 
     /// An engine on the log, with every endpoint that is kept.
     pub(crate) async fn run(&self) -> Running {
-        self.run_with(Duration::from_secs(5)).await
+        self.run_with(|_, _| {}).await
     }
 
-    /// The same, where a delivery that runs is given so long before its endpoint is replaced.
-    pub(crate) async fn run_with(&self, drain_timeout: Duration) -> Running {
-        let options = EngineOptions {
+    /// The same, with other options.
+    pub(crate) async fn run_with(
+        &self,
+        set: impl FnOnce(&mut EngineOptions, &mut EndpointsOptions),
+    ) -> Running {
+        let mut of_engine = EngineOptions {
             linger: Duration::from_millis(5),
             storage_retry: Duration::from_millis(1),
-            drain_timeout,
+            drain_timeout: Duration::from_secs(5),
             ..EngineOptions::default()
         };
-        let engine = Engine::start(self.log.clone(), Vec::new(), options, Alerts::none())
+        let mut options = EndpointsOptions {
+            // The engine measures this on its own clock, which no test moves.
+            breaker: Breaker {
+                open: Duration::from_millis(20),
+                ..Breaker::default()
+            },
+            ..EndpointsOptions::default()
+        };
+        set(&mut of_engine, &mut options);
+        let engine = Engine::start(self.log.clone(), Vec::new(), of_engine, Alerts::none())
             .await
             .unwrap();
         let parts = Parts {
@@ -86,14 +98,6 @@ impl World {
             client: self.client.clone(),
             engine: engine.handle(),
             vault: self.vault.clone(),
-        };
-        let options = EndpointsOptions {
-            // The engine measures this on its own clock, which no test moves.
-            breaker: Breaker {
-                open: Duration::from_millis(20),
-                ..Breaker::default()
-            },
-            ..EndpointsOptions::default()
         };
         let endpoints = Endpoints::open(parts, options);
         let endpoints = endpoints.await.unwrap();
