@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand};
 /// The event hub that services and AI agents run on.
 #[derive(Debug, Parser)]
 #[command(name = "nexusd", version, about, after_help = EXIT_CODES)]
+// Else `nexusd --config FILE check` would check another file, and not say so.
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     pub(crate) serve: ServeOptions,

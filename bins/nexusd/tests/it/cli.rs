@@ -107,6 +107,20 @@ fn a_valid_configuration_passes_check_and_nothing_is_made() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+/// The file before the command would be that of `serve`, and `check` would silently read another.
+#[test]
+fn a_configuration_before_the_command_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let environment = [("NEXUS_SECRET", SECRET)];
+    let (code, _, stderr) = run(
+        folder.path(),
+        &["--config", "nexus.toml", "check"],
+        &environment,
+    );
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("check"), "{stderr}");
+}
+
 #[test]
 fn a_port_in_use_is_exit_69() {
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     mem::ManuallyDrop,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -13,6 +14,8 @@ use parking_lot::RwLock;
 use super::{lock::folder, schema::APPLICATION_ID};
 use crate::Error;
 
+/// Of a folder that is made for a log.
+const FOLDER_MODE: u32 = 0o700;
 /// What every SQLite database begins with.
 const MAGIC: &[u8; 16] = b"SQLite format 3\0";
 /// The fixed part of the first page.
@@ -25,10 +28,14 @@ pub(crate) fn failed(what: &'static str, path: &Path) -> impl FnOnce(io::Error) 
     move |source| Error::File { what, path, source }
 }
 
-/// Makes the folder of the database.
+/// Makes the folder of the database, if it is not there: for the owner alone, because events lie in it in clear.
 pub(crate) fn create_folder(database: &Path) -> Result<(), Error> {
     let folder = folder(database);
-    fs::create_dir_all(folder).map_err(failed("create", folder))
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(FOLDER_MODE)
+        .create(folder)
+        .map_err(failed("create", folder))
 }
 
 /// Refuses a file that is not a log of Nexus, without touching it. Must not run while this process has

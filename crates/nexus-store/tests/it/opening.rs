@@ -47,6 +47,23 @@ async fn a_second_opener_is_refused_until_the_first_is_gone() {
 }
 
 #[tokio::test]
+async fn a_folder_that_is_made_for_a_log_lets_only_its_owner_in() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    make(&data).await;
+    let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(mode(&data), 0o700);
+    // One that is there keeps the rights that it was given.
+    let given = folder.path().join("given");
+    std::fs::create_dir(&given).unwrap();
+    std::fs::set_permissions(&given, std::fs::Permissions::from_mode(0o750)).unwrap();
+    make(&given).await;
+    assert_eq!(mode(&given), 0o750);
+}
+
+#[tokio::test]
 async fn a_clean_end_leaves_one_file_of_the_database() {
     let folder = tempfile::tempdir().unwrap();
     make(folder.path()).await;

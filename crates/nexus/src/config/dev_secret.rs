@@ -1,9 +1,9 @@
 //! What `nexusd dev` makes once and keeps beside the data: its secret and the key of its vault.
 
 use std::{
-    fs::{self, OpenOptions},
+    fs::{self, DirBuilder, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt},
     path::Path,
 };
 
@@ -18,6 +18,8 @@ pub const DEV_SECRET_FILE: &str = "dev-secret";
 pub const DEV_VAULT_KEY_FILE: &str = "dev-vault-key";
 /// Only its owner may read it.
 const MODE: u32 = 0o600;
+/// The data folder, if this is the first thing in it.
+const FOLDER_MODE: u32 = 0o700;
 
 /// The secret that is kept, made now if there is none.
 ///
@@ -62,7 +64,10 @@ fn kept(path: &Path, random: &Random, new: fn(&Random) -> Secret) -> io::Result<
 fn make(path: &Path, random: &Random, new: fn(&Random) -> Secret) -> io::Result<Secret> {
     let secret = new(random);
     if let Some(folder) = path.parent() {
-        fs::create_dir_all(folder)?;
+        DirBuilder::new()
+            .recursive(true)
+            .mode(FOLDER_MODE)
+            .create(folder)?;
     }
     let suffix = u64::from_le_bytes(random.bytes());
     let partial = path.with_extension(format!("{suffix:016x}"));
