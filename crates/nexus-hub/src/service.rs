@@ -112,6 +112,10 @@ impl Service {
             Changed::Tools => Kinds::TOOLS,
             Changed::Resources => Kinds::RESOURCES,
             Changed::Prompts => Kinds::PROMPTS,
+            Changed::Missed => {
+                subscribing::tell_all(&self.shared, &line(notice));
+                Kinds::ALL
+            }
             Changed::ResourceUpdated(uri) => {
                 return subscribing::tell(&self.shared, &line(notice), uri);
             }
@@ -182,6 +186,10 @@ impl Service {
         let all: Vec<ServerId> = self.workers.keys().cloned().collect();
         for id in all {
             self.stale(&id, Kinds::ALL);
+        }
+        // One of them may have been lost.
+        for line in self.shared.subscriptions.lines() {
+            subscribing::restore(&self.shared, line);
         }
     }
 }

@@ -254,6 +254,8 @@ pub enum Changed {
         /// The details.
         params: Option<Arc<RawValue>>,
     },
+    /// More than could be kept: anything may be another now, its lists and what was subscribed to.
+    Missed,
     /// The connection was lost. The next request makes a new one.
     Gone,
     /// The connection was closed by Nexus, because it was idle, or in the way, or changed.

@@ -121,6 +121,13 @@ pub(crate) fn tell(shared: &Shared, line: &Line, uri: &str) {
     }
 }
 
+/// Tells all who listen over a connection that what they listen to may have other content.
+pub(crate) fn tell_all(shared: &Shared, line: &Line) {
+    for uri in shared.subscriptions.over(line) {
+        tell(shared, line, &uri);
+    }
+}
+
 /// Tells a server that nobody listens any more; who ended does not wait for it.
 pub(crate) fn leave(shared: &Arc<Shared>, watched: Watched) {
     let shared = shared.clone();

@@ -200,6 +200,11 @@ impl Subscriptions {
             .unwrap_or_default()
     }
 
+    /// The connections over which something is listened to.
+    pub(crate) fn lines(&self) -> Vec<Line> {
+        self.0.lock().by_line.keys().cloned().collect()
+    }
+
     /// What is listened to over a connection.
     pub(crate) fn over(&self, line: &Line) -> Vec<Arc<str>> {
         let state = self.0.lock();

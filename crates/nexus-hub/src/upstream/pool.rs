@@ -12,7 +12,7 @@ use nexus_outbound::Client;
 use parking_lot::Mutex;
 use tokio::{
     sync::{Semaphore, broadcast},
-    time::{Instant, MissedTickBehavior, interval},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -30,6 +30,12 @@ use slot::{Held, Room, Slot};
 
 /// So many notices are kept for who reads them late.
 const NOTICES_KEPT: usize = 256;
+/// So many of one connection are passed on without a pause: others are not to be overwritten by them …
+const PASSED_AT_ONCE: u32 = 64;
+/// … and the pause is so long,
+const PASS_PAUSE: Duration = Duration::from_millis(10);
+/// or, for one that says more than that all the same, so long.
+const MISSED_PAUSE: Duration = Duration::from_millis(250);
 /// The idle are looked for at least this often.
 const LOOK_AROUND_MAX: Duration = Duration::from_secs(60);
 /// And at most this often.
@@ -360,6 +366,7 @@ impl Upstreams {
         // Nobody has to listen.
         let tell = move |changed| drop(notices.send(key.notice(changed)));
         tokio::spawn(async move {
+            let mut passed = 0;
             loop {
                 match changes.recv().await {
                     Ok(changed @ (Changed::Gone | Changed::Closed)) => {
@@ -370,11 +377,15 @@ impl Upstreams {
                     }
                     Ok(changed) => tell(changed),
                     Err(broadcast::error::RecvError::Lagged(_)) => {
-                        [Changed::Tools, Changed::Resources, Changed::Prompts]
-                            .into_iter()
-                            .for_each(&tell);
+                        tell(Changed::Missed);
+                        sleep(MISSED_PAUSE).await;
                     }
                     Err(broadcast::error::RecvError::Closed) => return,
+                }
+                passed += 1;
+                if passed == PASSED_AT_ONCE {
+                    passed = 0;
+                    sleep(PASS_PAUSE).await;
                 }
             }
         });

@@ -255,6 +255,49 @@ async fn a_subscription_outlives_the_connection_and_a_change_meanwhile_is_told()
 }
 
 #[tokio::test]
+async fn who_says_more_than_can_be_kept_is_heard_all_the_same() {
+    let (world, one, two) = two().await;
+    world.run();
+    let mut changes = world.hub.changes();
+    let params = r#"{"uri":"one://r"}"#;
+    let ana = caller("ana");
+    let subscribed = world.ask(&ana, "resources/subscribe", params).await;
+    subscribed.unwrap();
+    one.set("tools/list", [tool("other", "O")]);
+    one.tell(Changed::ResourceUpdated("one://r".into()));
+    one.tell(Changed::Tools);
+    // Nothing else runs meanwhile: what was said first is overwritten.
+    for _ in 0..1_000 {
+        one.tell(Changed::ResourceUpdated("one://unheard".into()));
+    }
+    let (session, uri) = resource(&mut changes).await;
+    assert_eq!((&*session, &*uri), ("session of ana", "one://r"));
+    until(|| world.names("ana").contains(&"one_other".to_owned())).await;
+    assert_eq!(two.count("resources/subscribe"), 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_while_another_says_much_is_restored() {
+    let (world, one, two) = two().await;
+    let params = r#"{"uri":"one://r"}"#;
+    let ana = caller("ana");
+    let subscribed = world.ask(&ana, "resources/subscribe", params).await;
+    subscribed.unwrap();
+    let mut notices = world.upstreams.notices();
+    let mut changes = world.hub.changes();
+    // The hub hears nothing of all this.
+    one.tell(Changed::Gone);
+    for _ in 0..300 {
+        two.tell(Changed::Prompts);
+        notices.recv().await.unwrap();
+    }
+    world.run();
+    let (session, uri) = resource(&mut changes).await;
+    assert_eq!((&*session, &*uri), ("session of ana", "one://r"));
+    assert_eq!(one.count("resources/subscribe"), 2);
+}
+
+#[tokio::test]
 async fn a_server_that_is_switched_off_is_not_asked_for_what_was_listened_to() {
     let (world, one, two) = two().await;
     world.run();
