@@ -61,7 +61,10 @@ pub(crate) fn run_all(workspace: &Workspace, options: Options) -> Result<()> {
     steps.leave_out(ready.left_out.drain(..));
     steps.run("tidy", || tidy::run(&workspace.root));
     let built = steps.run("build", || {
-        run_and_tell(&mut cargo("build --release --workspace --bins --examples"))
+        // The tests too, so that no processor is idle before they are compiled.
+        run_and_tell(&mut cargo(
+            "build --release --workspace --bins --examples --tests",
+        ))
     });
     if built {
         steps.run("layout", || {

@@ -1,6 +1,7 @@
-//! The house rules that a program can check: layers, who may name what, file heads, leftovers, licences.
+//! The house rules that a program can check: layers, who may name what, file heads, leftovers, licences, features.
 
 mod dependencies;
+mod features;
 mod files;
 mod guarantees;
 mod layers;
@@ -44,6 +45,7 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let tree = Tree::read(root)?;
     let mut findings = check(&tree);
     dependencies::check_licences(&tree, &dependencies::packages(root)?, &mut findings);
+    features::check(root, &tree, &mut findings)?;
     for finding in &findings {
         println!("{finding}");
     }

@@ -232,14 +232,12 @@ pub(crate) fn printed_line<T: DeserializeOwned>(load: &mut Command) -> Result<T>
 pub(crate) fn build(workspace: &Workspace) -> Result<()> {
     let mut build = cargo();
     build.args(["build", "--profile", "dist"]);
-    for package in ["bench-load", "nexusd"] {
+    // One command, because another would choose other features for what they share.
+    for package in ["bench-load", "nexusd", "nexus-store"] {
         build.args(["--package", package]);
     }
-    run_command(build.current_dir(&workspace.root))?;
-    let mut example = cargo();
-    example.args(["build", "--profile", "dist", "--package", "nexus-store"]);
-    example.args(["--example", "append_rate"]);
-    run_command(example.current_dir(&workspace.root))
+    build.args(["--bins", "--example", "append_rate"]);
+    run_command(build.current_dir(&workspace.root))
 }
 
 /// The part of all cores that is busy before anything of the benchmark runs.

@@ -138,7 +138,8 @@ fn strings(policy: &Table, section: &str, list: &str, member: &str) -> Vec<Strin
         .collect()
 }
 
-fn finding(
+/// A finding about a package, at its place in the lock file.
+pub(super) fn finding(
     tree: &Tree,
     package: &str,
     rule: &'static str,
