@@ -3,5 +3,6 @@
 
 pub mod contract;
 pub mod oracle;
+pub mod pages;
 pub mod program;
 pub mod receiver;

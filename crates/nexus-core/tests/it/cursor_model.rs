@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 
 use crate::{
     cursor_steps::{PATTERNS, Place, Step, TOPICS, steps},
-    slow::Slow,
+    slow::{Pauses, Slow},
 };
 
 /// An event as it was sent: its topic and its number, which is its payload too.
@@ -308,7 +308,7 @@ impl World {
 }
 
 async fn open(memory: &Memory, ring: usize) -> (Log, JoinHandle<Result<(), Fatal>>) {
-    let pages = Slow::new(memory.clone());
+    let pages = Slow::new(memory.clone(), Pauses::default());
     let options = LogOptions {
         ring_events_max: ring,
         ..LogOptions::default()

@@ -6,16 +6,15 @@ use std::sync::{
 };
 
 use nexus_core::{
-    Backend, Catalogue, Clock, Error, Event, EventPage, EventQuery, Fault, Fenced, Head, Key,
-    Loaded, Log, LogOptions, Memory, OnceEntry, OnceKey, Outcome, Pages, Plan, Pruned, Random,
-    ReadError, Record, RecordQuery, Seq, Service, Wanted, WriteError,
+    Backend, Catalogue, Clock, Error, EventPage, EventQuery, Fault, Head, Loaded, Log, LogOptions,
+    Memory, Outcome, Pages, Plan, Pruned, Random, ReadError, Seq, Service, Wanted, WriteError,
 };
+use nexus_testkit::pages::{Meddled, Meddler};
 use parking_lot::Mutex;
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     task::JoinHandle,
 };
-use uuid::Uuid;
 
 /// How the next commit goes wrong.
 #[derive(Debug, Clone, Copy)]
@@ -103,42 +102,13 @@ impl Backend for Faulty {
     }
 }
 
-/// The reading side, which fails too when it is told to.
-pub struct FaultyPages {
-    memory: Memory,
-    switches: Switches,
-}
-
-impl Pages for FaultyPages {
-    async fn events(&self, query: &EventQuery) -> Result<EventPage, ReadError> {
-        if self.switches.unreadable.load(Ordering::SeqCst) {
+/// The reading side fails too when it is told to.
+impl Meddler for Switches {
+    async fn events(&self, memory: &Memory, query: &EventQuery) -> Result<EventPage, ReadError> {
+        if self.unreadable.load(Ordering::SeqCst) {
             return Err("injected".into());
         }
-        self.memory.events(query).await
-    }
-    async fn event_by_id(&self, id: Uuid) -> Result<Option<Arc<Event>>, ReadError> {
-        self.memory.event_by_id(id).await
-    }
-    async fn records(&self, query: &RecordQuery) -> Result<Vec<Record>, ReadError> {
-        self.memory.records(query).await
-    }
-    async fn record(&self, key: &Key) -> Result<Option<Record>, ReadError> {
-        self.memory.record(key).await
-    }
-    async fn once(&self, key: &OnceKey) -> Result<Option<OnceEntry>, ReadError> {
-        self.memory.once(key).await
-    }
-    async fn pruned_through(&self) -> Result<Seq, ReadError> {
-        self.memory.pruned_through().await
-    }
-    async fn fenced(&self, records_max: usize) -> Result<Vec<Fenced>, ReadError> {
-        self.memory.fenced(records_max).await
-    }
-    async fn used_bytes(&self) -> Result<u64, ReadError> {
-        self.memory.used_bytes().await
-    }
-    async fn last_before(&self, time_us: i64) -> Result<Seq, ReadError> {
-        self.memory.last_before(time_us).await
+        memory.events(query).await
     }
 }
 
@@ -172,10 +142,7 @@ pub async fn rig(options: LogOptions) -> Result<Rig, Error> {
         memory: memory.clone(),
         switches: switches.clone(),
     };
-    let pages = FaultyPages {
-        memory,
-        switches: switches.clone(),
-    };
+    let pages = Meddled::new(memory, switches.clone());
     let clock = Clock::manual(1_763_704_800_000_000);
     let (log, service): (Log, Service) =
         Log::open(backend, pages, Catalogue::known(), options, clock, random).await?;
