@@ -2,6 +2,7 @@
 
 mod io;
 mod progress;
+mod wakes;
 
 use std::{
     future::{Future, poll_fn},
@@ -26,6 +27,7 @@ use crate::{
 };
 use io::GuardedIo;
 pub(crate) use progress::Progress;
+use wakes::Wakes;
 
 /// What the requests of one connection share; it lives as long as the socket, upgraded or not.
 #[derive(Debug)]
@@ -103,6 +105,7 @@ pub(crate) async fn serve(stream: TcpStream, builder: http1::Builder, state: Con
     let mut drained = pin!(draining.cancelled());
     let mut is_armed = false;
     let mut is_closing = false;
+    let wakes = Wakes::new();
     let ended = poll_fn(|cx| {
         // Polled once to leave the waker of this task there, which never changes, and then only when
         // there is something to see: the token's lock would otherwise be taken for every request.
@@ -113,7 +116,7 @@ pub(crate) async fn serve(stream: TcpStream, builder: http1::Builder, state: Con
                 connection.as_mut().graceful_shutdown();
             }
         }
-        connection.as_mut().poll(cx)
+        wakes.poll(cx, |cx| connection.as_mut().poll(cx))
     });
     if let Err(error) = ended.await {
         // The ways of clients: they leave, stall and talk nonsense.
