@@ -21,6 +21,8 @@ mod faults;
 mod fixture;
 #[path = "it/http_fixture.rs"]
 mod http_fixture;
+#[path = "it/listening.rs"]
+mod listening;
 #[path = "it/mcp.rs"]
 mod mcp;
 #[path = "it/quarantine.rs"]
