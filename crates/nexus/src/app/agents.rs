@@ -111,7 +111,10 @@ impl Agents {
                 (Some(server), Vec::new())
             }
         };
-        let files = FilesOptions::new(config.coordination_path());
+        let files = FilesOptions {
+            messages_kept: config.agents.messages_kept,
+            ..FilesOptions::new(config.coordination_path())
+        };
         let files = FilesService::open(handle.clone(), files, dependencies.files)
             .await
             .map_err(Error::Agents)?;

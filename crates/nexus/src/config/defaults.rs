@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::Ipv4Addr, path::PathBuf};
 
-use nexus_agents::AgentsOptions;
+use nexus_agents::{AgentsOptions, files::FilesOptions};
 use nexus_core::RetrySchedule;
 use nexus_hub::{CatalogueOptions, JobsOptions, PoolOptions, RegistryOptions, mcp};
 use nexus_outbound::OutboundOptions;
@@ -149,6 +149,7 @@ impl Agents {
             lease_s: options.lease.as_secs(),
             completed_days: options.completed.as_secs() / DAY_S,
             stranger_days: options.stranger.as_secs() / DAY_S,
+            messages_kept: FilesOptions::new("").messages_kept,
             sessions: options.sessions_max,
             claims: options.claims_max,
             claims_per_session: options.claims_per_session_max,
@@ -186,8 +187,8 @@ impl Default for Hub {
             connections: pool.connections_max,
             processes: pool.processes_max,
             sync_interval_s: calls.sync_interval.as_secs(),
-            call_timeout_s: calls.call_timeout.as_secs(),
             empty_list_believed_s: calls.empty_believed_after.as_secs(),
+            call_timeout_s: calls.call_timeout.as_secs(),
             job_timeout_s: jobs.timeout.as_secs(),
             user_calls_per_minute: calls.user_calls_per_minute,
             tool_calls_per_minute: calls.tool_calls_per_minute,

@@ -120,6 +120,7 @@ table! {
     agents.lease_s: Whole(LEASE_S_MIN, LEASE_S_MAX), "How long work is held that a session without a connection claimed, in seconds, unless it asks for another time (`lease_seconds`).";
     agents.completed_days: Whole(1, 3_650), "How long it is remembered that work was completed, in days: until then nobody can claim it again.";
     agents.stranger_days: Whole(1, 3_650), "How long a session that nobody registered is remembered when nothing is heard of it, in days.";
+    agents.messages_kept: Whole(1, RATE_MAX), "Messages that stay as files: of those to everybody, and of those to each session. Of what is beyond it the oldest go, but none that its session has still to receive.";
     agents.sessions: Whole(1, RATE_MAX), "Sessions that are known.";
     agents.claims: Whole(1, 10 * RATE_MAX), "Claims that are held at once.";
     agents.claims_per_session: Whole(1, 512), "Claims that one session holds at once.";
@@ -146,8 +147,8 @@ table! {
     hub.connections: Whole(1, 100_000), "Connections to servers at once.";
     hub.processes: Whole(0, 10_000), "Servers that are programs and run at once.";
     hub.sync_interval_s: Whole(5, 86_400), "How often each server is asked what it offers, in seconds, give or take a quarter. What changes meanwhile, servers tell by themselves.";
-    hub.call_timeout_s: Whole(1, 600), "How long a call may take whose caller waits for it, in seconds.";
     hub.empty_list_believed_s: Whole(0, 86_400), "How long a server's list that was full has to come empty, again and again, before that is believed, in seconds. Until then its tools stay. Asked for by hand, the second time is enough.";
+    hub.call_timeout_s: Whole(1, 600), "How long a call may take whose caller waits for it, in seconds.";
     hub.job_timeout_s: Whole(1, 600), "How long a job may take, in seconds.";
     hub.user_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user; 0 is off.";
     hub.tool_calls_per_minute: Whole(0, RATE_MAX), "Calls a minute of one user to one tool; 0 is off.";

@@ -21,6 +21,8 @@ pub struct Agents {
     pub completed_days: u64,
     /// How long a session is remembered that nobody registered, in days.
     pub stranger_days: u64,
+    /// Messages that stay as files: of those to everybody, and of those to each session.
+    pub messages_kept: usize,
     /// Sessions that are known.
     pub sessions: usize,
     /// Claims that are held at once.
