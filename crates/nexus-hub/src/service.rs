@@ -1,6 +1,7 @@
 //! The loop of the hub: reads each server's lists when it is new, has told of a change, or they are old; and
 //! passes on what servers say by themselves.
 
+mod pace;
 mod sayings;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
@@ -12,7 +13,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until},
 };
 
-use self::sayings::{Allowed, Sayings};
+use self::{
+    pace::Pace,
+    sayings::{Allowed, Sayings},
+};
 use crate::{
     Changed, Error, Hub, HubChange, Notice, ServerId,
     catalogue::{
@@ -228,13 +232,14 @@ async fn work(
 ) {
     let mut next = Instant::now() + jittered(&shared, first_interval(&shared, &id));
     let mut retry = shared.options.sync_retry;
+    let mut pace = Pace::default();
     loop {
         tokio::select! {
             is_told = told(&mut is_stale) => {
                 if !is_told {
                     return;
                 }
-                sleep(shared.options.debounce).await;
+                sleep(shared.options.debounce.max(pace.take(Instant::now()))).await;
             }
             () = sleep_until(next) => {
                 stale.send_modify(|stale| *stale = Kinds::ALL);
