@@ -6,6 +6,8 @@
 
 mod number;
 
+use std::collections::HashMap;
+
 use number::print_number;
 
 /// Arrays and objects may stand this deep in each other: events are no deeper, so the stack suffices.
@@ -94,6 +96,7 @@ impl<'a> Reader<'a> {
     fn object(&mut self, out: &mut String, depth_left: usize) -> Option<()> {
         self.at += 1;
         let mut members: Vec<(Option<u32>, String, String)> = Vec::new();
+        let mut places: HashMap<String, usize> = HashMap::new();
         if !self.take(b'}') {
             loop {
                 self.skip_space();
@@ -105,9 +108,12 @@ impl<'a> Reader<'a> {
                 }
                 let mut value = String::new();
                 self.value(&mut value, depth_left)?;
-                match members.iter_mut().find(|(_, other, _)| *other == name) {
-                    Some((_, _, other)) => *other = value,
-                    None => members.push((array_index(&name), name, value)),
+                match places.get(&name) {
+                    Some(place) => members[*place].2 = value,
+                    None => {
+                        places.insert(name.clone(), members.len());
+                        members.push((array_index(&name), name, value));
+                    }
                 }
                 if self.take(b'}') {
                     break;
@@ -223,6 +229,14 @@ mod tests {
         ] {
             assert_eq!(stringify(written).as_deref(), Some(printed), "{written}");
         }
+    }
+
+    /// Looked for one by one, so many names would hold up a thread for minutes.
+    #[test]
+    fn very_many_members_are_printed_too() {
+        let members: Vec<String> = (0..500_000).map(|n| format!("\"m{n}\":{n}")).collect();
+        let text = format!("{{{}}}", members.join(","));
+        assert_eq!(stringify(&text).as_deref(), Some(&*text));
     }
 
     #[test]
