@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use crate::{Error, Refusal, error::is_final};
 
 /// The longest wait that a server is believed to want.
-const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
+pub(crate) const RETRY_AFTER_MAX: Duration = Duration::from_secs(300);
 
 /// Members of a problem that are told otherwise, or say nothing more.
 const TOLD: [&str; 10] = [

@@ -6,7 +6,7 @@ use nexus_core::Position;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::{Error, Event, GapReason, Refusal};
+use crate::{Error, Event, GapReason, Refusal, refusal::RETRY_AFTER_MAX};
 
 /// The subprotocol of the stream.
 pub(crate) const SUBPROTOCOL: &str = "nexus.v1.json";
@@ -172,7 +172,7 @@ fn read_refusal_frame(text: &str) -> Result<Refusal, Error> {
         code,
         message,
         retryable: retry_after.is_some(),
-        retry_after: retry_after.map(Duration::from_secs),
+        retry_after: retry_after.map(|seconds| Duration::from_secs(seconds).min(RETRY_AFTER_MAX)),
         details: members,
         ..Refusal::default()
     })
@@ -318,6 +318,12 @@ mod tests {
         };
         assert_eq!((reference, &*refusal.code), (Some(3), "storage-full"));
         assert!(refusal.retryable && refusal.details.is_empty());
+        let text =
+            r#"{"type":"error","code":"x","message":"no","retry_after":18446744073709551615}"#;
+        let Frame::Refused { refusal, .. } = read(text) else {
+            panic!("no refusal")
+        };
+        assert_eq!(refusal.retry_after, Some(RETRY_AFTER_MAX));
         let text = r#"{"type":"error","id":"s","code":"invalid-filter","message":"no","line":2}"#;
         assert!(matches!(
             read(text),

@@ -358,7 +358,14 @@ impl Follow {
             return false;
         }
         let reader_is_gone = self.acks.has_changed().is_err();
-        reader_is_gone || *self.progress.given.lock() == *self.acks.borrow()
+        let (given, acked) = (*self.progress.given.lock(), *self.acks.borrow());
+        // Also what stands behind the last event may be acknowledged: `Subscription::position`.
+        let is_acked = match (given, acked) {
+            (None, _) => true,
+            (Some(given), Some(acked)) => is_behind(given, acked),
+            (Some(_), None) => false,
+        };
+        reader_is_gone || is_acked
     }
 }
 

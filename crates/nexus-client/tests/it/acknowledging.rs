@@ -133,6 +133,23 @@ async fn draining_waits_for_the_event_in_hand_and_its_acknowledgement() {
     assert_eq!(peer.end().await, Some(1000));
 }
 
+/// A reader whose filter passes over much acknowledges how far it is, not which event it had last.
+#[tokio::test]
+async fn draining_is_content_with_what_is_acknowledged_beyond_the_last_event() {
+    let server = Server::start().await;
+    let client = server.client().build().unwrap();
+    let mut stream = client.subscribe([">"]).durable("billing").open().unwrap();
+    let mut peer = server.peer().await;
+    peer.subscribed(0).await;
+    peer.say_event(1).await;
+    assert_eq!(next_seq(&mut stream).await, 1);
+    stream.ack(position(5).parse().unwrap()).unwrap();
+    assert_eq!(peer.heard().await, ack(5));
+    acked(&mut peer, 5).await;
+    soon("draining", client.drain()).await.unwrap();
+    assert_eq!(peer.end().await, Some(1000));
+}
+
 #[tokio::test]
 async fn a_dropped_stream_still_sends_its_last_acknowledgement() {
     let server = Server::start().await;

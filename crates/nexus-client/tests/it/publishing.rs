@@ -9,7 +9,7 @@ use tokio::io::AsyncReadExt;
 
 use crate::support::*;
 
-const OK: Duration = Duration::from_secs(10);
+const OK: Duration = Duration::from_secs(60);
 
 fn paid() -> Publish {
     Publish::new("order.paid", &json!({ "orderId": "o-1" }))
