@@ -73,12 +73,11 @@ impl RateLimits {
         let Some(buckets) = &self.anonymous else {
             return Ok(AnonymousToken { taken: None });
         };
-        let key = network(address);
-        buckets
-            .take(key, Instant::now())
+        let charged = buckets
+            .charge(network(address), Instant::now())
             .map_err(|after_s| buckets.refused(after_s))?;
         Ok(AnonymousToken {
-            taken: Some((buckets, key)),
+            taken: Some((buckets, charged)),
         })
     }
 
@@ -95,19 +94,26 @@ impl RateLimits {
 #[derive(Debug)]
 #[must_use = "a token that is dropped is spent: give it back once the caller is known"]
 pub struct AnonymousToken<'a> {
-    taken: Option<(&'a Buckets, IpAddr)>,
+    taken: Option<(&'a Buckets, Charged)>,
 }
 
 impl AnonymousToken<'_> {
     /// Gives the token back, because the caller proved who it is.
     pub fn give_back(self) {
-        if let Some((buckets, key)) = self.taken {
-            buckets.give_back(key);
+        if let Some((buckets, charged)) = self.taken {
+            buckets.give_back(charged);
         }
     }
 
     /// Leaves the token spent, because the caller stays unknown.
     pub fn spend(self) {}
+}
+
+/// The bucket that a token was taken from: that of the caller's address, or the common one.
+#[derive(Debug, Clone, Copy)]
+struct Charged {
+    shard: usize,
+    key: IpAddr,
 }
 
 #[derive(Debug)]
@@ -142,8 +148,14 @@ impl Buckets {
 
     /// Takes a token, or says after how many seconds there is one.
     fn take(&self, key: IpAddr, now: Instant) -> Result<(), u32> {
+        self.charge(key, now).map(|_| ())
+    }
+
+    /// The same, and says from which bucket.
+    fn charge(&self, key: IpAddr, now: Instant) -> Result<Charged, u32> {
         let now_ns = self.nanos(now);
-        let mut shard = self.shard(&key).lock();
+        let at = self.shard_of(&key);
+        let mut shard = self.shards[at].lock();
         let key = self.admitted(&mut shard, key, now_ns);
         let full_at = shard.entry(key).or_insert(now_ns);
         let full_after = (*full_at).max(now_ns).saturating_add(self.period_ns);
@@ -152,7 +164,7 @@ impl Buckets {
             return Err(u32::try_from(wait_ns.div_ceil(NANOS_PER_SECOND)).unwrap_or(u32::MAX));
         }
         *full_at = full_after;
-        Ok(())
+        Ok(Charged { shard: at, key })
     }
 
     fn refused(&self, after_s: u32) -> Problem {
@@ -167,8 +179,8 @@ impl Buckets {
         problem
     }
 
-    fn give_back(&self, key: IpAddr) {
-        if let Some(full_at) = self.shard(&key).lock().get_mut(&key) {
+    fn give_back(&self, charged: Charged) {
+        if let Some(full_at) = self.shards[charged.shard].lock().get_mut(&charged.key) {
             *full_at = full_at.saturating_sub(self.period_ns);
         }
     }
@@ -195,10 +207,9 @@ impl Buckets {
         }
     }
 
-    fn shard(&self, key: &IpAddr) -> &Mutex<HashMap<IpAddr, u64>> {
-        // In range: the remainder is below the number of shards, which is not 0.
-        let hash = self.hasher.hash_one(key);
-        &self.shards[(hash % SHARDS as u64) as usize]
+    /// Which of the shards: below their number, which is not 0.
+    fn shard_of(&self, key: &IpAddr) -> usize {
+        (self.hasher.hash_one(key) % SHARDS as u64) as usize
     }
 
     fn nanos(&self, now: Instant) -> u64 {
@@ -251,14 +262,33 @@ mod tests {
 
     #[test]
     fn a_token_given_back_can_be_taken_again() {
-        let limits = RateLimits::new(Rate::new(1, 1), None);
+        let buckets = buckets(1, 1, 100);
+        let start = buckets.started;
         for _ in 0..100 {
-            limits.take_anonymous(address(1)).unwrap().give_back();
+            buckets.give_back(buckets.charge(address(1), start).unwrap());
         }
-        limits.take_anonymous(address(1)).unwrap().spend();
-        let problem = limits.take_anonymous(address(1)).unwrap_err();
-        assert_eq!(problem.code, "rate-limited");
-        assert_eq!(problem.retry_after_s, Some(1));
+        assert_eq!(buckets.take(address(1), start), Ok(()));
+        assert_eq!(buckets.take(address(1), start), Err(1));
+    }
+
+    #[test]
+    fn a_newcomer_who_proves_who_it_is_pays_nothing_in_a_flood_either() {
+        let buckets = buckets(1, 1, SHARDS);
+        let start = buckets.started;
+        // Leaves the table full, and every common bucket too.
+        let flood = (0..10_000_u32).map(|host| IpAddr::from(host.to_be_bytes()));
+        for stranger in flood {
+            if let Ok(charged) = buckets.charge(stranger, start)
+                && charged.key.is_unspecified()
+            {
+                buckets.give_back(charged);
+            }
+        }
+        for _ in 0..100 {
+            let charged = buckets.charge(address(1), start).unwrap();
+            assert!(charged.key.is_unspecified(), "there is room");
+            buckets.give_back(charged);
+        }
     }
 
     #[test]
@@ -307,9 +337,10 @@ mod tests {
 
     #[test]
     fn an_ipv6_network_is_one_address() {
-        let limits = RateLimits::new(None, Rate::new(1, 1));
-        limits.take("2001:db8::1".parse().unwrap()).unwrap();
-        assert!(limits.take("2001:db8::2".parse().unwrap()).is_err());
-        limits.take("2001:db8:0:1::1".parse().unwrap()).unwrap();
+        let buckets = buckets(1, 1, 100);
+        let take = |text: &str| buckets.take(network(text.parse().unwrap()), buckets.started);
+        assert_eq!(take("2001:db8::1"), Ok(()));
+        assert_eq!(take("2001:db8::2"), Err(1));
+        assert_eq!(take("2001:db8:0:1::1"), Ok(()));
     }
 }
