@@ -166,7 +166,8 @@ impl Shared {
         let before = causes.get_mut(cause);
         let untold = before.as_ref().map_or(0, |known| known.untold);
         if let Some(known) = before
-            && time_us.saturating_sub(known.told_us) < quiet_us
+            // Negative when the clock was set back: who knows for how long.
+            && (0..quiet_us).contains(&time_us.saturating_sub(known.told_us))
         {
             known.untold = known.untold.saturating_add(u32::from(counts));
             return;
@@ -258,6 +259,18 @@ mod tests {
         clock.advance_us(15 * MINUTE_US);
         alerts.send("a", || "later".into());
         let expected = told_of(&[("first", 0), ("other", 0), ("later", 2)]);
+        assert_eq!(messages(&mut told), expected);
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_keeps_nobody_quiet() {
+        let clock = Clock::manual(100 * MINUTE_US);
+        let (alerts, mut told) = Alerts::channel(clock.clone());
+        alerts.send("a", || "before".into());
+        clock.advance_us(-60 * MINUTE_US);
+        alerts.send("a", || "after".into());
+        alerts.send("a", || "again".into());
+        let expected = told_of(&[("before", 0), ("after", 0)]);
         assert_eq!(messages(&mut told), expected);
     }
 

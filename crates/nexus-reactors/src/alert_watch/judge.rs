@@ -351,6 +351,8 @@ impl Seen {
     }
 
     fn sample(&mut self, now_us: i64, target: &Look) {
+        // Samples of a time that has not come are from before the clock was set back.
+        self.samples.retain(|sample| sample.time_us <= now_us);
         let is_due = self
             .samples
             .back()

@@ -118,6 +118,8 @@ impl Handle {
             for record in &records {
                 let Some(outcome) = Outcome::decode(record) else {
                     tracing::error!(record = %record.key, "an outcome record is damaged");
+                    // Passed over, or a page that begins with it would be read for ever.
+                    query.after_key = Some(record.key.key.clone());
                     continue;
                 };
                 // They are listed by time, so what follows is too old as well.

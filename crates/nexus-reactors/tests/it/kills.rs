@@ -97,7 +97,7 @@ impl Life {
     /// A life whose storage ends after so many commits.
     async fn until_commit(path: &Path, left: Option<Arc<AtomicU32>>) -> Self {
         let random = Random::system();
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(60);
         // The connections of the life before are closed by threads of their own.
         let (backend, pages) = loop {
             let mut options = SqliteOptions::new(path);
